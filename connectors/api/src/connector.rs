@@ -1,0 +1,188 @@
+//! What a connector is, and how a store is opened.
+
+use crate::{
+    ConnectorError, Result, Secret, Source, StateStore, TableDescription, TableKind, TableName,
+    Target,
+};
+use async_trait::async_trait;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A boxed error, as drivers give them.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// One key of a connection in `syncset.yaml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingSchema {
+    /// The key.
+    pub name: &'static str,
+    /// True if its value must never be printed.
+    pub secret: bool,
+    /// One line for the documentation.
+    pub about: &'static str,
+}
+
+/// What a connector can do; `validate` and `plan` refuse what it cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// It can be read.
+    pub source: bool,
+    /// It can be written.
+    pub target: bool,
+    /// It can keep `_syncset` state.
+    pub state: bool,
+    /// How the rows and the watermark of a unit are committed.
+    pub atomicity: Atomicity,
+    /// DDL can be rolled back.
+    pub transactional_ddl: bool,
+    /// Several sessions can read one snapshot.
+    pub share_snapshot: bool,
+    /// Several units can be written at the same time.
+    pub parallel_writes: bool,
+    /// Tables live in schemas.
+    pub schemas: bool,
+    /// Capture modes it offers, by their names in the config file.
+    pub capture_modes: &'static [&'static str],
+}
+
+/// What one commit of a target covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Atomicity {
+    /// Rows and watermark together.
+    RowsAndWatermark,
+    /// One request; the watermark follows.
+    OneRequest,
+    /// Nothing.
+    None,
+}
+
+/// What is known of a connector without opening anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectorInfo {
+    /// The value of `type:` in the config file, such as `postgres`.
+    pub kind: &'static str,
+    /// URL schemes that mean this connector, such as `postgres` and `postgresql`.
+    pub schemes: &'static [&'static str],
+    /// The keys it takes, besides `type` and `url`.
+    pub settings: &'static [SettingSchema],
+    /// What it can do.
+    pub capabilities: Capabilities,
+}
+
+/// A connection of the config file with its values resolved. `url` is one of the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of the connection, for messages.
+    pub name: String,
+    /// Key to value. All values are treated as secret: any of them may come from the environment.
+    pub values: BTreeMap<String, Secret<String>>,
+    /// Folder that relative paths start at.
+    pub base: std::path::PathBuf,
+}
+
+impl Settings {
+    /// The value of a key.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(|value| value.expose().as_str())
+    }
+}
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Read only.
+    Source,
+    /// Written, and keeps the state.
+    Target,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// What for. Sessions of a source are read-only.
+    pub role: Role,
+    /// Shown to administrators of the server: `syncset:<project>/<pipeline>`.
+    pub application: String,
+    /// Sessions at most, the control session not counted.
+    pub sessions_max: usize,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest wait for a lock of the store.
+    pub lock_timeout: Duration,
+    /// Longest time for one statement; zero: no limit.
+    pub statement_timeout: Duration,
+}
+
+/// What a server says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerInfo {
+    /// Product and version, such as `PostgreSQL 15.18`.
+    pub product: String,
+    /// The user we are.
+    pub user: Option<String>,
+    /// The database, or the file.
+    pub database: String,
+    /// Whether the link is encrypted.
+    pub encrypted: bool,
+    /// Things worth knowing: a standby, a pooler, statistics that are hidden.
+    pub notes: Vec<String>,
+}
+
+/// A table or view that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableEntry {
+    /// Its name.
+    pub name: TableName,
+    /// What it is.
+    #[serde(skip)]
+    pub kind: TableKind,
+}
+
+/// A kind of store.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// What is known without opening anything.
+    fn info(&self) -> &'static ConnectorInfo;
+
+    /// Checks the settings of one connection; no I/O. Returns every problem as (key, sentence).
+    fn check_settings(&self, settings: &Settings) -> Vec<(String, String)>;
+
+    /// Connects: one session, one round trip after the handshake. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Config`](crate::ErrorClass), `Connection` or `Authentication`.
+    async fn open(&self, settings: &Settings, options: &OpenOptions) -> Result<Box<dyn Store>>;
+}
+
+/// One connection of the config file, opened. Owns its sessions; safe to share between tasks.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Asks the server who it is.
+    async fn server_info(&self) -> Result<ServerInfo>;
+
+    /// All tables and views of the user's own schemas, sorted by name. System and `_syncset`
+    /// tables are left out.
+    async fn list_tables(&self) -> Result<Vec<TableEntry>>;
+
+    /// Describes tables in a constant number of round trips. `None`: no such table.
+    async fn describe(&self, tables: &[TableName]) -> Result<Vec<Option<TableDescription>>>;
+
+    /// The reading side, if it has one.
+    fn source(&self) -> Option<&dyn Source>;
+
+    /// The writing side, if it has one.
+    fn target(&self) -> Option<&dyn Target>;
+
+    /// The state, if it can keep it.
+    fn state(&self) -> Option<&dyn StateStore>;
+
+    /// Closes its sessions in an orderly way. Dropping a store drops its links.
+    async fn close(self: Box<Self>);
+}
+
+impl From<BoxError> for ConnectorError {
+    fn from(cause: BoxError) -> Self {
+        Self::new(crate::ErrorClass::Store, "the store reported an error").caused_by(cause)
+    }
+}

@@ -1,0 +1,48 @@
+//! The contract between syncset and the stores it reads and writes.
+//!
+//! A connector crate implements [`Connector`] and, for what it can do, [`Source`], [`Target`] and
+//! [`StateStore`]. The runner knows nothing else about a store. This crate knows Arrow; it never
+//! knows a driver, DataFusion or an async runtime.
+//!
+//! Order of calls in one run: `open`, `describe`, `prepare`, then per table either a first load
+//! (`low_positions`, `boundaries`, chunks in units, one settling window) or a window of changes;
+//! each unit goes to the target in a transaction of its own that also stores its watermark.
+
+mod change;
+mod connector;
+mod error;
+mod key;
+mod predicate;
+mod secret;
+mod source;
+pub mod special;
+mod state;
+mod table;
+mod target;
+
+pub use change::{ChangeEvent, ChangeStream, Position, PositionOrder};
+pub use connector::{
+    Atomicity, BoxError, Capabilities, Connector, ConnectorInfo, OpenOptions, Role, ServerInfo,
+    SettingSchema, Settings, Store, TableEntry,
+};
+pub use error::{Advice, ConnectorError, ErrorClass, Result};
+pub use key::{KeyBound, KeyRange};
+pub use predicate::{Comparison, Literal, Predicate};
+pub use secret::Secret;
+pub use source::{
+    BatchStream, Capture, CaptureMode, CursorSpec, Filter, KeyDigest, NullCursor, Overlap,
+    ReadPlan, Snapshot, SnapshotRequest, SnapshotToken, Source, TableRead, Window, WindowState,
+    WrittenBy,
+};
+pub use state::{
+    ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, Ownership, PipelineKey, PipelineState,
+    RejectedRow, RunRecord, StateStore, StreamPhase, StreamState,
+};
+pub use table::{
+    Column, ForeignKey, Generated, NativeType, TableDescription, TableKind, TableName,
+    TypeDefinition, UniqueKey,
+};
+pub use target::{
+    Exactness, OnDelete, Receipt, Rejection, Target, TargetColumn, TargetStatus, TargetTable,
+    TypeMapping, UnitStart, UnitStep, UnitWriter,
+};

@@ -1,0 +1,293 @@
+//! The reading side of a store.
+
+use crate::table::schema_of;
+use crate::{
+    ChangeStream, Column, KeyBound, KeyRange, Position, PositionOrder, Predicate, Result,
+    TableDescription,
+};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Batches of one table in the order of the read, each of at least one row.
+pub type BatchStream<'a> = BoxStream<'a, Result<RecordBatch>>;
+
+/// How changes of a table are found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Capture {
+    /// The whole table in each run; no watermark.
+    Full,
+    /// By a column that grows with every change.
+    Cursor(CursorSpec),
+    /// By PostgreSQL's `xmin` system column.
+    Xmin,
+}
+
+/// The name of a capture mode, without its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum CaptureMode {
+    /// [`Capture::Full`]
+    Full,
+    /// [`Capture::Cursor`]
+    Cursor,
+    /// [`Capture::Xmin`]
+    Xmin,
+}
+
+impl Capture {
+    /// Its mode.
+    pub fn mode(&self) -> CaptureMode {
+        match self {
+            Self::Full => CaptureMode::Full,
+            Self::Cursor(_) => CaptureMode::Cursor,
+            Self::Xmin => CaptureMode::Xmin,
+        }
+    }
+
+    /// Whether a window of changes follows the first load and heals what changed during it.
+    pub fn has_windows(&self) -> bool {
+        !matches!(self, Self::Full)
+    }
+}
+
+/// A cursor column and what is known of who stamps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorSpec {
+    /// The column.
+    pub column: String,
+    /// Who stamps it. `None` is allowed for integer cursors only.
+    pub written_by: Option<WrittenBy>,
+    /// How far below the watermark a window starts. `None`: the store's default.
+    pub overlap: Option<Overlap>,
+    /// IANA name of the zone of a zone-less time column.
+    pub zone: Option<String>,
+    /// What to do with rows whose cursor is NULL.
+    pub null_cursor: NullCursor,
+}
+
+/// Who stamps a time cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WrittenBy {
+    /// A default or a trigger of the database, so the server's clock.
+    Database,
+    /// An application, a replica, SQLite: any clock.
+    Application,
+}
+
+/// How far below the watermark a window starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Overlap {
+    /// For time cursors.
+    Time(Duration),
+    /// For integer cursors, in units of the cursor.
+    Units(u64),
+}
+
+/// What to do with rows whose cursor is NULL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NullCursor {
+    /// They are read in every window.
+    Read,
+    /// They are never read.
+    Ignore,
+    /// A row with a NULL cursor stops the table.
+    #[default]
+    Error,
+}
+
+/// Which rows of a table are selected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filter {
+    /// All of them.
+    All,
+    /// Those for which the condition is true, evaluated by the source exactly.
+    Predicate(Predicate),
+    /// Those for which this text in the source's own dialect is true.
+    SourceSql(String),
+}
+
+/// What to read of one table. Names only: it can be sent to another machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableRead {
+    /// The table, as described when the plan was made.
+    pub description: Arc<TableDescription>,
+    /// Names of the columns to read, in the order of the batches. Nothing else leaves the source,
+    /// except what `filter` names and what the capture needs.
+    pub columns: Vec<String>,
+    /// Names of the key's columns; empty for a keyless table. Always among `columns`.
+    pub key: Vec<String>,
+    /// Which rows.
+    pub filter: Filter,
+    /// How changes are found.
+    pub capture: Capture,
+    /// Hash of columns, filter and capture: a position made under another one proves nothing
+    /// about which rows have been read.
+    pub selection: String,
+    /// Bytes of one batch, about.
+    pub batch_bytes: usize,
+}
+
+impl TableRead {
+    fn pick<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Column> {
+        names.iter().map(|name| {
+            self.description
+                .column(name)
+                .expect("a read names columns of its description")
+        })
+    }
+
+    /// The columns to read, in order.
+    pub fn read_columns(&self) -> Vec<&Column> {
+        self.pick(&self.columns).collect()
+    }
+
+    /// The key's columns, in key order.
+    pub fn key_columns(&self) -> Vec<&Column> {
+        self.pick(&self.key).collect()
+    }
+
+    /// Schema of the batches.
+    pub fn schema(&self) -> SchemaRef {
+        schema_of(self.pick(&self.columns))
+    }
+
+    /// Schema of batches of keys.
+    pub fn key_schema(&self) -> SchemaRef {
+        schema_of(self.pick(&self.key))
+    }
+}
+
+/// What the source says about a read before anything runs.
+#[derive(Debug, Default)]
+pub struct ReadPlan {
+    /// The statements it would send, for `plan`.
+    pub statements: Vec<String>,
+    /// What a user should know: the delay of a window, why `xmin` is not used to skip, ...
+    pub notes: Vec<String>,
+    /// Everything that stops this table.
+    pub problems: Vec<crate::ConnectorError>,
+}
+
+/// One table of a snapshot.
+#[derive(Debug, Clone)]
+pub struct SnapshotRequest {
+    /// What to read.
+    pub read: Arc<TableRead>,
+    /// Where the last window ended; `None` where no window is wanted.
+    pub from: Option<Position>,
+}
+
+/// The window of one table in a snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// What is known of it before it is read.
+    pub state: WindowState,
+    /// What a person should know, such as who holds the bound back.
+    pub warnings: Vec<String>,
+}
+
+/// What is known of a window before it is read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WindowState {
+    /// No row changed since the position; nothing needs to be read. Holds the position that may
+    /// be stored instead.
+    Unchanged(Position),
+    /// Rows may have changed: read them.
+    Changed,
+    /// The position proves nothing about this table any more (rewritten, wrapped, restored):
+    /// read the whole table again, compare keys, then start from a new position.
+    Reload {
+        /// Why, for the run's report.
+        reason: String,
+    },
+}
+
+/// A token by which other sessions read the same snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotToken(pub String);
+
+/// Count and hash of a set of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDigest {
+    /// How many keys.
+    pub row_count: u64,
+    /// Name of the hash and its value. Digests with different names compare by count alone.
+    pub hash: Option<(String, String)>,
+}
+
+/// The reading side of a store. Every method may be called from several tasks at once.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Checks that these reads can be served: names, rights, conditions, the rules of the
+    /// capture mode. Reads no row of a user's table. Constant round trips.
+    async fn prepare(&self, reads: &[Arc<TableRead>]) -> Result<Vec<ReadPlan>>;
+
+    /// Whether the condition can be evaluated here with exactly the meaning the contract gives it.
+    /// Pure. `Err` says why not.
+    fn can_push(&self, table: &TableDescription, predicate: &Predicate) -> Result<(), String>;
+
+    /// Positions below every change that could still appear: the low watermarks of first loads.
+    /// Meaningless (null) for reads without windows.
+    ///
+    /// # Errors
+    /// `NotYet` while a prepared transaction makes a first load impossible.
+    async fn low_positions(&self, reads: &[Arc<TableRead>]) -> Result<Vec<Position>>;
+
+    /// Keys that cut the table into chunks of about `chunk_bytes`; empty for one chunk.
+    async fn boundaries(&self, read: &TableRead, chunk_bytes: u64) -> Result<Vec<KeyBound>>;
+
+    /// Opens one snapshot of these tables. The bound of the windows is fixed, in a transaction of
+    /// its own, before the snapshot is taken; tables are locked against rewrites and verified to
+    /// be the ones that were described.
+    ///
+    /// # Errors
+    /// `SourceChanged` if a table was altered since it was described.
+    async fn open_snapshot(
+        &self,
+        requests: &[SnapshotRequest],
+        shared: Option<&SnapshotToken>,
+    ) -> Result<Box<dyn Snapshot>>;
+
+    /// How two positions relate.
+    fn compare(&self, left: &Position, right: &Position) -> PositionOrder;
+}
+
+/// A snapshot of some tables in one session. `table` is an index into the requests.
+///
+/// A stream must be read to its end or the snapshot be dropped.
+#[async_trait]
+pub trait Snapshot: Send {
+    /// One window per request; meaningless where `from` was `None`.
+    fn windows(&self) -> &[Window];
+
+    /// The changes of one window, ordered by (cursor, key), with a `Progress` after at most
+    /// `unit_bytes` and at the end.
+    async fn read_changes(&mut self, table: usize, unit_bytes: u64) -> Result<ChangeStream<'_>>;
+
+    /// The selected rows of a key range, in no order.
+    async fn read_chunk(&mut self, table: usize, range: &KeyRange) -> Result<BatchStream<'_>>;
+
+    /// The selected rows that have these keys.
+    async fn read_rows(&mut self, table: usize, keys: &RecordBatch) -> Result<BatchStream<'_>>;
+
+    /// Count and hash of the keys of the selected rows.
+    async fn key_digest(&mut self, table: usize) -> Result<KeyDigest>;
+
+    /// The keys of the selected rows, in no order.
+    async fn read_keys(&mut self, table: usize) -> Result<BatchStream<'_>>;
+
+    /// A token for other sessions, valid while this snapshot is open. `None`: cannot be shared.
+    async fn share(&mut self) -> Result<Option<SnapshotToken>>;
+
+    /// Ends the snapshot.
+    async fn close(self: Box<Self>);
+}

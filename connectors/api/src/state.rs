@@ -1,0 +1,233 @@
+//! `_syncset`: what survives between two runs.
+
+use crate::{KeyBound, KeyRange, Position, Result, TableName};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Whose state it is. Two projects may share a target; their state never mixes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PipelineKey {
+    /// `project:` of the config file.
+    pub project: String,
+    /// Name of the pipeline.
+    pub pipeline: String,
+}
+
+impl std::fmt::Display for PipelineKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.project, self.pipeline)
+    }
+}
+
+/// A request for the lease of a pipeline.
+#[derive(Debug, Clone)]
+pub struct LeaseRequest {
+    /// The pipeline.
+    pub key: PipelineKey,
+    /// Who asks: `user@host pid 123, run <id>`, for messages.
+    pub owner: String,
+    /// How long it lasts without being renewed.
+    pub duration: Duration,
+}
+
+/// The right to write a pipeline's target, until somebody with a greater epoch has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The pipeline.
+    pub key: PipelineKey,
+    /// Grows with every holder; units verify it under the fence row's lock.
+    pub epoch: u64,
+    /// How long it lasts without being renewed.
+    pub duration: Duration,
+}
+
+/// Answer to a [`LeaseRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseOutcome {
+    /// It is ours. Says who was pushed aside, if somebody was.
+    Acquired {
+        /// The lease.
+        lease: Lease,
+        /// The owner whose expired or abandoned lease was taken over.
+        taken_from: Option<String>,
+    },
+    /// Somebody alive has it.
+    Held {
+        /// The owner.
+        owner: String,
+        /// Until when, at most, if it is not renewed.
+        expires_in: Duration,
+    },
+}
+
+/// Where a stream stands. Stored as its lower-case name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamPhase {
+    /// Chunks are being loaded. Set by [`StateStore::begin_load`].
+    Loading,
+    /// All chunks are done; the window that heals them and the search for deleted rows are not.
+    /// Never stored by itself: a `Loading` stream whose chunks are all done is in it.
+    Settling,
+    /// The target equals the source as of the watermark. Set by the unit that settles the load.
+    Following,
+}
+
+/// One chunk of a load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkState {
+    /// Its number.
+    pub index: u32,
+    /// Its keys.
+    pub range: KeyRange,
+    /// Whether its rows are at the target.
+    pub done: bool,
+    /// Rows written by it.
+    pub row_count: u64,
+}
+
+/// What is stored of one stream (one table of a pipeline).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    /// The stream's name: the source table as the config spells it.
+    pub stream: String,
+    /// Where it stands. `Settling` is derived on load.
+    pub phase: StreamPhase,
+    /// The watermark; in `Loading` and `Settling` the low watermark of the load.
+    pub position: Position,
+    /// Grows by one with every change of the watermark; what compare-and-set compares.
+    pub version: u64,
+    /// Fingerprint of the selection it was made under.
+    pub selection: String,
+    /// The target table.
+    pub target: TableName,
+    /// True if the target table was created by us or was empty when the load began.
+    pub into_empty: bool,
+    /// Chunks of the load that is under way; empty in `Following`.
+    pub chunks: Vec<ChunkState>,
+    /// When the watermark was last stored, seconds since the epoch.
+    pub updated_at: i64,
+}
+
+/// What is stored before the first chunk of a load is read. A resume never replaces it.
+#[derive(Debug, Clone)]
+pub struct LoadPlan {
+    /// The stream.
+    pub stream: String,
+    /// The target table, claimed for this pipeline.
+    pub target: TableName,
+    /// Fingerprint of the selection.
+    pub selection: String,
+    /// The low watermark.
+    pub low: Position,
+    /// Boundaries of the chunks.
+    pub boundaries: Vec<KeyBound>,
+    /// True if the target table holds no row.
+    pub into_empty: bool,
+}
+
+/// Who owns a target table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    /// The target table.
+    pub target: TableName,
+    /// The pipeline that writes it.
+    pub key: PipelineKey,
+}
+
+/// A row that a target refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedRow {
+    /// The stream.
+    pub stream: String,
+    /// Its key as a JSON array of text or null.
+    pub key: serde_json::Value,
+    /// Why.
+    pub reason: String,
+    /// The store's code.
+    pub code: Option<String>,
+    /// The row as it was to be written, as a JSON object.
+    pub row: serde_json::Value,
+}
+
+/// One run, for `status` and `history`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its id.
+    pub run_id: String,
+    /// Start, seconds since the epoch.
+    pub started_at: i64,
+    /// End, seconds since the epoch; `None` while it runs.
+    pub finished_at: Option<i64>,
+    /// Exit code; `None` while it runs.
+    pub exit_code: Option<i32>,
+    /// The report as JSON.
+    pub report: serde_json::Value,
+}
+
+/// What is stored of one pipeline.
+#[derive(Debug, Clone, Default)]
+pub struct PipelineState {
+    /// Its streams, by name.
+    pub streams: Vec<StreamState>,
+    /// The newest runs, newest first.
+    pub runs: Vec<RunRecord>,
+    /// Refused rows that still wait, per stream.
+    pub rejected: Vec<RejectedRow>,
+    /// Owners of target tables in this store, of all pipelines.
+    pub owners: Vec<Ownership>,
+    /// Owner of the lease and the seconds until it expires, if somebody has it.
+    pub holder: Option<(String, Duration)>,
+}
+
+/// The state of pipelines, kept in a store.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// Creates or migrates `_syncset`. One round trip when it is up to date.
+    ///
+    /// # Errors
+    /// `StateTooNew`, or `Privilege` naming the GRANT.
+    async fn ensure(&self) -> Result<()>;
+
+    /// Everything that is stored of a pipeline; constant round trips; empty if `_syncset` is not
+    /// there. `run_count`: how many runs to return.
+    async fn load(&self, key: &PipelineKey, run_count: u32) -> Result<PipelineState>;
+
+    /// Takes the lease: at once if nobody has it or its owner's sessions are gone; after expiry
+    /// by pushing the owner's sessions aside.
+    ///
+    /// # Errors
+    /// `Locked` if an expired owner cannot be pushed aside; the hint says which right is missing.
+    async fn acquire(&self, request: &LeaseRequest) -> Result<LeaseOutcome>;
+
+    /// Extends the lease.
+    ///
+    /// # Errors
+    /// `Fenced` if somebody else has it.
+    async fn renew(&self, lease: &Lease) -> Result<()>;
+
+    /// Gives the lease back; no error if it is gone.
+    async fn release(&self, lease: &Lease) -> Result<()>;
+
+    /// Takes the lease away from whoever has it, for `pipeline unlock`. Returns the owner.
+    async fn unlock(&self, key: &PipelineKey) -> Result<Option<String>>;
+
+    /// Stores low watermarks and chunks of loads, and claims their target tables, in one
+    /// transaction under the fence. Replaces what a former load of the stream left.
+    ///
+    /// # Errors
+    /// `TargetDiffers` if another pipeline owns a target table.
+    async fn begin_load(&self, lease: &Lease, loads: &[LoadPlan]) -> Result<Vec<StreamState>>;
+
+    /// Stores new positions of streams in which nothing changed, in one transaction under the
+    /// fence: (stream, version, position).
+    async fn move_idle(&self, lease: &Lease, moves: &[(String, u64, Position)]) -> Result<()>;
+
+    /// Inserts or updates a run and drops runs older than 30 days.
+    async fn record_run(&self, key: &PipelineKey, run: &RunRecord) -> Result<()>;
+
+    /// Forgets streams (all of them if `streams` is empty) so that the next run loads them again.
+    /// Rows of target tables are left alone. Returns the streams forgotten.
+    async fn reset(&self, lease: &Lease, streams: &[String]) -> Result<Vec<String>>;
+}

@@ -1,0 +1,231 @@
+//! The writing side of a store.
+
+use crate::{
+    BatchStream, Column, KeyDigest, Lease, NativeType, Position, Result, StreamPhase, TableName,
+};
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How faithfully a target type carries a source type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exactness {
+    /// Every value comes back as it was, and the target knows what it is.
+    Exact,
+    /// Every value is kept, in a wider or plainer type.
+    Widened,
+    /// Some values cannot be kept.
+    Lossy,
+}
+
+/// What a column becomes at a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeMapping {
+    /// The target's type as its DDL spells it.
+    pub native: String,
+    /// How faithful that is.
+    pub exactness: Exactness,
+    /// Why it is not exact, or how it is stored.
+    pub note: Option<String>,
+}
+
+/// One column of a target table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetColumn {
+    /// Its name at the target.
+    pub name: String,
+    /// The Arrow type its batches have.
+    pub data_type: DataType,
+    /// The source's type; `None` for computed columns.
+    pub native: Option<NativeType>,
+    /// Whether it may hold NULL.
+    pub nullable: bool,
+}
+
+impl TargetColumn {
+    /// A column that carries a source column under another name.
+    pub fn of(column: &Column, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            data_type: column.data_type.clone(),
+            native: Some(column.native.clone()),
+            nullable: column.nullable,
+        }
+    }
+}
+
+/// What happens at the target to rows that are gone or no longer selected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDelete {
+    /// They are deleted.
+    #[default]
+    Hard,
+    /// They are kept.
+    Keep,
+}
+
+/// A table that the pipeline writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetTable {
+    /// Its name.
+    pub name: TableName,
+    /// Columns in the order of the batches.
+    pub columns: Vec<TargetColumn>,
+    /// Target names of the key's columns, in key order; empty for a keyless table.
+    pub key: Vec<String>,
+}
+
+impl TargetTable {
+    /// Schema of the batches.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(
+            self.columns
+                .iter()
+                .map(|column| Field::new(&column.name, column.data_type.clone(), column.nullable))
+                .collect::<Vec<_>>(),
+        ))
+    }
+}
+
+/// What a target says about a table that the pipeline wants to write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TargetStatus {
+    /// False: it has to be created.
+    pub exists: bool,
+    /// True if it holds no row (or does not exist).
+    pub empty: bool,
+    /// What stops us from writing it: missing columns, other types, no matching key. Each a
+    /// sentence with its advice.
+    pub differences: Vec<String>,
+    /// What a user should know: triggers that fire, foreign keys that could refuse rows.
+    pub notes: Vec<String>,
+}
+
+/// What a unit of work replaces, checked under its row's lock before anything is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnitStep {
+    /// One chunk of a load, not done yet.
+    Chunk {
+        /// The stream.
+        stream: String,
+        /// Number of the chunk within the load.
+        index: u32,
+    },
+    /// The watermark of a stream, still at this version.
+    Watermark {
+        /// The stream.
+        stream: String,
+        /// [`StreamState::version`](crate::StreamState::version) as it was loaded.
+        version: u64,
+    },
+}
+
+/// How a unit starts.
+#[derive(Debug, Clone)]
+pub struct UnitStart {
+    /// The lease this runner holds.
+    pub lease: Lease,
+    /// What the unit replaces.
+    pub step: UnitStep,
+    /// True while the target table holds no row of anybody (a first load into an empty table):
+    /// rows may be written into it directly, without looking for old ones.
+    pub into_empty: bool,
+    /// True to write with savepoints and find the rows that are refused, one by one.
+    pub careful: bool,
+}
+
+/// A row that the target refused in careful mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Row of the batch that was given.
+    pub row: usize,
+    /// The store's sentence, without the values.
+    pub reason: String,
+    /// The store's code.
+    pub code: Option<String>,
+    /// True if a unique or foreign key refused it: it may pass later in the same run.
+    pub parked: bool,
+}
+
+/// What a committed unit did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Rows inserted or changed. Rows that were already so are not counted.
+    pub rows_written: u64,
+    /// Rows deleted.
+    pub rows_deleted: u64,
+    /// Version of the watermark afterwards; zero for chunks.
+    pub version: u64,
+}
+
+/// The writing side of a store. Every method may be called from several tasks at once.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// What a column becomes here. Pure.
+    fn map_type(&self, column: &TargetColumn) -> TypeMapping;
+
+    /// Looks at the target tables; constant round trips, changes nothing.
+    async fn status(&self, tables: &[TargetTable]) -> Result<Vec<TargetStatus>>;
+
+    /// The statements that create what is missing for this table: schema, types, table. Pure.
+    fn create_statements(&self, table: &TargetTable) -> Vec<String>;
+
+    /// Runs [`create_statements`](Self::create_statements) under the lease, in one transaction
+    /// where DDL has them. What exists already is left alone.
+    async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()>;
+
+    /// Begins a unit: locks the fence, then the row that `start` names, and verifies both.
+    ///
+    /// # Errors
+    /// `Fenced` if the epoch or the row is no longer ours.
+    async fn begin(&self, start: UnitStart) -> Result<Box<dyn UnitWriter>>;
+
+    /// Decides a commit whose answer was lost, by taking the lock of the row that `start` names.
+    ///
+    /// # Errors
+    /// `Fenced` if another runner holds the epoch.
+    async fn was_committed(&self, start: &UnitStart) -> Result<bool>;
+
+    /// Count and hash of the keys of all rows of the table.
+    async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest>;
+}
+
+/// One unit of work: one transaction of the target. Calls never overlap.
+///
+/// Within a unit each key appears at most once over all batches of one table. After any error the
+/// only call allowed is `abort`.
+#[async_trait]
+pub trait UnitWriter: Send {
+    /// Writes rows in the table's column order: inserts new ones, updates those whose image
+    /// differs, touches nothing else. `Ok` means accepted, not durable. Always returns an empty
+    /// list unless the unit is careful.
+    async fn upsert(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>>;
+
+    /// Deletes the rows with these keys (columns of the key, in key order). Applied before all
+    /// upserts of the unit. Keys that are not there are no error.
+    async fn delete(&mut self, table: &TargetTable, keys: RecordBatch) -> Result<Vec<Rejection>>;
+
+    /// Deletes every row of the table whose key is not among these.
+    async fn prune(&mut self, table: &TargetTable, keys: BatchStream<'_>) -> Result<()>;
+
+    /// Stores rows that were refused, in this transaction: they commit with the unit.
+    async fn store_rejected(&mut self, rows: &[crate::RejectedRow]) -> Result<()>;
+
+    /// Forgets rows that were refused before and have now been written or are gone.
+    async fn forget_rejected(&mut self, stream: &str, keys: &[serde_json::Value]) -> Result<()>;
+
+    /// Applies what is staged, marks the chunk done or stores the new watermark, and commits.
+    /// `watermark` is `Some` exactly for [`UnitStep::Watermark`].
+    ///
+    /// # Errors
+    /// `CommitUnknown` when the answer never came: ask [`Target::was_committed`].
+    async fn commit(self: Box<Self>, watermark: Option<(Position, StreamPhase)>)
+    -> Result<Receipt>;
+
+    /// Rolls back.
+    async fn abort(self: Box<Self>);
+}
