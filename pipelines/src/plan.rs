@@ -1,0 +1,85 @@
+//! From a pipeline and the described tables to what a run does.
+
+use crate::Problem;
+use crate::problem::Place;
+use crate::select::Selected;
+use crate::spec::PipelineSpec;
+use std::sync::Arc;
+use syncset_connector::{OnDelete, Predicate, TableDescription, TableName, TableRead};
+
+/// The source's say in what it can evaluate exactly. The runner passes the opened source.
+pub trait PushDown {
+    /// Whether the source evaluates the condition with exactly the meaning the contract gives it.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    fn can_push(&self, table: &TableDescription, predicate: &Predicate) -> Result<(), String>;
+}
+
+/// What a run does with one table.
+#[derive(Debug, Clone)]
+pub struct TablePlan {
+    /// Name of the stream: the source table as displayed.
+    pub stream: String,
+    /// What is read.
+    pub read: Arc<TableRead>,
+    /// DataFusion SQL that decides, on our side, which of the read rows are selected; all its
+    /// columns are quoted and among those that are read. Only with `where_pushdown: best_effort`.
+    pub residual: Option<String>,
+    /// The columns of the target in order.
+    pub outputs: Vec<Output>,
+    /// The target table.
+    pub target: TableName,
+    /// Target names of the key's columns, in key order.
+    pub key: Vec<String>,
+    /// What happens at the target to rows that are gone.
+    pub on_delete: OnDelete,
+    /// How many rows may be rejected before the table fails.
+    pub max_rejects: u64,
+    /// Canonical JSON of the selection: shown when it was edited. `read.selection` is its SHA-256.
+    pub selection_text: String,
+    /// What a user should know.
+    pub notes: Vec<String>,
+    /// Where the table's entry is in the pipeline file.
+    pub place: Place,
+}
+
+/// A column of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its name at the target.
+    pub name: String,
+    /// Where its value comes from.
+    pub value: OutputValue,
+}
+
+/// Where the value of a target column comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputValue {
+    /// This column of the source.
+    Column(String),
+    /// An expression over columns of the source.
+    Derived {
+        /// Its name before `rename`.
+        name: String,
+        /// DataFusion SQL. All its columns are quoted and among those that are read.
+        sql: String,
+    },
+}
+
+/// Decides what a run does with each table. Parents by foreign keys come before their children.
+///
+/// # Errors
+/// All problems of all tables, in the order of the file.
+pub fn plan_tables(
+    spec: &PipelineSpec,
+    described: &[(Selected, TableDescription)],
+    push: &dyn PushDown,
+) -> Result<Vec<TablePlan>, Vec<Problem>> {
+    let _ = (described, push);
+    Err(vec![Problem::at(
+        &spec.path,
+        Place::default(),
+        "the plan cannot be made yet",
+    )])
+}

@@ -1,0 +1,176 @@
+//! What a project and a pipeline say, after reading: values with their places, nothing resolved
+//! against a store yet.
+
+use crate::problem::Place;
+use crate::table_pattern::TablePattern;
+use crate::template::Template;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use syncset_connector::{CaptureMode, ConnectorInfo, NullCursor, OnDelete, Settings, WrittenBy};
+
+/// How long a lease lives without a heartbeat: long enough for a paused virtual machine, short
+/// enough that a runner that lost its network does not hold up the next run of a five-minute cron.
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The project file, `syncset.yaml`.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// Name of the project: part of the key of all state.
+    pub name: String,
+    /// Connections by name.
+    pub connections: BTreeMap<String, ConnectionSpec>,
+    /// How long a lease lives without a heartbeat.
+    pub lease: Duration,
+    /// The project folder: relative paths start here.
+    pub base: PathBuf,
+}
+
+/// One connection with its values resolved. Its `Debug` shows no value.
+#[derive(Debug, Clone)]
+pub struct ConnectionSpec {
+    /// Its name; `source` or `target` for one that is written inline.
+    pub name: String,
+    /// The connector's kind, such as `postgres`.
+    pub kind: String,
+    /// What is known of the connector.
+    pub info: &'static ConnectorInfo,
+    /// What the connector is given.
+    pub settings: Settings,
+    /// The file it is written in.
+    pub path: String,
+    /// Where it starts.
+    pub place: Place,
+    /// Where the value of each key is.
+    pub places: BTreeMap<String, Place>,
+}
+
+impl ConnectionSpec {
+    /// A problem at one of its keys, or at the connection if the key is absent.
+    pub fn problem(&self, key: &str, message: impl Into<String>) -> crate::Problem {
+        let place = self.places.get(key).copied().unwrap_or(self.place);
+        crate::Problem::at(&self.path, place, message)
+    }
+}
+
+/// A pipeline file.
+#[derive(Debug, Clone)]
+pub struct PipelineSpec {
+    /// Its name: the file's name without `.yaml`.
+    pub name: String,
+    /// The file as printed in problems.
+    pub path: String,
+    /// Where rows come from.
+    pub source: ConnectionSpec,
+    /// Where rows go.
+    pub target: ConnectionSpec,
+    /// The entries of `tables:` in the order of the file.
+    pub tables: Vec<TableRule>,
+    /// Tags, for `run --tag`.
+    pub tags: Vec<String>,
+}
+
+/// One entry of `tables:`.
+#[derive(Debug, Clone)]
+pub struct TableRule {
+    /// Which tables it is about.
+    pub pattern: TablePattern,
+    /// Where the pattern is.
+    pub place: Place,
+    /// What to do with them; `None` for `skip`.
+    pub settings: Option<TableSettings>,
+}
+
+/// A name with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// The name.
+    pub text: String,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// The settings of a table, defaults included.
+#[derive(Debug, Clone)]
+pub struct TableSettings {
+    /// Which columns.
+    pub columns: ColumnChoice,
+    /// Which rows.
+    pub condition: Option<Condition>,
+    /// What to do when the source cannot evaluate `where` exactly.
+    pub pushdown: WherePushdown,
+    /// Computed columns, in the order of the file: name and DataFusion SQL.
+    pub derive: Vec<(Name, Name)>,
+    /// Names of the source and what they become at the target.
+    pub rename: Vec<(Name, Name)>,
+    /// Where rows go; `None`: the same name.
+    pub to: Option<Template>,
+    /// The key; `None`: the primary key.
+    pub key: Option<(Vec<Name>, Place)>,
+    /// How changes are found.
+    pub capture: CaptureSetting,
+    /// What happens at the target to rows that are gone.
+    pub on_delete: OnDelete,
+    /// How many rows may be rejected before the table fails.
+    pub max_rejects: u64,
+}
+
+/// Which columns of a table are selected. Entries are names or globs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnChoice {
+    /// All of them.
+    All,
+    /// These, in this order.
+    Only(Vec<Name>),
+    /// All but these.
+    Except(Vec<Name>),
+}
+
+/// Which rows of a table are selected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// DataFusion SQL over the table's own columns.
+    Sql(Name),
+    /// Text in the source's own dialect.
+    SourceSql(Name),
+}
+
+/// What to do when the source cannot evaluate `where` with the same meaning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WherePushdown {
+    /// Refuse the plan.
+    #[default]
+    Exact,
+    /// Read more rows and drop the unselected ones here.
+    BestEffort,
+}
+
+/// `capture:` as written; checked against the table when the plan is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureSetting {
+    /// The mode.
+    pub mode: CaptureMode,
+    /// True if the file does not say, so the default was taken.
+    pub by_default: bool,
+    /// Where it is; of the table's entry if it is not written.
+    pub place: Place,
+    /// The cursor column; always there for `cursor`.
+    pub column: Option<Name>,
+    /// Who stamps it.
+    pub written_by: Option<(WrittenBy, Place)>,
+    /// How far below the watermark windows start.
+    pub overlap: Option<(OverlapSetting, Place)>,
+    /// Zone of a zone-less time column.
+    pub zone: Option<Name>,
+    /// What to do with NULL cursors; `None`: not said.
+    pub null_cursor: Option<NullCursor>,
+}
+
+/// An overlap as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverlapSetting {
+    /// `10m`
+    Time(Duration),
+    /// `1000`: units of an integer cursor.
+    Units(u64),
+}
