@@ -1,1 +1,3 @@
+//! All suites as one binary, so that they are linked once and share one server.
 
+mod kit_itself;
