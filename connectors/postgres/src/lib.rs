@@ -1,1 +1,16 @@
+//! PostgreSQL for syncset: reads by binary COPY, writes by binary COPY and guarded upserts, and
+//! keeps the state.
 //!
+//! Only [`CONNECTOR`] is public. Everything is sent by the simple query protocol, so that it works
+//! behind transaction poolers.
+
+// The reading, writing and state modules use what stands here; the line goes when all are in.
+#![allow(dead_code, unused_imports)]
+
+mod connect;
+mod connector;
+mod describe;
+mod error;
+mod sql;
+
+pub use connector::CONNECTOR;

@@ -1,0 +1,190 @@
+//! Connecting: settings, sessions, and what the server says about itself.
+//!
+//! Every session is configured by one simple query after the handshake, never by start-up
+//! parameters, which poolers refuse. `search_path` is left as the user has it, because functions
+//! behind views, policies and triggers depend on it; statements that read the catalogues start
+//! with [`CATALOG_PATH`], and everything we send is qualified anyway.
+
+mod config;
+mod facts;
+mod session;
+
+pub(crate) use config::{Config, SETTINGS};
+pub(crate) use facts::ServerFacts;
+pub(crate) use session::{CopyIn, Session, TextRow};
+
+use crate::error;
+use crate::sql::quote_literal;
+use sqlx::{ConnectOptions, postgres::PgConnection};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use syncset_connector::{ConnectorError, ErrorClass, OpenOptions, Result, Role};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
+
+/// First statement of a simple query of several, which is one transaction: names of types and tables are printed with their schemas.
+pub(crate) const CATALOG_PATH: &str = "SET LOCAL search_path = pg_catalog;";
+
+/// Longest time a transaction of a target may sit idle: a stopped process keeps its locks.
+const TARGET_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(15 * 60);
+/// The same for a source, whose idle transactions hold nothing but a snapshot that others read.
+const SOURCE_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An opened PostgreSQL database.
+///
+/// The reading side, the writing side and the state are implemented on it in their own modules.
+pub(crate) struct PgStore {
+    pub(crate) config: Config,
+    pub(crate) options: OpenOptions,
+    control: Mutex<Session>,
+    facts: ServerFacts,
+    sessions: Arc<Semaphore>,
+    pooled: AtomicBool,
+}
+
+impl PgStore {
+    /// Connects the control session and asks the server who it is, in one round trip.
+    pub(crate) async fn open(config: Config, options: OpenOptions) -> Result<Self> {
+        let (session, facts) = connect(&config, &options, None).await?;
+        Ok(Self {
+            sessions: Arc::new(Semaphore::new(options.sessions_max)),
+            pooled: AtomicBool::new(facts.pooled),
+            control: Mutex::new(session),
+            config,
+            options,
+            facts,
+        })
+    }
+
+    /// Opens a new session; waits while `sessions_max` of them are open.
+    pub(crate) async fn session(&self) -> Result<Session> {
+        let permit = Arc::clone(&self.sessions)
+            .acquire_owned()
+            .await
+            .expect("the store never closes its semaphore");
+        let (session, facts) = connect(&self.config, &self.options, Some(permit)).await?;
+        if facts.pooled {
+            self.pooled.store(true, Ordering::Relaxed);
+        }
+        Ok(session)
+    }
+
+    /// The control session: short statements, no COPY, no transaction that outlives the guard.
+    ///
+    /// # Errors
+    /// When the link was lost and cannot be made again.
+    pub(crate) async fn control(&self) -> Result<MutexGuard<'_, Session>> {
+        let mut session = self.control.lock().await;
+        if !session.is_usable() {
+            *session = connect(&self.config, &self.options, None).await?.0;
+        }
+        Ok(session)
+    }
+
+    /// What the server said when the store was opened.
+    pub(crate) fn facts(&self) -> &ServerFacts {
+        &self.facts
+    }
+
+    /// True if any session went through a transaction pooler, as far as that can be told.
+    pub(crate) fn likely_pooler(&self) -> bool {
+        self.pooled.load(Ordering::Relaxed)
+    }
+
+    /// Ends the control session.
+    pub(crate) async fn close(self) {
+        self.control.into_inner().close().await;
+    }
+}
+
+async fn connect(
+    config: &Config,
+    options: &OpenOptions,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<(Session, ServerFacts)> {
+    let started = Instant::now();
+    let work = async {
+        let link: PgConnection = config
+            .driver(&options.application)
+            .connect()
+            .await
+            .map_err(|failure| cannot_connect(config, failure))?;
+        let mut session = Session::new(link, permit);
+        let sql = format!("{}{}", settings_sql(config, options), facts::SQL);
+        let mut sets = session.result_sets(&sql).await?;
+        let row = sets
+            .pop()
+            .and_then(|mut rows| rows.pop())
+            .ok_or_else(|| error::unexpected("the server did not say who it is"))?;
+        let facts = ServerFacts::read(&row, started.elapsed())?;
+        session.backend_pid = row.parse(facts::BACKEND_PID)?;
+        session.backend_start = row.required(facts::BACKEND_START)?.to_owned();
+        Ok((session, facts))
+    };
+    match tokio::time::timeout(options.connect_timeout, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(ConnectorError::new(
+            ErrorClass::Connection,
+            format!(
+                "`{}` did not answer within {} s at {}:{}",
+                config.name,
+                options.connect_timeout.as_secs(),
+                config.host,
+                config.port
+            ),
+        )
+        .with_hint("check host, port and firewalls")),
+    }
+}
+
+fn cannot_connect(config: &Config, failure: sqlx::Error) -> ConnectorError {
+    let mut error = error::of(failure);
+    if error.class == ErrorClass::Connection && error.code.is_none() {
+        error.message = format!(
+            "cannot reach the server of `{}` at {}:{}",
+            config.name, config.host, config.port
+        );
+        error.hint = Some("check host, port, `sslmode`, and whether the server runs".to_owned());
+    }
+    error
+}
+
+/// One SET per line: what makes the server's text forms the same everywhere, and what ends a
+/// session whose client is gone.
+fn settings_sql(config: &Config, options: &OpenOptions) -> String {
+    let ms = |duration: Duration| duration.as_millis().min(i32::MAX as u128);
+    let lock_ms = ms(options.lock_timeout);
+    let statement_ms = ms(options.statement_timeout);
+    let (idle, role) = match options.role {
+        Role::Source => {
+            let row_security = if config.row_security { "on" } else { "off" };
+            (
+                SOURCE_IDLE_IN_TRANSACTION,
+                format!(
+                    "SET default_transaction_read_only = on; SET row_security = {row_security};"
+                ),
+            )
+        }
+        Role::Target => (TARGET_IDLE_IN_TRANSACTION, String::new()),
+    };
+    let application: String = options.application.chars().take(63).collect();
+    let application =
+        quote_literal(&application.replace('\0', "")).expect("a literal without NUL can be quoted");
+    format!(
+        "{read_token}
+         SET application_name = {application};
+         SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
+         SET bytea_output = 'hex'; SET extra_float_digits = 3;
+         SET standard_conforming_strings = on; SET client_encoding = 'UTF8';
+         SET xmlbinary = 'base64'; SET xmloption = 'content';
+         SET lock_timeout = {lock_ms}; SET statement_timeout = {statement_ms};
+         SET idle_in_transaction_session_timeout = {idle_ms};
+         SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
+         SET tcp_keepalives_count = 3;
+         SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false)
+           WHERE pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 140000;
+         {role}\n",
+        idle_ms = ms(idle),
+        read_token = facts::READ_TOKEN,
+    )
+}

@@ -1,0 +1,240 @@
+//! One session of a server, spoken to in the simple query protocol only.
+//!
+//! Simple queries pass through transaction poolers, and several statements travel in one round
+//! trip. Values come back as the server's text form.
+
+use crate::error;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use sqlx::postgres::{PgConnection, PgCopyIn};
+use sqlx::{AssertSqlSafe, Connection, Either, Row};
+use std::str::FromStr;
+use syncset_connector::{ConnectorError, ErrorClass, Result};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// One row in text form. `None` is NULL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TextRow(pub(crate) Vec<Option<String>>);
+
+impl TextRow {
+    /// The text of a value; `None` for NULL and for a column that is not there.
+    pub(crate) fn text(&self, index: usize) -> Option<&str> {
+        self.0.get(index).and_then(Option::as_deref)
+    }
+
+    /// The text of a value that our own query never makes NULL.
+    pub(crate) fn required(&self, index: usize) -> Result<&str> {
+        self.text(index).ok_or_else(|| {
+            error::unexpected(format!("the server left out value {index} of an answer"))
+        })
+    }
+
+    /// A value that our own query never makes NULL, parsed.
+    pub(crate) fn parse<T: FromStr>(&self, index: usize) -> Result<T> {
+        self.required(index)?.parse().map_err(|_| {
+            error::unexpected(format!(
+                "value {index} of the server's answer has a strange form"
+            ))
+        })
+    }
+
+    /// True if the value is the boolean `true`.
+    pub(crate) fn is_true(&self, index: usize) -> bool {
+        matches!(self.text(index), Some("t" | "true"))
+    }
+}
+
+/// One session. Dropping it drops the link.
+pub(crate) struct Session {
+    link: PgConnection,
+    /// Process id of the server process behind it, as of the first query.
+    pub(crate) backend_pid: i32,
+    /// Start of that process, in the server's text form (UTC).
+    pub(crate) backend_start: String,
+    // A COPY that was started and not ended leaves the protocol at an unknown place.
+    in_copy: bool,
+    lost: bool,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Session {
+    pub(super) fn new(link: PgConnection, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            link,
+            backend_pid: 0,
+            backend_start: String::new(),
+            in_copy: false,
+            lost: false,
+            _permit: permit,
+        }
+    }
+
+    /// Runs statements; the rows of the last one that returned any.
+    pub(crate) async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>> {
+        let sets = self.result_sets(sql).await?;
+        Ok(sets
+            .into_iter()
+            .rev()
+            .find(|rows| !rows.is_empty())
+            .unwrap_or_default())
+    }
+
+    /// Runs statements; the rows of each, in order. A statement without rows has an empty list.
+    ///
+    /// An empty statement (`;;`) has no entry.
+    pub(crate) async fn result_sets(&mut self, sql: &str) -> Result<Vec<Vec<TextRow>>> {
+        let events = self.events(sql).await?;
+        let mut sets = Vec::new();
+        let mut rows = Vec::new();
+        for event in events {
+            match event {
+                Either::Left(_) => sets.push(std::mem::take(&mut rows)),
+                Either::Right(row) => rows.push(row),
+            }
+        }
+        Ok(sets)
+    }
+
+    /// Runs statements; rows affected by the last one.
+    pub(crate) async fn execute(&mut self, sql: &str) -> Result<u64> {
+        let events = self.events(sql).await?;
+        Ok(events
+            .into_iter()
+            .rev()
+            .find_map(|event| event.left())
+            .unwrap_or(0))
+    }
+
+    /// Rows, and after the rows of each statement the number it affected.
+    async fn events(&mut self, sql: &str) -> Result<Vec<Either<u64, TextRow>>> {
+        self.usable()?;
+        let mut events = Vec::new();
+        let mut stream = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut self.link);
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(Either::Left(done)) => events.push(Either::Left(done.rows_affected())),
+                Ok(Either::Right(row)) => events.push(Either::Right(text_row(&row)?)),
+                Err(failure) => {
+                    let error = error::of(failure);
+                    drop(stream);
+                    self.lost = error.class == ErrorClass::Connection;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    /// Runs one `COPY ... TO STDOUT`. The stream must be read to its end; otherwise, and if the
+    /// statement itself is refused, the session can only be dropped.
+    pub(crate) async fn copy_out(&mut self, sql: &str) -> Result<BoxStream<'_, Result<Bytes>>> {
+        self.usable()?;
+        self.in_copy = true;
+        let stream = self.link.copy_out_raw(sql).await.map_err(error::of)?;
+        let in_copy = &mut self.in_copy;
+        Ok(Box::pin(futures::stream::unfold(
+            Some((stream, in_copy)),
+            |state| async move {
+                let (mut stream, in_copy) = state?;
+                match stream.next().await {
+                    Some(Ok(bytes)) => Some((Ok(bytes), Some((stream, in_copy)))),
+                    Some(Err(failure)) => {
+                        // After an error of the server the driver has read up to its readiness.
+                        *in_copy = failure.as_database_error().is_none();
+                        Some((Err(error::of(failure)), None))
+                    }
+                    None => {
+                        *in_copy = false;
+                        None
+                    }
+                }
+            },
+        )))
+    }
+
+    /// Starts one `COPY ... FROM STDIN`. End it with `finish` or `abort`; a session whose `CopyIn`
+    /// was dropped can only be dropped too.
+    pub(crate) async fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>> {
+        self.usable()?;
+        // A refused COPY IN leaves the protocol in order; a cancelled start does not.
+        self.in_copy = true;
+        let copy = match self.link.copy_in_raw(sql).await {
+            Ok(copy) => copy,
+            Err(failure) => {
+                self.in_copy = failure.as_database_error().is_none();
+                return Err(error::of(failure));
+            }
+        };
+        Ok(CopyIn {
+            copy,
+            in_copy: &mut self.in_copy,
+        })
+    }
+
+    /// Ends the session in an orderly way.
+    pub(crate) async fn close(self) {
+        if let Err(error) = self.link.close().await {
+            tracing::debug!(error = %error, "a session did not end in an orderly way");
+        }
+    }
+
+    /// False once the link is lost or at an unknown place: only dropping helps.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.in_copy && !self.lost
+    }
+
+    fn usable(&self) -> Result<()> {
+        if self.is_usable() {
+            Ok(())
+        } else {
+            Err(error::lost_link())
+        }
+    }
+}
+
+/// A running `COPY ... FROM STDIN`.
+pub(crate) struct CopyIn<'a> {
+    copy: PgCopyIn<&'a mut PgConnection>,
+    in_copy: &'a mut bool,
+}
+
+impl CopyIn<'_> {
+    /// Sends bytes of the stream, cut anywhere.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
+        self.copy.send(bytes.as_ref()).await.map_err(error::of)?;
+        Ok(())
+    }
+
+    /// Ends the stream; the number of rows the server took.
+    pub(crate) async fn finish(self) -> Result<u64> {
+        let outcome = self.copy.finish().await;
+        *self.in_copy = outcome
+            .as_ref()
+            .is_err_and(|failure| failure.as_database_error().is_none());
+        outcome.map_err(error::of)
+    }
+
+    /// Makes the server forget what was sent; its transaction is then aborted.
+    pub(crate) async fn abort(self, reason: &str) -> Result<()> {
+        let outcome: Result<(), ConnectorError> = self.copy.abort(reason).await.map_err(error::of);
+        *self.in_copy = outcome.is_err();
+        outcome
+    }
+}
+
+fn text_row(row: &sqlx::postgres::PgRow) -> Result<TextRow> {
+    let mut values = Vec::with_capacity(row.len());
+    for index in 0..row.len() {
+        let value = row.try_get_raw(index).map_err(error::of)?;
+        values.push(if sqlx::ValueRef::is_null(&value) {
+            None
+        } else {
+            let text = value
+                .as_str()
+                .map_err(|_| error::unexpected("the server sent text that is not UTF-8"))?;
+            Some(text.to_owned())
+        });
+    }
+    Ok(TextRow(values))
+}

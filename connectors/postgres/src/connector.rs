@@ -1,0 +1,134 @@
+//! The connector as the registry sees it, and what an opened store answers by itself.
+
+use crate::connect::{Config, PgStore, SETTINGS};
+use async_trait::async_trait;
+use syncset_connector::{
+    Atomicity, Capabilities, Connector, ConnectorError, ConnectorInfo, ErrorClass, OpenOptions,
+    Result, ServerInfo, Settings, Source, StateStore, Store, TableDescription, TableEntry,
+    TableName, Target,
+};
+
+/// The PostgreSQL connector.
+pub const CONNECTOR: &dyn Connector = &PostgresConnector;
+
+/// Oldest server that is known to work.
+const VERSION_NUM_MIN: u32 = 120_000;
+
+const INFO: ConnectorInfo = ConnectorInfo {
+    kind: "postgres",
+    schemes: &["postgres", "postgresql"],
+    settings: SETTINGS,
+    capabilities: Capabilities {
+        source: true,
+        target: true,
+        state: true,
+        atomicity: Atomicity::RowsAndWatermark,
+        transactional_ddl: true,
+        share_snapshot: true,
+        parallel_writes: true,
+        schemas: true,
+        capture_modes: &["full", "cursor", "xmin"],
+    },
+};
+
+struct PostgresConnector;
+
+#[async_trait]
+impl Connector for PostgresConnector {
+    fn info(&self) -> &'static ConnectorInfo {
+        &INFO
+    }
+
+    fn check_settings(&self, settings: &Settings) -> Vec<(String, String)> {
+        Config::read(settings).err().unwrap_or_default()
+    }
+
+    async fn open(&self, settings: &Settings, options: &OpenOptions) -> Result<Box<dyn Store>> {
+        let config = Config::read(settings).map_err(|problems| {
+            let sentences: Vec<_> = problems.into_iter().map(|(_, sentence)| sentence).collect();
+            ConnectorError::new(ErrorClass::Config, sentences.join("; "))
+        })?;
+        let store = PgStore::open(config, options.clone()).await?;
+        let facts = store.facts();
+        if facts.version_num < VERSION_NUM_MIN {
+            return Err(ConnectorError::new(
+                ErrorClass::Unsupported,
+                format!(
+                    "the server is PostgreSQL {}, which is too old",
+                    facts.version
+                ),
+            )
+            .with_hint(format!(
+                "use PostgreSQL {} or newer",
+                VERSION_NUM_MIN / 10_000
+            )));
+        }
+        Ok(Box::new(store))
+    }
+}
+
+#[async_trait]
+impl Store for PgStore {
+    async fn server_info(&self) -> Result<ServerInfo> {
+        // Asked anew, so that `connection test` notices a link that was lost since.
+        self.control().await?.execute("SELECT 1").await?;
+        let facts = self.facts();
+        let mut notes = Vec::new();
+        if facts.is_standby {
+            notes.push("the server is a standby".to_owned());
+        }
+        if self.likely_pooler() {
+            notes.push("a connection pooler stands before the server".to_owned());
+        }
+        if !facts.reads_all_stats {
+            notes.push(
+                "sessions of other users are hidden; GRANT pg_read_all_stats shows them".to_owned(),
+            );
+        }
+        if !facts.is_utf8() {
+            notes.push(format!(
+                "the database's encoding is {}",
+                facts.server_encoding
+            ));
+        }
+        if facts.system_identifier.is_none() {
+            notes.push(
+                "the cluster's number is hidden, so that a restored server is not recognised; \
+                 GRANT EXECUTE ON FUNCTION pg_control_system() shows it"
+                    .to_owned(),
+            );
+        }
+        Ok(ServerInfo {
+            product: format!("PostgreSQL {}", facts.version),
+            user: Some(facts.user.clone()),
+            database: facts.database.clone(),
+            encrypted: facts.encrypted,
+            notes,
+        })
+    }
+
+    async fn list_tables(&self) -> Result<Vec<TableEntry>> {
+        crate::describe::list_tables(self).await
+    }
+
+    async fn describe(&self, tables: &[TableName]) -> Result<Vec<Option<TableDescription>>> {
+        crate::describe::describe(self, tables).await
+    }
+
+    // Each of the three becomes `Some(self)` with the module that implements it.
+    fn source(&self) -> Option<&dyn Source> {
+        None
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
+        None
+    }
+
+    fn state(&self) -> Option<&dyn StateStore> {
+        None
+    }
+
+    async fn close(self: Box<Self>) {
+        PgStore::close(*self).await;
+    }
+}
