@@ -1,8 +1,8 @@
 //! What a connector is, and how a store is opened.
 
 use crate::{
-    ConnectorError, Result, Secret, Source, StateStore, TableDescription, TableKind, TableName,
-    Target,
+    ConnectorError, Exactness, Result, Secret, Source, StateStore, TableDescription, TableKind,
+    TableName, Target, TargetColumn, TypeMapping,
 };
 use async_trait::async_trait;
 use serde::Serialize;
@@ -144,6 +144,20 @@ pub struct TableEntry {
 pub trait Connector: Send + Sync {
     /// What is known without opening anything.
     fn info(&self) -> &'static ConnectorInfo;
+
+    /// One column of each type this store has, for the table that `syncset types` prints.
+    fn type_samples(&self) -> Vec<TargetColumn> {
+        Vec::new()
+    }
+
+    /// What a column becomes here, as [`Target::map_type`] says. Pure.
+    fn map_type(&self, column: &TargetColumn) -> TypeMapping {
+        TypeMapping {
+            native: column.data_type.to_string(),
+            exactness: Exactness::Lossy,
+            note: Some("this store cannot be written".into()),
+        }
+    }
 
     /// Checks the settings of one connection; no I/O. Returns every problem as (key, sentence).
     fn check_settings(&self, settings: &Settings) -> Vec<(String, String)>;
