@@ -125,7 +125,7 @@ impl Store for PgStore {
     }
 
     fn state(&self) -> Option<&dyn StateStore> {
-        None
+        Some(self)
     }
 
     async fn close(self: Box<Self>) {

@@ -12,5 +12,6 @@ mod connector;
 mod describe;
 mod error;
 mod sql;
+mod state;
 
 pub use connector::CONNECTOR;

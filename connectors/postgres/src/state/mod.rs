@@ -1,0 +1,67 @@
+//! The state of pipelines in the schema `_syncset` of the target.
+//!
+//! Short messages go over the control session; what belongs to a unit is in [`fence`] and is sent
+//! by the unit's writer within its own transaction.
+
+mod fence;
+mod lease;
+mod load;
+mod schema;
+mod streams;
+mod text;
+
+pub(crate) use fence::{
+    LOCK_SETS, check_locked, finish_statements, forget_statements, lock_statements,
+    rejected_statements, replaced_if_lost, was_committed,
+};
+pub(crate) use lease::register_session;
+
+use crate::connect::PgStore;
+use async_trait::async_trait;
+use syncset_connector::{
+    Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey, PipelineState, Position, Result,
+    RunRecord, StateStore, StreamState,
+};
+
+#[async_trait]
+impl StateStore for PgStore {
+    async fn ensure(&self) -> Result<()> {
+        schema::ensure(self).await
+    }
+
+    async fn load(&self, key: &PipelineKey, run_count: u32) -> Result<PipelineState> {
+        load::load(self, key, run_count).await
+    }
+
+    async fn acquire(&self, request: &LeaseRequest) -> Result<LeaseOutcome> {
+        lease::acquire(self, request).await
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<()> {
+        lease::renew(self, lease).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        lease::release(self, lease).await
+    }
+
+    async fn unlock(&self, key: &PipelineKey) -> Result<Option<String>> {
+        lease::unlock(self, key).await
+    }
+
+    async fn begin_load(&self, lease: &Lease, loads: &[LoadPlan]) -> Result<Vec<StreamState>> {
+        streams::begin_load(self, lease, loads).await
+    }
+
+    async fn move_idle(&self, lease: &Lease, moves: &[(String, u64, Position)]) -> Result<()> {
+        streams::move_idle(self, lease, moves).await
+    }
+
+    async fn record_run(&self, key: &PipelineKey, run: &RunRecord) -> Result<()> {
+        streams::record_run(self, key, run).await
+    }
+
+    async fn reset(&self, lease: &Lease, streams: &[String]) -> Result<Vec<String>> {
+        streams::reset(self, lease, streams).await
+    }
+}

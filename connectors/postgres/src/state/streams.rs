@@ -1,0 +1,310 @@
+//! What the runner changes of the state between units: loads begin, idle watermarks move, streams
+//! are forgotten, runs are recorded.
+//!
+//! Each is one message with a transaction of its own; all but the record of runs are under the
+//! fence.
+
+use super::fence::{exactly, fenced, lock_fence, replaced_if_lost};
+use super::load::target_columns;
+use super::schema::is_missing;
+use super::text::{json_literal, key_is, key_values, literal};
+use crate::connect::{PgStore, Session, TextRow};
+use serde_json::Value;
+use syncset_connector::{
+    ChunkState, ConnectorError, ErrorClass, KeyBound, KeyRange, Lease, LoadPlan, PipelineKey,
+    Position, Result, RunRecord, StreamPhase, StreamState,
+};
+
+/// How long runs are kept.
+const RUNS_KEPT: &str = "interval '30 days'";
+
+/// Stores low watermarks and chunks, and claims the target tables.
+pub(super) async fn begin_load(
+    store: &PgStore,
+    lease: &Lease,
+    loads: &[LoadPlan],
+) -> Result<Vec<StreamState>> {
+    // In one order for everybody, so that two pipelines that claim the same tables do not wait
+    // for each other in a circle.
+    let mut ordered: Vec<_> = loads.iter().collect();
+    ordered.sort_by(|left, right| left.target.cmp(&right.target));
+    // All that belongs to the tables is let go before the first is claimed: two streams may have
+    // swapped their targets.
+    let mut body: String = ordered
+        .iter()
+        .map(|load| let_go(&lease.key, load))
+        .collect();
+    body.extend(ordered.iter().map(|load| claim(&lease.key, load)));
+
+    let mut session = store.control().await?;
+    let sets = match under_fence(&mut session, lease, &body).await {
+        Ok(sets) => sets,
+        Err(error) if is_claim_conflict(&error) => {
+            return Err(owned_elsewhere(&mut session, &lease.key, loads, error).await);
+        }
+        Err(error) => return Err(error),
+    };
+    let claimed: Vec<&TextRow> = sets
+        .iter()
+        .flatten()
+        .filter(|row| row.0.len() == 3)
+        .collect();
+    loads
+        .iter()
+        .map(|load| {
+            let row = claimed
+                .iter()
+                .find(|row| row.text(0) == Some(load.stream.as_str()))
+                .ok_or_else(|| {
+                    crate::error::unexpected(format!(
+                        "the server did not confirm the load of `{}`",
+                        load.stream
+                    ))
+                })?;
+            Ok(state_of(load, row.parse(1)?, row.parse(2)?))
+        })
+        .collect()
+}
+
+/// Moves the watermarks of streams in which nothing changed.
+pub(super) async fn move_idle(
+    store: &PgStore,
+    lease: &Lease,
+    moves: &[(String, u64, Position)],
+) -> Result<()> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let values: Vec<_> = moves
+        .iter()
+        .map(|(stream, version, position)| {
+            format!(
+                "({}, {version}::int8, {})",
+                literal(stream),
+                json_literal(&position.0)
+            )
+        })
+        .collect();
+    let change = format!(
+        "UPDATE _syncset.watermark w SET position = m.position, version = w.version + 1, \
+         updated_at = clock_timestamp() FROM (VALUES {}) AS m (stream, version, position) \
+         WHERE {} AND w.stream = m.stream AND w.version = m.version",
+        values.join(", "),
+        key_is("w.", &lease.key)
+    );
+    let body = format!("{};\n", exactly(moves.len(), &change));
+    let mut session = store.control().await?;
+    under_fence(&mut session, lease, &body).await.map(drop)
+}
+
+/// Forgets streams, all of them if none is named, and returns those that were there.
+pub(super) async fn reset(
+    store: &PgStore,
+    lease: &Lease,
+    streams: &[String],
+) -> Result<Vec<String>> {
+    let mut row = key_is("", &lease.key);
+    if !streams.is_empty() {
+        let names: Vec<_> = streams.iter().map(|stream| literal(stream)).collect();
+        row.push_str(&format!(" AND stream IN ({})", names.join(", ")));
+    }
+    let body = format!(
+        "DELETE FROM _syncset.chunk WHERE {row};\n\
+         DELETE FROM _syncset.rejected WHERE {row};\n\
+         DELETE FROM _syncset.watermark WHERE {row} RETURNING stream, 'forgotten';\n"
+    );
+    let mut session = store.control().await?;
+    let sets = under_fence(&mut session, lease, &body).await?;
+    let mut forgotten = Vec::new();
+    for row in sets.iter().flatten().filter(|row| row.0.len() == 2) {
+        forgotten.push(row.required(0)?.to_owned());
+    }
+    forgotten.sort();
+    Ok(forgotten)
+}
+
+/// Inserts or updates a run and drops old ones.
+pub(super) async fn record_run(store: &PgStore, key: &PipelineKey, run: &RunRecord) -> Result<()> {
+    let number = |value: Option<i64>| value.map_or("NULL".to_owned(), |value| value.to_string());
+    let sql = format!(
+        "INSERT INTO _syncset.run \
+         (project, pipeline, run_id, started_at, finished_at, exit_code, report) \
+         VALUES ({values}, {run_id}, to_timestamp({started}), to_timestamp({finished}), \
+         {exit_code}, {report}) \
+         ON CONFLICT (project, pipeline, run_id) DO UPDATE SET finished_at = excluded.finished_at, \
+         exit_code = excluded.exit_code, report = excluded.report;\n\
+         DELETE FROM _syncset.run WHERE {row} AND started_at < clock_timestamp() - {RUNS_KEPT}",
+        values = key_values(key),
+        run_id = literal(&run.run_id),
+        started = run.started_at,
+        finished = number(run.finished_at),
+        exit_code = number(run.exit_code.map(i64::from)),
+        report = json_literal(&run.report),
+        row = key_is("", key),
+    );
+    store.control().await?.execute(&sql).await.map(drop)
+}
+
+/// Runs statements in a transaction under the fence; all their result sets.
+async fn under_fence(
+    session: &mut Session,
+    lease: &Lease,
+    body: &str,
+) -> Result<Vec<Vec<TextRow>>> {
+    let locked = format!(
+        "WITH fence AS ({}) {}",
+        lock_fence(lease),
+        must_hold("SELECT count(*) FROM fence")
+    );
+    let outcome = session
+        .result_sets(&format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED;\n{locked};\n{body}COMMIT"
+        ))
+        .await;
+    let error = match outcome {
+        Ok(sets) => return Ok(sets),
+        Err(error) => error,
+    };
+    // The first error is the one to report; a broken session rolls back by itself.
+    let _ = session.execute("ROLLBACK").await;
+    if is_missing(&error) || error.message.contains(FENCE_LOST) {
+        return Err(fenced(lease).caused_by(error));
+    }
+    Err(replaced_if_lost(error))
+}
+
+/// A setting that nobody has, as in [`super::fence`].
+const FENCE_LOST: &str = "syncset.the_fence_was_lost";
+
+fn must_hold(count: &str) -> String {
+    format!("SELECT CASE WHEN ({count}) = 1 THEN '' ELSE current_setting('{FENCE_LOST}') END")
+}
+
+/// Forgets what a former load of the stream left, and other streams of this pipeline that wrote
+/// the same target: the config maps it to this one.
+fn let_go(key: &PipelineKey, load: &LoadPlan) -> String {
+    let row = key_is("", key);
+    let stream = literal(&load.stream);
+    let (schema, table) = target_columns(&load.target);
+    let others = format!(
+        "SELECT w.stream FROM _syncset.watermark w WHERE {} AND w.stream <> {stream} \
+         AND w.target_schema = {} AND w.target_table = {}",
+        key_is("w.", key),
+        literal(schema),
+        literal(table)
+    );
+    ["chunk", "rejected"]
+        .map(|name| {
+            format!(
+                "DELETE FROM _syncset.{name} WHERE {row} AND (stream = {stream} OR stream IN ({others}));\n"
+            )
+        })
+        .concat()
+        + &format!("DELETE FROM _syncset.watermark WHERE {row} AND stream IN ({others});\n")
+}
+
+/// Stores the low watermark, which claims the target, and the chunks.
+fn claim(key: &PipelineKey, load: &LoadPlan) -> String {
+    let values = key_values(key);
+    let stream = literal(&load.stream);
+    let (schema, table) = target_columns(&load.target);
+    let bound = |bound: &Option<KeyBound>| {
+        bound.as_ref().map_or("NULL".to_owned(), |bound| {
+            let parts = bound.0.iter().cloned().map(Value::String).collect();
+            json_literal(&Value::Array(parts))
+        })
+    };
+    let chunks: Vec<_> = KeyRange::between(&load.boundaries)
+        .iter()
+        .enumerate()
+        .map(|(index, range)| {
+            format!(
+                "({values}, {stream}, {index}, {}, {})",
+                bound(&range.after),
+                bound(&range.up_to)
+            )
+        })
+        .collect();
+    format!(
+        "INSERT INTO _syncset.watermark (project, pipeline, stream, target_schema, target_table, \
+         phase, position, version, selection, into_empty) \
+         VALUES ({values}, {stream}, {schema}, {table}, 'loading', {low}, 1, {selection}, {into_empty}) \
+         ON CONFLICT (project, pipeline, stream) DO UPDATE SET \
+         target_schema = excluded.target_schema, target_table = excluded.target_table, \
+         phase = excluded.phase, position = excluded.position, version = watermark.version + 1, \
+         selection = excluded.selection, into_empty = excluded.into_empty, \
+         updated_at = clock_timestamp() \
+         RETURNING stream, version, floor(extract(epoch FROM updated_at))::int8;\n\
+         INSERT INTO _syncset.chunk (project, pipeline, stream, index, after, up_to) VALUES {chunks};\n",
+        schema = literal(schema),
+        table = literal(table),
+        low = json_literal(&load.low.0),
+        selection = literal(&load.selection),
+        into_empty = load.into_empty,
+        chunks = chunks.join(",\n"),
+    )
+}
+
+fn state_of(load: &LoadPlan, version: u64, updated_at: i64) -> StreamState {
+    StreamState {
+        stream: load.stream.clone(),
+        phase: StreamPhase::Loading,
+        position: load.low.clone(),
+        version,
+        selection: load.selection.clone(),
+        target: load.target.clone(),
+        into_empty: load.into_empty,
+        chunks: (0..)
+            .zip(KeyRange::between(&load.boundaries))
+            .map(|(index, range)| ChunkState {
+                index,
+                range,
+                done: false,
+                row_count: 0,
+            })
+            .collect(),
+        updated_at,
+    }
+}
+
+/// True if the error says that another pipeline has a claimed table.
+fn is_claim_conflict(error: &ConnectorError) -> bool {
+    error.code.as_deref() == Some("23505") && error.message.contains("watermark_target")
+}
+
+/// Names the pipeline that has the table.
+async fn owned_elsewhere(
+    session: &mut Session,
+    key: &PipelineKey,
+    loads: &[LoadPlan],
+    cause: ConnectorError,
+) -> ConnectorError {
+    let targets: Vec<_> = loads
+        .iter()
+        .map(|load| {
+            let (schema, table) = target_columns(&load.target);
+            format!("({}, {})", literal(schema), literal(table))
+        })
+        .collect();
+    let owner = session
+        .rows(&format!(
+            "SELECT concat_ws('.', nullif(target_schema, ''), target_table), \
+             project || '/' || pipeline FROM _syncset.watermark \
+             WHERE (target_schema, target_table) IN ({}) AND NOT ({}) LIMIT 1",
+            targets.join(", "),
+            key_is("", key)
+        ))
+        .await;
+    let row = owner.ok().and_then(|mut rows| rows.pop());
+    let named = row.as_ref().and_then(|row| row.text(0).zip(row.text(1)));
+    let (table, owner) = named.unwrap_or(("a target table", "another pipeline"));
+    ConnectorError::new(
+        ErrorClass::TargetDiffers,
+        format!("`{table}` belongs to the pipeline `{owner}`"),
+    )
+    .with_hint(format!(
+        "write to another table with `to:`; or `syncset pipeline adopt` if `{owner}` was renamed \
+         to `{key}`; or `syncset pipeline reset` it there if it is no longer used"
+    ))
+    .caused_by(cause)
+}
