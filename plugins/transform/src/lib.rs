@@ -1,1 +1,20 @@
+//! Derived columns and conditions: the only crate that sees DataFusion.
 //!
+//! A [`Transform`] is compiled once per table and run, and applied to every batch. It keeps the
+//! rows for which the condition is true and computes the derived columns; columns that are only
+//! passed on keep their `Arc`. Nothing here reads or writes a store, and nothing here turns a
+//! value that cannot be computed into NULL: it is an error that names the column and the row.
+
+mod compile;
+mod context;
+mod error;
+mod evaluate;
+mod names;
+mod spec;
+mod special;
+mod transform;
+
+pub use context::TransformContext;
+pub use error::TransformError;
+pub use spec::{OutputExpr, OutputSpec, TransformSpec};
+pub use transform::{Applied, Transform};

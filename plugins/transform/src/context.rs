@@ -1,0 +1,161 @@
+//! What all expressions of a run share: the clock and the functions.
+
+use arrow_schema::DataType;
+use chrono::{DateTime, Utc};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{Result, TableReference, plan_err};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
+/// What all transforms of one run share. Costs nothing until the first expression is compiled.
+#[derive(Debug)]
+pub struct TransformContext {
+    now: DateTime<Utc>,
+    functions: OnceLock<Functions>,
+}
+
+impl TransformContext {
+    /// `now` is what `now()`, `current_date` and `current_time` are in every table of the run.
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self {
+            now,
+            functions: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.functions.get().is_some()
+    }
+
+    pub(crate) fn functions(&self) -> &Functions {
+        self.functions.get_or_init(Functions::load)
+    }
+}
+
+/// The functions expressions can call, and how SQL is read.
+pub(crate) struct Functions {
+    options: Arc<ConfigOptions>,
+    scalar: HashMap<String, Arc<ScalarUDF>>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    /// Functions that compute one value from many rows; known so that messages can say so.
+    many_rows: BTreeSet<String>,
+}
+
+impl std::fmt::Debug for Functions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Functions")
+            .field("scalar", &self.scalar.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Functions {
+    fn load() -> Self {
+        let mut options = ConfigOptions::default();
+        // Money is never a binary float.
+        options.sql_parser.parse_float_as_decimal = true;
+        // Names are resolved before planning; folding them again would break capitals.
+        options.sql_parser.enable_ident_normalization = false;
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.execution.target_partitions = 1;
+        options.execution.time_zone = Some("UTC".to_owned());
+
+        let mut scalar = HashMap::new();
+        for function in SessionStateDefaults::default_scalar_functions() {
+            for alias in function.aliases() {
+                scalar.insert(alias.to_lowercase(), Arc::clone(&function));
+            }
+            scalar.insert(function.name().to_lowercase(), function);
+        }
+        let mut many_rows = BTreeSet::new();
+        for function in SessionStateDefaults::default_aggregate_functions() {
+            many_rows.extend(function.aliases().iter().map(|name| name.to_lowercase()));
+            many_rows.insert(function.name().to_lowercase());
+        }
+        for function in SessionStateDefaults::default_window_functions() {
+            many_rows.extend(function.aliases().iter().map(|name| name.to_lowercase()));
+            many_rows.insert(function.name().to_lowercase());
+        }
+        Self {
+            options: Arc::new(options),
+            scalar,
+            planners: SessionStateDefaults::default_expr_planners(),
+            many_rows,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Arc<ConfigOptions> {
+        &self.options
+    }
+
+    pub(crate) fn scalar(&self, name: &str) -> Option<&Arc<ScalarUDF>> {
+        self.scalar.get(&name.to_lowercase())
+    }
+
+    pub(crate) fn needs_many_rows(&self, name: &str) -> bool {
+        self.many_rows.contains(&name.to_lowercase())
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.scalar.keys().map(String::as_str)
+    }
+}
+
+impl ContextProvider for Functions {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        plan_err!("an expression cannot read table {name}")
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planners
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.scalar(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, _name: &str) -> Option<Arc<AggregateUDF>> {
+        None
+    }
+
+    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
+        None
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.scalar.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

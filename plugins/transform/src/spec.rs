@@ -1,0 +1,52 @@
+//! What is computed for one table.
+
+use arrow_schema::SchemaRef;
+
+/// Condition and outputs of one table.
+#[derive(Debug, Clone)]
+pub struct TransformSpec {
+    /// The table as messages name it.
+    pub table: String,
+    /// Schema of the batches that come in.
+    pub input: SchemaRef,
+    /// DataFusion SQL; rows for which it is not true are dropped.
+    pub condition: Option<String>,
+    /// Columns of the batches that go out, in order.
+    pub outputs: Vec<OutputSpec>,
+}
+
+/// One column that goes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// Its name.
+    pub name: String,
+    /// Where its values come from.
+    pub value: OutputExpr,
+}
+
+/// Where the values of a column come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputExpr {
+    /// The input column of exactly this name, unchanged.
+    Input(String),
+    /// A DataFusion SQL expression over the input columns.
+    Sql(String),
+}
+
+impl OutputSpec {
+    /// An input column under a name of its own.
+    pub fn input(name: impl Into<String>, column: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            value: OutputExpr::Input(column.into()),
+        }
+    }
+
+    /// A computed column.
+    pub fn sql(name: impl Into<String>, expression: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            value: OutputExpr::Sql(expression.into()),
+        }
+    }
+}

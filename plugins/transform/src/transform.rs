@@ -1,0 +1,310 @@
+//! The condition and the outputs of one table, ready to be applied.
+
+use crate::compile::{self, Compiled};
+use crate::context::TransformContext;
+use crate::error::{Place, TransformError};
+use crate::evaluate::{carried_type, evaluate};
+use crate::names;
+use crate::spec::{OutputExpr, TransformSpec};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::filter::filter_record_batch;
+use datafusion::common::DFSchema;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What becomes of each batch of one table. Compiled once, shared by all units of a run.
+#[derive(Debug)]
+pub struct Transform {
+    table: String,
+    input: SchemaRef,
+    output: SchemaRef,
+    condition: Option<(Place, Compiled)>,
+    columns: Vec<OutputColumn>,
+}
+
+#[derive(Debug)]
+enum OutputColumn {
+    Input(usize),
+    Computed {
+        place: Place,
+        compiled: Compiled,
+        carried: DataType,
+    },
+}
+
+/// A batch after the transform.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// The rows that were kept, with the outputs as columns.
+    pub kept: RecordBatch,
+    /// True for each row of the input that was not kept; `None` if all were.
+    pub dropped: Option<BooleanArray>,
+}
+
+impl Transform {
+    /// Plans the condition and all outputs.
+    ///
+    /// A transform that only hands columns on never touches DataFusion.
+    ///
+    /// # Errors
+    /// [`TransformError::Refused`] if an expression cannot be used as written.
+    pub fn compile(
+        spec: &TransformSpec,
+        context: &TransformContext,
+    ) -> Result<Self, TransformError> {
+        let compiler = Compiler { spec, context };
+        let condition = compiler.condition()?;
+        let mut fields = Vec::with_capacity(spec.outputs.len());
+        let mut columns = Vec::with_capacity(spec.outputs.len());
+        let mut names = BTreeSet::new();
+        for output in &spec.outputs {
+            if !names.insert(output.name.as_str()) {
+                let place = compiler.place(&output.name);
+                return Err(place.refuse("another column has the same name"));
+            }
+            let (field, column) = match &output.value {
+                OutputExpr::Input(name) => compiler.input(&output.name, name)?,
+                OutputExpr::Sql(sql) => compiler.computed(&output.name, sql)?,
+            };
+            fields.push(field);
+            columns.push(column);
+        }
+        Ok(Self {
+            table: spec.table.clone(),
+            input: Arc::clone(&spec.input),
+            output: Arc::new(Schema::new(fields)),
+            condition,
+            columns,
+        })
+    }
+
+    /// Schema of the batches that go out. Computed columns may always be NULL.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.output)
+    }
+
+    /// Whether [`apply`](Self::apply) only re-orders and renames columns, without any copy.
+    pub fn passes_through(&self) -> bool {
+        self.condition.is_none()
+            && self
+                .columns
+                .iter()
+                .all(|column| matches!(column, OutputColumn::Input(_)))
+    }
+
+    /// Names of the input columns that the condition or an output reads, in the input's order.
+    pub fn reads(&self) -> Vec<&str> {
+        let mut indexes = BTreeSet::new();
+        if let Some((_, compiled)) = &self.condition {
+            indexes.extend(&compiled.inputs);
+        }
+        for column in &self.columns {
+            match column {
+                OutputColumn::Input(index) => {
+                    indexes.insert(*index);
+                }
+                OutputColumn::Computed { compiled, .. } => indexes.extend(&compiled.inputs),
+            }
+        }
+        indexes
+            .into_iter()
+            .map(|index| self.input.field(index).name().as_str())
+            .collect()
+    }
+
+    /// Keeps the rows for which the condition is true and computes the outputs for them.
+    ///
+    /// # Errors
+    /// [`TransformError::Row`] if a value cannot be computed; the batch is then unchanged.
+    pub fn apply(&self, batch: &RecordBatch) -> Result<Applied, TransformError> {
+        self.check_input(batch)?;
+        let dropped = self.dropped(batch)?;
+        let Some(dropped) = dropped else {
+            return Ok(Applied {
+                kept: self.outputs(batch, None)?,
+                dropped: None,
+            });
+        };
+        let kept_mask = BooleanArray::new(!dropped.values(), None);
+        let rows = filter_record_batch(batch, &kept_mask)
+            .map_err(|error| self.schema_error(error.to_string()))?;
+        Ok(Applied {
+            kept: self.outputs(&rows, Some(&kept_mask))?,
+            dropped: Some(dropped),
+        })
+    }
+
+    /// The rows for which the condition is not true, or `None` if there are none.
+    fn dropped(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>, TransformError> {
+        let Some((place, compiled)) = &self.condition else {
+            return Ok(None);
+        };
+        let verdict =
+            evaluate(compiled, batch, &DataType::Boolean).map_err(|fault| place.row(fault))?;
+        let verdict = verdict.as_boolean();
+        // NULL is not true.
+        let kept = match verdict.nulls() {
+            Some(nulls) => verdict.values() & nulls.inner(),
+            None => verdict.values().clone(),
+        };
+        if kept.count_set_bits() == batch.num_rows() {
+            return Ok(None);
+        }
+        Ok(Some(BooleanArray::new(!&kept, None)))
+    }
+
+    /// `kept` says which rows of the original batch these are, for messages.
+    fn outputs(
+        &self,
+        rows: &RecordBatch,
+        kept: Option<&BooleanArray>,
+    ) -> Result<RecordBatch, TransformError> {
+        let columns = self
+            .columns
+            .iter()
+            .map(|column| match column {
+                OutputColumn::Input(index) => Ok(Arc::clone(rows.column(*index))),
+                OutputColumn::Computed {
+                    place,
+                    compiled,
+                    carried,
+                } => evaluate(compiled, rows, carried).map_err(|mut fault| {
+                    if let (Some(row), Some(kept)) = (fault.row, kept) {
+                        fault.row = kept.values().set_indices().nth(row);
+                    }
+                    place.row(fault)
+                }),
+            })
+            .collect::<Result<Vec<ArrayRef>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        RecordBatch::try_new_with_options(self.schema(), columns, &options)
+            .map_err(|error| self.schema_error(error.to_string()))
+    }
+
+    fn check_input(&self, batch: &RecordBatch) -> Result<(), TransformError> {
+        let schema = batch.schema();
+        if Arc::ptr_eq(&schema, &self.input) {
+            return Ok(());
+        }
+        if schema.fields().len() != self.input.fields().len() {
+            return Err(self.schema_error(format!(
+                "{} columns instead of {}",
+                schema.fields().len(),
+                self.input.fields().len()
+            )));
+        }
+        for (found, planned) in schema.fields().iter().zip(self.input.fields()) {
+            if found.name() != planned.name() || found.data_type() != planned.data_type() {
+                return Err(self.schema_error(format!(
+                    "`{}` {} instead of `{}` {}",
+                    found.name(),
+                    found.data_type(),
+                    planned.name(),
+                    planned.data_type()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn schema_error(&self, reason: String) -> TransformError {
+        TransformError::Schema {
+            table: self.table.clone(),
+            reason,
+        }
+    }
+}
+
+struct Compiler<'a> {
+    spec: &'a TransformSpec,
+    context: &'a TransformContext,
+}
+
+impl Compiler<'_> {
+    fn place(&self, column: &str) -> Place {
+        Place::Column {
+            table: self.spec.table.clone(),
+            column: column.to_owned(),
+        }
+    }
+
+    fn expression(
+        &self,
+        sql: &str,
+        place: &Place,
+    ) -> Result<(Compiled, Option<String>), TransformError> {
+        let schema = DFSchema::try_from(self.spec.input.as_ref().clone())
+            .map_err(|error| place.refuse(error.strip_backtrace()))?;
+        let parsed = names::parse(
+            sql,
+            &self.spec.table,
+            &self.spec.input,
+            self.context.functions(),
+            place,
+        )?;
+        let clock = parsed.clock.clone();
+        let compiled = compile::compile(parsed, &schema, self.context, place)?;
+        Ok((compiled, clock))
+    }
+
+    fn condition(&self) -> Result<Option<(Place, Compiled)>, TransformError> {
+        let Some(sql) = &self.spec.condition else {
+            return Ok(None);
+        };
+        let place = Place::Condition {
+            table: self.spec.table.clone(),
+        };
+        let (compiled, clock) = self.expression(sql, &place)?;
+        if let Some(clock) = clock {
+            return Err(place.refuse_with_hint(
+                format!("`{clock}` changes which rows are selected without any row changing"),
+                "compare with a column or a fixed date, or compute the condition in a view of the source",
+            ));
+        }
+        if compiled.data_type != DataType::Boolean {
+            return Err(place.refuse_with_hint(
+                format!("it is {}, not true or false", compiled.data_type),
+                "write a comparison, such as `column > 0` or `column is not null`",
+            ));
+        }
+        Ok(Some((place, compiled)))
+    }
+
+    fn input(&self, name: &str, column: &str) -> Result<(Field, OutputColumn), TransformError> {
+        let (index, field) = self.spec.input.column_with_name(column).ok_or_else(|| {
+            self.place(name)
+                .refuse(format!("there is no column `{column}`"))
+        })?;
+        Ok((field.clone().with_name(name), OutputColumn::Input(index)))
+    }
+
+    fn computed(&self, name: &str, sql: &str) -> Result<(Field, OutputColumn), TransformError> {
+        let place = self.place(name);
+        let (compiled, _clock) = self.expression(sql, &place)?;
+        let carried = carried_type(&compiled.data_type).ok_or_else(|| {
+            if compiled.data_type == DataType::Null {
+                place.refuse_with_hint(
+                    "it is always NULL, so its type is not known",
+                    "say the type: `cast(null as text)`",
+                )
+            } else {
+                place.refuse_with_hint(
+                    format!("no target can hold its type {}", compiled.data_type),
+                    "cast it, for example `cast(... as text)`",
+                )
+            }
+        })?;
+        let field = Field::new(name, carried.clone(), true);
+        let column = OutputColumn::Computed {
+            place,
+            compiled,
+            carried,
+        };
+        Ok((field, column))
+    }
+}
+
+#[cfg(test)]
+mod tests;
