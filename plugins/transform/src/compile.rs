@@ -8,6 +8,7 @@ use crate::context::TransformContext;
 use crate::error::{Place, TransformError};
 use crate::names::Parsed;
 use crate::special::{self, SpecialChecks};
+use crate::uuid;
 use arrow_schema::{DataType, Schema, TimeUnit};
 use chrono::Timelike;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -55,9 +56,11 @@ pub(crate) fn compile(
         .sql_to_expr(parsed.expr, schema, &mut PlannerContext::new())
         .and_then(|expr| fix_clock(expr, context))
         .and_then(|expr| use_microseconds(expr, schema))
+        .and_then(|expr| uuid::read_literals(expr, schema))
         .map_err(|error| refuse_plan(place, &error))?;
     let logical = logical.unalias_nested().data;
     refuse_mixed_comparisons(&logical, schema, place)?;
+    uuid::refuse_other_uses(&logical, schema, place)?;
 
     let simplify = SimplifyContext::builder()
         .with_schema(Arc::new(schema.clone()))

@@ -53,7 +53,8 @@ pub(crate) fn carried_type(data_type: &DataType) -> Option<DataType> {
         | DataType::Decimal128(..)
         | DataType::Date32
         | DataType::Utf8
-        | DataType::Binary => data_type.clone(),
+        | DataType::Binary
+        | DataType::FixedSizeBinary(16) => data_type.clone(),
         DataType::Int8 | DataType::UInt8 => DataType::Int16,
         DataType::UInt16 => DataType::Int32,
         DataType::UInt32 | DataType::UInt64 => DataType::Int64,

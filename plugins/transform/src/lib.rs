@@ -13,6 +13,7 @@ mod names;
 mod spec;
 mod special;
 mod transform;
+mod uuid;
 
 pub use context::TransformContext;
 pub use error::TransformError;

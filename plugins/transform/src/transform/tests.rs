@@ -3,8 +3,8 @@
 use super::*;
 use crate::OutputSpec;
 use arrow_array::{
-    Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray,
-    TimestampMicrosecondArray,
+    Date32Array, Decimal128Array, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array,
+    StringArray, TimestampMicrosecondArray,
 };
 use arrow_schema::TimeUnit;
 use chrono::{DateTime, Utc};
@@ -98,6 +98,16 @@ fn compile(condition: Option<&str>, outputs: Vec<OutputSpec>) -> Result<Transfor
         input: batch().schema(),
         condition: condition.map(str::to_owned),
         outputs,
+    };
+    Transform::compile(&spec, &context())
+}
+
+fn derive_from(batch: &RecordBatch, sql: &str) -> Result<Transform, TransformError> {
+    let spec = TransformSpec {
+        table: "t".to_owned(),
+        input: batch.schema(),
+        condition: None,
+        outputs: vec![OutputSpec::sql("x", sql)],
     };
     Transform::compile(&spec, &context())
 }
@@ -336,13 +346,7 @@ fn decimal_nan_stops_the_expression_that_computes_with_it() {
         .expect("a valid precision");
     let batch = batch_of(vec![("price", Arc::new(nan) as ArrayRef)]);
     let run = |sql: &str| {
-        let spec = TransformSpec {
-            table: "t".to_owned(),
-            input: batch.schema(),
-            condition: None,
-            outputs: vec![OutputSpec::sql("x", sql)],
-        };
-        Transform::compile(&spec, &context())
+        derive_from(&batch, sql)
             .expect("the expression is fine")
             .apply(&batch)
     };
@@ -399,15 +403,7 @@ fn names_that_differ_by_case_only_must_be_quoted() {
     let one: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let two: ArrayRef = Arc::new(Int64Array::from(vec![2]));
     let batch = batch_of(vec![("Id", one), ("ID", two)]);
-    let run = |sql: &str| {
-        let spec = TransformSpec {
-            table: "t".to_owned(),
-            input: batch.schema(),
-            condition: None,
-            outputs: vec![OutputSpec::sql("x", sql)],
-        };
-        Transform::compile(&spec, &context())
-    };
+    let run = |sql: &str| derive_from(&batch, sql);
 
     assert!(
         run("id")
@@ -442,6 +438,36 @@ fn batches_of_another_schema_are_refused() {
         transform.apply(&other),
         Err(TransformError::Schema { .. })
     ));
+}
+
+#[test]
+fn uuids_are_compared_with_their_text() {
+    let ids = FixedSizeBinaryArray::try_from_iter([[0x5e_u8; 16], [0; 16]].into_iter())
+        .expect("equal lengths");
+    let batch = batch_of(vec![("id", Arc::new(ids) as ArrayRef)]);
+    for sql in [
+        "id = '5e5e5e5e-5e5e-5e5e-5e5e-5e5e5e5e5e5e'",
+        "id in ('{5E5E5E5E-5E5E-5E5E-5E5E-5E5E5E5E5E5E}')",
+        "'00000000-0000-0000-0000-000000000000' < id",
+    ] {
+        let applied = derive_from(&batch, sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .apply(&batch)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let verdict = applied.kept.column(0).as_boolean();
+        assert_eq!(
+            verdict.iter().collect::<Vec<_>>(),
+            [Some(true), Some(false)],
+            "{sql}"
+        );
+    }
+    for (sql, words) in [
+        ("id = 'me'", "is not a uuid"),
+        ("cast(id as text)", "not computed with"),
+    ] {
+        let error = derive_from(&batch, sql).expect_err("must be refused");
+        assert!(error.to_string().contains(words), "{sql}: {error}");
+    }
 }
 
 proptest! {
