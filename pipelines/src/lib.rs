@@ -7,17 +7,28 @@
 //! The order: [`parse_project`], [`parse_pipeline`], [`select_tables`] with the tables the source
 //! lists, [`plan_tables`] with those it describes.
 
-#![allow(dead_code)]
-
+mod capture_plan;
+mod capture_setting;
+mod condition;
+mod connection;
+mod fields;
+mod interpolate;
 mod nearest;
+mod order;
+mod outputs;
 mod pipeline;
 mod plan;
+mod planner;
 mod problem;
 mod project;
 mod select;
+mod settings;
 mod spec;
+mod sql;
 mod table_pattern;
 mod template;
+mod unsupported;
+mod yaml;
 
 pub use pipeline::parse_pipeline;
 pub use plan::{Output, OutputValue, PushDown, TablePlan, plan_tables};

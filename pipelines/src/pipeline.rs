@@ -1,8 +1,35 @@
 //! Reads a pipeline file.
 
-use crate::problem::{Lookup, Place, Problem, Source};
-use crate::spec::{PipelineSpec, Project};
+use crate::connection::{Context, endpoint};
+use crate::fields::{Fields, choice, text_list, version, wrong_type};
+use crate::interpolate;
+use crate::problem::{Lookup, Problem, Problems, Source};
+use crate::settings::{self, merge, only};
+use crate::spec::{PipelineSpec, Project, TableRule};
+use crate::table_pattern::TablePattern;
+use crate::unsupported::Section;
+use crate::yaml::{self, Entry, Node, Value};
 use syncset_connector::ConnectorInfo;
+
+/// Keys at the top of a pipeline file.
+const KEYS: [&str; 11] = [
+    "version",
+    "mode",
+    "source",
+    "target",
+    "capture",
+    "rejects",
+    "consistency",
+    "on_selection_change",
+    "defaults",
+    "tables",
+    "tags",
+];
+
+/// Keys at the top that every table takes over unless it says otherwise.
+const SHARED: [&str; 2] = ["capture", "rejects"];
+
+const TABLES_EXAMPLE: &str = "tables: { public.customers: { columns: [id, name] } }";
 
 /// Reads a pipeline file. `name` is the file's name without `.yaml`.
 ///
@@ -15,10 +42,220 @@ pub fn parse_pipeline(
     catalog: &[&'static ConnectorInfo],
     lookup: &Lookup,
 ) -> Result<PipelineSpec, Vec<Problem>> {
-    let _ = (name, project, catalog, lookup);
-    Err(vec![Problem::at(
-        source.path,
-        Place::default(),
-        "the file cannot be read yet",
-    )])
+    let root = yaml::parse(source)?;
+    let mut problems = Problems::of(source.path);
+    let root = without_variables(root, &mut problems);
+    let what = ("a pipeline file", "version: 1");
+    let Some(fields) = Fields::of(&root, Section::Pipeline, &KEYS, what, &mut problems) else {
+        return problems.finish(None);
+    };
+    version(&fields, &mut problems);
+    if !is_one_way(&fields, &mut problems) {
+        return problems.finish(None);
+    }
+    let context = Context {
+        path: source.path,
+        base: &project.base,
+        catalog,
+        lookup,
+    };
+    let from = endpoint(
+        &fields,
+        "source",
+        &project.connections,
+        &context,
+        &mut problems,
+    );
+    let into = endpoint(
+        &fields,
+        "target",
+        &project.connections,
+        &context,
+        &mut problems,
+    );
+    let tables = tables(&root, &fields, &mut problems);
+    let tags = fields
+        .value("tags")
+        .and_then(|node| text_list(node, "`tags`", "tags: [hourly]", &mut problems))
+        .unwrap_or_default();
+    refuse_wrong_side(&from, &into, source.path, &mut problems);
+    let spec = from.zip(into).map(|(source_spec, target)| PipelineSpec {
+        name: name.to_owned(),
+        path: source.path.to_owned(),
+        source: source_spec,
+        target,
+        tables,
+        tags: tags.into_iter().map(|tag| tag.text).collect(),
+    });
+    problems.finish(spec)
+}
+
+/// Checks the words that only have one meaning in this version. False if the rest of the file
+/// follows other rules.
+fn is_one_way(fields: &Fields, problems: &mut Problems) -> bool {
+    let section = Section::Pipeline;
+    if let Some(node) = fields.value("consistency") {
+        choice(node, section, "consistency", &[("table", ())], problems);
+    }
+    if let Some(node) = fields.value("on_selection_change") {
+        choice(
+            node,
+            section,
+            "on_selection_change",
+            &[("fail", ())],
+            problems,
+        );
+    }
+    match fields.value("mode") {
+        Some(node) => choice(node, section, "mode", &[("one_way", ())], problems).is_some(),
+        None => true,
+    }
+}
+
+fn refuse_wrong_side(
+    source: &Option<crate::ConnectionSpec>,
+    target: &Option<crate::ConnectionSpec>,
+    path: &str,
+    problems: &mut Problems,
+) {
+    // A connection of the project file keeps its own path; the problem belongs to this file, but
+    // only inline connections know their place in it.
+    let mut refuse = |side: &crate::ConnectionSpec, what: &str| {
+        let place = if side.path == path {
+            side.place
+        } else {
+            Default::default()
+        };
+        problems.add(
+            place,
+            format!("`{}` (type `{}`) cannot be {what}", side.name, side.kind),
+        );
+    };
+    if let Some(source) = source
+        && !source.info.capabilities.source
+    {
+        refuse(source, "read: it is no source");
+    }
+    if let Some(target) = target
+        && !target.info.capabilities.target
+    {
+        refuse(target, "written: it is no target");
+    }
+}
+
+fn tables(root: &Node, fields: &Fields, problems: &mut Problems) -> Vec<TableRule> {
+    let shared = only(root, &SHARED);
+    let defaults = match fields.value("defaults") {
+        Some(node) => merge(&shared, node),
+        None => shared,
+    };
+    let Some(node) = fields.value("tables") else {
+        // Nothing below reads them, and all problems of a file are shown at once.
+        settings::read(&defaults, defaults.place, problems);
+        problems.hinted(
+            fields.place,
+            "`tables` is missing",
+            format!("for example `{TABLES_EXAMPLE}`"),
+        );
+        return Vec::new();
+    };
+    let Value::Map(entries) = &node.value else {
+        wrong_type(node, "`tables`", "a mapping", TABLES_EXAMPLE, problems);
+        return Vec::new();
+    };
+    if fields
+        .value("defaults")
+        .is_some_and(|node| !matches!(node.value, Value::Map(_)))
+    {
+        settings::read(&defaults, defaults.place, problems);
+        return Vec::new();
+    }
+    settings::read(&defaults, defaults.place, problems);
+    if entries.is_empty() {
+        problems.hinted(
+            node.place,
+            "`tables` is empty",
+            format!("for example `{TABLES_EXAMPLE}`"),
+        );
+    }
+    entries
+        .iter()
+        .filter_map(|entry| rule(entry, &defaults, problems))
+        .collect()
+}
+
+fn rule(entry: &Entry, defaults: &Node, problems: &mut Problems) -> Option<TableRule> {
+    let pattern = TablePattern::parse(&entry.key)
+        .map_err(|message| problems.add(entry.key_place, message))
+        .ok();
+    let settings = match &entry.node.value {
+        Value::Scalar { text, .. } if text == "skip" => None,
+        Value::Map(_) | Value::Null => {
+            let merged = merge(defaults, &entry.node);
+            Some(settings::read(&merged, entry.key_place, problems)?)
+        }
+        _ => {
+            wrong_type(
+                &entry.node,
+                &format!("the entry of `{}`", entry.key),
+                "a mapping or `skip`",
+                "public.customers: { columns: [id, name] }",
+                problems,
+            );
+            return None;
+        }
+    };
+    Some(TableRule {
+        pattern: pattern?,
+        place: entry.key_place,
+        settings,
+    })
+}
+
+/// Refuses `${...}` outside of `source` and `target`.
+fn without_variables(root: Node, problems: &mut Problems) -> Node {
+    let Node { place, value } = root;
+    let value = match value {
+        Value::Map(entries) => Value::Map(
+            entries
+                .into_iter()
+                .map(|entry| match entry.key.as_str() {
+                    "source" | "target" => entry,
+                    _ => Entry {
+                        node: refuse_variables(entry.node, problems),
+                        ..entry
+                    },
+                })
+                .collect(),
+        ),
+        other => other,
+    };
+    Node { place, value }
+}
+
+fn refuse_variables(node: Node, problems: &mut Problems) -> Node {
+    let Node { place, value } = node;
+    let value = match value {
+        Value::Null => Value::Null,
+        Value::Scalar { text, quoted } => Value::Scalar {
+            text: interpolate::refuse(&text, place, problems),
+            quoted,
+        },
+        Value::List(items) => Value::List(
+            items
+                .into_iter()
+                .map(|item| refuse_variables(item, problems))
+                .collect(),
+        ),
+        Value::Map(entries) => Value::Map(
+            entries
+                .into_iter()
+                .map(|entry| Entry {
+                    node: refuse_variables(entry.node, problems),
+                    ..entry
+                })
+                .collect(),
+        ),
+    };
+    Node { place, value }
 }

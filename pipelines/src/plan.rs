@@ -1,9 +1,12 @@
 //! From a pipeline and the described tables to what a run does.
 
 use crate::Problem;
-use crate::problem::Place;
+use crate::order::parents_first;
+use crate::planner::Planner;
+use crate::problem::{Place, Problems};
 use crate::select::Selected;
 use crate::spec::PipelineSpec;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncset_connector::{OnDelete, Predicate, TableDescription, TableName, TableRead};
 
@@ -76,10 +79,55 @@ pub fn plan_tables(
     described: &[(Selected, TableDescription)],
     push: &dyn PushDown,
 ) -> Result<Vec<TablePlan>, Vec<Problem>> {
-    let _ = (described, push);
-    Err(vec![Problem::at(
-        &spec.path,
-        Place::default(),
-        "the plan cannot be made yet",
-    )])
+    let mut problems = Problems::of(&spec.path);
+    let mut plans = Vec::new();
+    for (selected, table) in described {
+        let Some(settings) = spec
+            .tables
+            .get(selected.rule)
+            .and_then(|rule| rule.settings.as_ref())
+        else {
+            continue;
+        };
+        let planner = Planner {
+            spec,
+            selected,
+            settings,
+            table,
+            push,
+        };
+        plans.extend(planner.plan(&mut problems));
+    }
+    refuse_shared_targets(spec, &plans, &mut problems);
+    problems.finish(Some(parents_first(plans)))
+}
+
+/// Two tables that would write one target delete each other's rows.
+fn refuse_shared_targets(spec: &PipelineSpec, plans: &[TablePlan], problems: &mut Problems) {
+    let mut taken: BTreeMap<String, &TablePlan> = BTreeMap::new();
+    for plan in plans {
+        let target = plan.target.to_string();
+        match taken.get(&folded(spec, &target)) {
+            Some(first) => problems.hinted(
+                plan.place,
+                format!(
+                    "`{}` ({}:{}:{}) and `{}` both go to `{target}`",
+                    first.stream, spec.path, first.place.line, first.place.column, plan.stream
+                ),
+                "give one of them another `to:`, such as `to: \"{schema}_{table}\"`",
+            ),
+            None => {
+                taken.insert(folded(spec, &target), plan);
+            }
+        }
+    }
+}
+
+/// A name as the target compares names. Stores without schemas ignore case.
+pub(crate) fn folded(spec: &PipelineSpec, name: &str) -> String {
+    if spec.target.info.capabilities.schemas {
+        name.to_owned()
+    } else {
+        name.to_ascii_lowercase()
+    }
 }

@@ -1,7 +1,5 @@
 //! Places in a file, and what is wrong there.
 
-use std::path::PathBuf;
-
 /// A configuration file that was read by the caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
@@ -116,9 +114,9 @@ impl Problems {
         }
     }
 
-    /// True if nothing was wrong so far.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    /// How many there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.list.len()
     }
 
     /// The value, or all problems in the order of the file.
@@ -132,9 +130,4 @@ impl Problems {
             }
         }
     }
-}
-
-/// A path of the configuration, made absolute by the project folder.
-pub(crate) fn joined(base: &std::path::Path, path: &str) -> PathBuf {
-    base.join(path)
 }

@@ -1,9 +1,27 @@
 //! Reads `syncset.yaml`.
 
-use crate::problem::{Lookup, Place, Problem, Source};
-use crate::spec::Project;
+use crate::connection::{Context, scheme};
+use crate::fields::{Fields, duration, text, version, wrong_type};
+use crate::problem::{Lookup, Problem, Problems, Source};
+use crate::spec::{ConnectionSpec, LEASE_DEFAULT, Project};
+use crate::unsupported::Section;
+use crate::yaml::{self, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 use syncset_connector::ConnectorInfo;
+
+/// Keys at the top of the file.
+const KEYS: [&str; 4] = ["version", "project", "connections", "lease"];
+
+/// Name of a project that has none.
+const NAME_DEFAULT: &str = "default";
+
+/// Shorter leases expire between two heartbeats of a busy machine.
+const LEASE_MIN: Duration = Duration::from_secs(5);
+
+/// Longer leases make the run after a lost machine wait for ever.
+const LEASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads the project file. `base` is the project folder: relative paths start there.
 ///
@@ -15,10 +33,93 @@ pub fn parse_project(
     catalog: &[&'static ConnectorInfo],
     lookup: &Lookup,
 ) -> Result<Project, Vec<Problem>> {
-    let _ = (base, catalog, lookup);
-    Err(vec![Problem::at(
-        source.path,
-        Place::default(),
-        "the file cannot be read yet",
-    )])
+    let root = yaml::parse(source)?;
+    let mut problems = Problems::of(source.path);
+    let what = ("the project file", "version: 1");
+    let Some(fields) = Fields::of(&root, Section::Project, &KEYS, what, &mut problems) else {
+        return problems.finish(None);
+    };
+    version(&fields, &mut problems);
+    let context = Context {
+        path: source.path,
+        base,
+        catalog,
+        lookup,
+    };
+    let project = Project {
+        name: name(&fields, &context, &mut problems),
+        connections: connections(&fields, &context, &mut problems),
+        lease: lease(&fields, &mut problems),
+        base: base.to_owned(),
+    };
+    problems.finish(Some(project))
+}
+
+fn name(fields: &Fields, context: &Context, problems: &mut Problems) -> String {
+    let Some(node) = fields.value("project") else {
+        return NAME_DEFAULT.to_owned();
+    };
+    let name = text(node, "`project`", "project: shop", problems)
+        .and_then(|name| context.fill(&name.text, name.place, problems))
+        .unwrap_or_else(|| NAME_DEFAULT.to_owned());
+    let plain = |character: char| character.is_alphanumeric() || "_-.".contains(character);
+    if !name.chars().all(plain) {
+        problems.hinted(
+            node.place,
+            "`project` may hold letters, digits, `_`, `-` and `.` only",
+            "for example `project: shop`",
+        );
+    }
+    name
+}
+
+fn connections(
+    fields: &Fields,
+    context: &Context,
+    problems: &mut Problems,
+) -> BTreeMap<String, ConnectionSpec> {
+    let mut found = BTreeMap::new();
+    let Some(node) = fields.value("connections") else {
+        return found;
+    };
+    let Value::Map(entries) = &node.value else {
+        let example = "connections: { crm: { type: postgres, url: \"${CRM_URL}\" } }";
+        wrong_type(node, "`connections`", "a mapping", example, problems);
+        return found;
+    };
+    for entry in entries {
+        if entry.key.is_empty() || scheme(&entry.key).is_some() {
+            problems.hinted(
+                entry.key_place,
+                format!("`{}` is no name of a connection", entry.key),
+                "a name is not empty and does not look like a URL",
+            );
+        }
+        if let Some(connection) = context.connection(&entry.key, &entry.node, problems) {
+            found.insert(entry.key.clone(), connection);
+        }
+    }
+    found
+}
+
+fn lease(fields: &Fields, problems: &mut Problems) -> Duration {
+    let example = "lease: { expires: 60s }";
+    let Some(node) = fields.value("lease") else {
+        return LEASE_DEFAULT;
+    };
+    let what = ("`lease`", example);
+    let expires = Fields::of(node, Section::Lease, &["expires"], what, problems)
+        .and_then(|fields| fields.value("expires"))
+        .and_then(|node| Some((duration(node, "`expires`", example, problems)?, node.place)));
+    let Some((expires, place)) = expires else {
+        return LEASE_DEFAULT;
+    };
+    if !(LEASE_MIN..=LEASE_MAX).contains(&expires) {
+        problems.hinted(
+            place,
+            "`expires` must be between 5s and 24h",
+            format!("for example `{example}`"),
+        );
+    }
+    expires
 }

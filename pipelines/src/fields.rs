@@ -1,0 +1,267 @@
+//! Readers of YAML values. Each returns what it could read and notes what it could not, so that
+//! one pass finds every problem of a file.
+
+use crate::nearest::nearest;
+use crate::problem::{Place, Problems};
+use crate::spec::Name;
+use crate::unsupported::{Section, is_unsupported_key, is_unsupported_value, sentence};
+use crate::yaml::{Entry, Node, Value};
+use std::time::Duration;
+
+/// The keys of one mapping, checked against those its section knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields<'n> {
+    entries: &'n [Entry],
+    /// Where the mapping starts.
+    pub(crate) place: Place,
+}
+
+impl<'n> Fields<'n> {
+    /// Takes a mapping and notes every key that is not known. `example` shows a right value of
+    /// `what`.
+    pub(crate) fn of(
+        node: &'n Node,
+        section: Section,
+        known: &[&str],
+        (what, example): (&str, &str),
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            wrong_type(node, what, "a mapping", example, problems);
+            return None;
+        };
+        for entry in entries {
+            let key = entry.key.as_str();
+            if known.contains(&key) {
+                continue;
+            }
+            if is_unsupported_key(section, key) {
+                problems.add(entry.key_place, sentence(key));
+                continue;
+            }
+            unknown_key(entry, known, what, problems);
+        }
+        Some(Self {
+            entries,
+            place: node.place,
+        })
+    }
+
+    /// The value of a key; `None` if it is absent or empty.
+    pub(crate) fn value(&self, key: &str) -> Option<&'n Node> {
+        self.entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| &entry.node)
+            .filter(|node| node.value != Value::Null)
+    }
+}
+
+fn unknown_key(entry: &Entry, known: &[&str], what: &str, problems: &mut Problems) {
+    let hint = match nearest(&entry.key, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!(
+            "the keys of {what} are {}",
+            known
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    };
+    problems.hinted(
+        entry.key_place,
+        format!("unknown key `{}`", entry.key),
+        hint,
+    );
+}
+
+/// Notes that a value is of another kind than it must be.
+pub(crate) fn wrong_type(
+    node: &Node,
+    what: &str,
+    expected: &str,
+    example: &str,
+    problems: &mut Problems,
+) {
+    let kind = node.kind();
+    problems.hinted(
+        node.place,
+        format!("{what} must be {expected}, not {kind}"),
+        format!("for example `{example}`"),
+    );
+}
+
+/// A text. Numbers and booleans are taken as they are written.
+pub(crate) fn text(
+    node: &Node,
+    what: &str,
+    example: &str,
+    problems: &mut Problems,
+) -> Option<Name> {
+    match &node.value {
+        Value::Scalar { text, .. } if !text.trim().is_empty() => Some(Name {
+            text: text.clone(),
+            place: node.place,
+        }),
+        Value::Scalar { .. } => {
+            problems.hinted(
+                node.place,
+                format!("{what} is empty"),
+                format!("for example `{example}`"),
+            );
+            None
+        }
+        _ => {
+            wrong_type(node, what, "a text", example, problems);
+            None
+        }
+    }
+}
+
+/// A list of texts.
+pub(crate) fn text_list(
+    node: &Node,
+    what: &str,
+    example: &str,
+    problems: &mut Problems,
+) -> Option<Vec<Name>> {
+    let Value::List(items) = &node.value else {
+        wrong_type(node, what, "a list", example, problems);
+        return None;
+    };
+    let names: Vec<_> = items
+        .iter()
+        .filter_map(|item| text(item, &format!("an entry of {what}"), example, problems))
+        .collect();
+    (names.len() == items.len()).then_some(names)
+}
+
+/// A mapping of texts to texts, in the order of the file.
+pub(crate) fn text_map(
+    node: &Node,
+    what: &str,
+    example: &str,
+    problems: &mut Problems,
+) -> Vec<(Name, Name)> {
+    let Value::Map(entries) = &node.value else {
+        wrong_type(node, what, "a mapping", example, problems);
+        return Vec::new();
+    };
+    entries
+        .iter()
+        .filter_map(|entry| {
+            let value = text(&entry.node, &format!("`{}`", entry.key), example, problems)?;
+            let key = Name {
+                text: entry.key.clone(),
+                place: entry.key_place,
+            };
+            Some((key, value))
+        })
+        .collect()
+}
+
+/// A whole number that is not negative.
+pub(crate) fn count(
+    node: &Node,
+    what: &str,
+    example: &str,
+    problems: &mut Problems,
+) -> Option<u64> {
+    if let Value::Scalar {
+        text,
+        quoted: false,
+    } = &node.value
+        && let Ok(number) = text.replace('_', "").parse()
+    {
+        return Some(number);
+    }
+    problems.hinted(
+        node.place,
+        format!("{what} must be a whole number of 0 or more"),
+        format!("for example `{example}`"),
+    );
+    None
+}
+
+/// A duration such as `10m`, `24h`, `1h 30m`.
+pub(crate) fn duration(
+    node: &Node,
+    what: &str,
+    example: &str,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    let name = text(node, what, example, problems)?;
+    match humantime::parse_duration(&name.text) {
+        Ok(duration) => Some(duration),
+        Err(_) => {
+            problems.hinted(
+                node.place,
+                format!("{what} must be a duration with its unit, such as `10m` or `24h`"),
+                format!("for example `{example}`"),
+            );
+            None
+        }
+    }
+}
+
+/// One of the known words; a word of a later version is refused as such.
+pub(crate) fn choice<T: Copy>(
+    node: &Node,
+    section: Section,
+    key: &str,
+    options: &[(&str, T)],
+    problems: &mut Problems,
+) -> Option<T> {
+    let example = format!("{key}: {}", options.first().map_or("", |option| option.0));
+    let name = text(node, &format!("`{key}`"), &example, problems)?;
+    if let Some(option) = options.iter().find(|option| option.0 == name.text) {
+        return Some(option.1);
+    }
+    if is_unsupported_value(section, key, &name.text) {
+        problems.hinted(
+            name.place,
+            sentence(&format!("{key}: {}", name.text)),
+            format!("what it does is {}", words(options)),
+        );
+        return None;
+    }
+    let hint = match nearest(&name.text, options.iter().map(|option| option.0)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("it is one of {}", words(options)),
+    };
+    problems.hinted(
+        name.place,
+        format!("`{}` is no value of `{key}`", name.text),
+        hint,
+    );
+    None
+}
+
+fn words<T>(options: &[(&str, T)]) -> String {
+    options
+        .iter()
+        .map(|option| format!("`{}`", option.0))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// `version: 1`, required at the top of both files.
+pub(crate) fn version(fields: &Fields, problems: &mut Problems) {
+    match fields.value("version") {
+        None => problems.hinted(
+            fields.place,
+            "`version` is missing",
+            "write `version: 1` as the first line",
+        ),
+        Some(node) => {
+            if count(node, "`version`", "version: 1", problems).is_some_and(|number| number != 1) {
+                problems.hinted(
+                    node.place,
+                    "this version of syncset reads `version: 1` only",
+                    "write `version: 1`, or use a newer syncset",
+                );
+            }
+        }
+    }
+}

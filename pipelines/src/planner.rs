@@ -1,0 +1,419 @@
+//! The plan of one table.
+
+use crate::capture_plan;
+use crate::capture_setting::mode_name;
+use crate::condition::{conjuncts, predicate};
+use crate::outputs::Derivation;
+use crate::plan::{Output, OutputValue, PushDown, TablePlan};
+use crate::problem::{Place, Problems};
+use crate::select::Selected;
+use crate::spec::{Condition, Name, PipelineSpec, TableSettings, WherePushdown};
+use crate::sql::{Movement, Resolved, SqlProblem, movement, resolve};
+use crate::table_pattern::SCHEMA_DEFAULT;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use syncset_connector::{
+    Capture, CaptureMode, Filter, Predicate, TableDescription, TableKind, TableName, TableRead,
+};
+
+/// Bytes of one batch, about: large enough that the cost per batch vanishes, small enough that
+/// several are in flight in the default memory of 64 MiB.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// One table and what the pipeline says about it.
+pub(crate) struct Planner<'a> {
+    pub(crate) spec: &'a PipelineSpec,
+    pub(crate) selected: &'a Selected,
+    pub(crate) settings: &'a TableSettings,
+    pub(crate) table: &'a TableDescription,
+    pub(crate) push: &'a dyn PushDown,
+}
+
+/// Which rows are read, and which of those are selected.
+struct Rows {
+    filter: Filter,
+    residual: Option<Resolved>,
+}
+
+impl Planner<'_> {
+    /// The plan; `None` after noting why there is none.
+    pub(crate) fn plan(&self, problems: &mut Problems) -> Option<TablePlan> {
+        let before = problems.count();
+        let columns = self.selected_columns(problems);
+        let derivations = self.derivations(&columns, problems);
+        let outputs = self.outputs(&columns, &derivations, problems);
+        let key = self.key(&columns, problems);
+        let capture = capture_plan::capture(self, problems);
+        let rows = self.rows(problems);
+        let target = self.target(problems);
+        if problems.count() > before {
+            return None;
+        }
+        let (capture, rows) = (capture?, rows?);
+        let selection_text = self.selection_text(&outputs, &key, &target, &capture);
+        let read = TableRead {
+            description: Arc::new(self.table.clone()),
+            columns: read_columns(columns, &derivations, rows.residual.as_ref()),
+            key: key.clone(),
+            filter: rows.filter,
+            selection: hex(&Sha256::digest(&selection_text)),
+            batch_bytes: BATCH_BYTES,
+            capture,
+        };
+        Some(TablePlan {
+            stream: self.selected.stream.clone(),
+            notes: self.notes(&read, rows.residual.is_some()),
+            read: Arc::new(read),
+            residual: rows.residual.map(|residual| residual.sql),
+            outputs,
+            target,
+            key: key.iter().map(|name| self.target_name(name)).collect(),
+            on_delete: self.settings.on_delete,
+            max_rejects: self.settings.max_rejects,
+            selection_text,
+            place: self.selected.place,
+        })
+    }
+
+    /// The key's columns. An upsert needs one that is unique, never NULL and selected.
+    fn key(&self, columns: &[String], problems: &mut Problems) -> Vec<String> {
+        let stream = &self.selected.stream;
+        let (key, place) = match &self.settings.key {
+            Some((names, place)) => (self.named_key(names, *place, problems), *place),
+            None => (self.table.primary_key.clone(), self.selected.place),
+        };
+        if self.settings.key.is_none() && key.is_empty() {
+            let advice = match self.table.unique_keys.iter().find(|unique| unique.total) {
+                Some(unique) => {
+                    format!("use its unique key: `key: [{}]`", unique.columns.join(", "))
+                }
+                None => "name columns that are unique and never NULL: `key: [..]`".into(),
+            };
+            problems.hinted(place, format!("`{stream}` has no primary key"), advice);
+        }
+        for name in &key {
+            if !columns.contains(name) && self.table.column(name).is_some() {
+                problems.hinted(
+                    place,
+                    format!("the key column `{name}` of `{stream}` is not selected"),
+                    format!("add `{name}` to `columns`, or name another key with `key: [..]`"),
+                );
+            }
+        }
+        key
+    }
+
+    fn named_key(&self, names: &[Name], place: Place, problems: &mut Problems) -> Vec<String> {
+        let stream = &self.selected.stream;
+        let before = problems.count();
+        for name in names {
+            if self.table.column(&name.text).is_none() {
+                self.no_column(name, problems);
+            }
+        }
+        let key: Vec<_> = names.iter().map(|name| name.text.clone()).collect();
+        // Nothing is known of the rows of a view: a note says so.
+        if problems.count() > before || !self.has_constraints() {
+            return key;
+        }
+        let covers = |columns: &[String]| {
+            !columns.is_empty() && columns.iter().all(|column| key.contains(column))
+        };
+        let is_unique = covers(&self.table.primary_key)
+            || self
+                .table
+                .unique_keys
+                .iter()
+                .any(|unique| unique.total && covers(&unique.columns));
+        if !is_unique {
+            problems.hinted(
+                place,
+                format!("nothing makes `{}` unique in `{stream}`", key.join(", ")),
+                "add a unique constraint over NOT NULL columns at the source, or name the columns \
+                 of one",
+            );
+        }
+        for name in names {
+            let is_nullable = self
+                .table
+                .column(&name.text)
+                .is_some_and(|column| column.nullable);
+            if is_nullable && !self.table.primary_key.contains(&name.text) {
+                problems.hinted(
+                    name.place,
+                    format!("the key column `{}` of `{stream}` may be NULL", name.text),
+                    "a key needs NOT NULL columns",
+                );
+            }
+        }
+        key
+    }
+
+    fn has_constraints(&self) -> bool {
+        matches!(self.table.kind, TableKind::Table | TableKind::Partitioned)
+    }
+
+    /// Which rows are read and selected.
+    fn rows(&self, problems: &mut Problems) -> Option<Rows> {
+        let all = Rows {
+            filter: Filter::All,
+            residual: None,
+        };
+        let (text, is_source_sql) = match &self.settings.condition {
+            None => return Some(all),
+            Some(Condition::Sql(text)) => (text, false),
+            Some(Condition::SourceSql(text)) => (text, true),
+        };
+        let moves = movement(&text.text);
+        if self.refuse_movement(text, &moves, problems) {
+            return None;
+        }
+        if is_source_sql {
+            return Some(Rows {
+                filter: Filter::SourceSql(text.text.clone()),
+                residual: None,
+            });
+        }
+        match resolve(&text.text, self.table) {
+            Ok(resolved) => self.pushed(text, resolved, problems),
+            Err(errors) => {
+                for error in errors {
+                    self.sql_problem("`where`", text, error, problems);
+                }
+                None
+            }
+        }
+    }
+
+    /// Refuses what changes the selection while no row changes. True if it did.
+    fn refuse_movement(&self, text: &Name, moves: &Movement, problems: &mut Problems) -> bool {
+        let stream = &self.selected.stream;
+        if let Some(function) = &moves.volatile {
+            problems.hinted(
+                text.place,
+                format!(
+                    "`where` of `{stream}` uses `{function}`, which answers differently each time"
+                ),
+                "select rows by their columns",
+            );
+            return true;
+        }
+        let mode = self.settings.capture.mode;
+        let reason = match (&moves.clock, moves.sub_query) {
+            _ if mode == CaptureMode::Full => return false,
+            (Some(clock), _) => format!("reads the clock (`{clock}`)"),
+            (None, true) => "has a sub-query".to_owned(),
+            (None, false) => return false,
+        };
+        problems.hinted(
+            text.place,
+            format!(
+                "`where` of `{stream}` {reason}: rows enter and leave the selection without being \
+                 changed, and `capture: {}` does not see that",
+                mode_name(mode)
+            ),
+            "use `capture: full` for this table, or a condition over its columns only",
+        );
+        true
+    }
+
+    /// Asks the source which part of the condition it evaluates exactly.
+    fn pushed(&self, text: &Name, resolved: Resolved, problems: &mut Problems) -> Option<Rows> {
+        let ask = |tree| -> Result<Predicate, String> {
+            let predicate = predicate(tree, self.table)?;
+            self.push.can_push(self.table, &predicate)?;
+            Ok(predicate)
+        };
+        let reason = match ask(&resolved.tree) {
+            Ok(predicate) => {
+                return Some(Rows {
+                    filter: Filter::Predicate(predicate),
+                    residual: None,
+                });
+            }
+            Err(reason) => reason,
+        };
+        if self.settings.pushdown == WherePushdown::Exact {
+            problems.hinted(
+                text.place,
+                format!(
+                    "`where` of `{}` cannot be evaluated by the source with the same meaning: \
+                     {reason}",
+                    self.selected.stream
+                ),
+                "use =, <>, <, <=, >, >=, IN, IS NULL, AND, OR and NOT over plain columns; or \
+                 write the source's own SQL as `where: { source_sql: \"...\" }`; or set \
+                 `where_pushdown: best_effort` to read more rows and drop them here",
+            );
+            return None;
+        }
+        let mut parts: Vec<_> = conjuncts(&resolved.tree)
+            .into_iter()
+            .filter_map(|part| ask(part).ok())
+            .collect();
+        let filter = match parts.len() {
+            0 => Filter::All,
+            1 => Filter::Predicate(parts.remove(0)),
+            _ => Filter::Predicate(Predicate::And(parts)),
+        };
+        Some(Rows {
+            filter,
+            residual: Some(resolved),
+        })
+    }
+
+    /// Notes what is wrong with an SQL text.
+    pub(crate) fn sql_problem(
+        &self,
+        what: &str,
+        text: &Name,
+        error: SqlProblem,
+        problems: &mut Problems,
+    ) {
+        let message = format!("{what} in `{}`: {}", self.selected.stream, error.message);
+        match error.hint {
+            Some(hint) => problems.hinted(text.place, message, hint),
+            None => problems.add(text.place, message),
+        }
+    }
+
+    /// The target table.
+    fn target(&self, problems: &mut Problems) -> TableName {
+        let source = &self.selected.table;
+        let has_schemas = self.spec.target.info.capabilities.schemas;
+        let mut target = match &self.settings.to {
+            Some(template) => {
+                if template.needs_schema() && source.schema.is_none() {
+                    problems.hinted(
+                        self.selected.place,
+                        format!(
+                            "`to: {}` needs a schema, and `{}` has none",
+                            template.text, self.selected.stream
+                        ),
+                        "write the schema itself, such as `to: \"public.{table}\"`",
+                    );
+                }
+                template.target(source)
+            }
+            None => source.clone(),
+        };
+        match (&target.schema, has_schemas) {
+            (None, true) => target.schema = Some(SCHEMA_DEFAULT.to_owned()),
+            (Some(schema), false) => {
+                let is_written = self
+                    .settings
+                    .to
+                    .as_ref()
+                    .is_some_and(|to| to.has_schema_part());
+                if is_written && schema != "main" {
+                    problems.hinted(
+                        self.selected.place,
+                        format!(
+                            "`{target}`: the target `{}` has no schemas",
+                            self.spec.target.name
+                        ),
+                        "write a name without a dot, such as `to: \"{schema}_{table}\"`",
+                    );
+                }
+                target.schema = None;
+            }
+            _ => {}
+        }
+        let is_same_store = self.spec.source.kind == self.spec.target.kind
+            && self.spec.source.settings.values == self.spec.target.settings.values;
+        if is_same_store && target == *source {
+            problems.hinted(
+                self.selected.place,
+                format!("`{}` would be written onto itself", self.selected.stream),
+                "source and target are the same store: send it elsewhere with `to:`",
+            );
+        }
+        target
+    }
+
+    /// Canonical JSON of what decides which values are where. The order in which columns are
+    /// listed decides nothing.
+    fn selection_text(
+        &self,
+        outputs: &[Output],
+        key: &[String],
+        target: &TableName,
+        capture: &Capture,
+    ) -> String {
+        let mut columns: Vec<_> = outputs
+            .iter()
+            .map(|output| match &output.value {
+                OutputValue::Column(column) => json!({ "column": column, "to": output.name }),
+                OutputValue::Derived { sql, .. } => json!({ "derive": sql, "to": output.name }),
+            })
+            .collect();
+        columns.sort_by_key(|column| column["to"].to_string());
+        let condition = match &self.settings.condition {
+            None => serde_json::Value::Null,
+            Some(Condition::Sql(text)) => json!(text.text.trim()),
+            Some(Condition::SourceSql(text)) => json!({ "source_sql": text.text.trim() }),
+        };
+        let cursor = match capture {
+            Capture::Cursor(cursor) => Some(&cursor.column),
+            _ => None,
+        };
+        json!({
+            "capture": { "column": cursor, "mode": mode_name(capture.mode()) },
+            "columns": columns,
+            "key": key,
+            "to": target.to_string(),
+            "where": condition,
+        })
+        .to_string()
+    }
+
+    fn notes(&self, read: &TableRead, has_residual: bool) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.settings.capture.by_default {
+            notes.push("`capture` is not set: every run reads the whole table (`full`)".to_owned());
+        }
+        if read.capture.has_windows() {
+            let mode = mode_name(read.capture.mode());
+            notes.push(format!(
+                "rows deleted at the source stay: `capture: {mode}` does not see deletes"
+            ));
+        }
+        if has_residual {
+            notes.push(
+                "`where` is evaluated here: rows that are not selected are read and dropped"
+                    .to_owned(),
+            );
+        }
+        if self.settings.key.is_some() && !self.has_constraints() {
+            notes.push(format!(
+                "no constraint says that `{}` is unique and never NULL: the pipeline relies on it",
+                read.key.join(", ")
+            ));
+        }
+        notes
+    }
+}
+
+/// The selected columns and those that expressions on our side need besides.
+fn read_columns(
+    mut columns: Vec<String>,
+    derivations: &[Derivation],
+    residual: Option<&Resolved>,
+) -> Vec<String> {
+    let named = derivations
+        .iter()
+        .map(|derivation| &derivation.expression)
+        .chain(residual)
+        .flat_map(|expression| &expression.columns);
+    for column in named {
+        if !columns.contains(column) {
+            columns.push(column.clone());
+        }
+    }
+    columns
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

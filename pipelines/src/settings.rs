@@ -1,0 +1,269 @@
+//! Reads what a pipeline says about one table, defaults included.
+
+use crate::capture_setting;
+use crate::fields::{Fields, choice, count, text, text_list, text_map, wrong_type};
+use crate::problem::{Place, Problems};
+use crate::spec::{ColumnChoice, Condition, Name, TableSettings, WherePushdown};
+use crate::template::Template;
+use crate::unsupported::Section;
+use crate::yaml::{Entry, Node, Value};
+use syncset_connector::OnDelete;
+
+/// Keys of a table and of `defaults:`.
+const KEYS: [&str; 11] = [
+    "columns",
+    "where",
+    "where_pushdown",
+    "derive",
+    "rename",
+    "to",
+    "key",
+    "capture",
+    "write",
+    "rejects",
+    "on_lossy",
+];
+
+const EXAMPLE: &str = "public.customers: { columns: [id, name] }";
+const COLUMNS_EXAMPLE: &str = "columns: [id, name] or columns: { exclude: [ssn, \"tmp_*\"] }";
+const WHERE_EXAMPLE: &str = "where: \"country in ('DE', 'FR')\"";
+
+/// One mapping over another: keys merge, everything else replaces.
+pub(crate) fn merge(base: &Node, over: &Node) -> Node {
+    let (Value::Map(base_entries), Value::Map(over_entries)) = (&base.value, &over.value) else {
+        // `customers:` with nothing behind it takes the defaults.
+        let kept = if over.value == Value::Null {
+            base
+        } else {
+            over
+        };
+        return Node {
+            place: over.place,
+            value: kept.value.clone(),
+        };
+    };
+    let mut entries = base_entries.clone();
+    for entry in over_entries {
+        match entries.iter_mut().find(|known| known.key == entry.key) {
+            Some(known) => {
+                known.key_place = entry.key_place;
+                known.node = if entry.key == "capture" {
+                    merge_capture(&known.node, &entry.node)
+                } else {
+                    merge(&known.node, &entry.node)
+                };
+            }
+            None => entries.push(entry.clone()),
+        }
+    }
+    Node {
+        place: over.place,
+        value: Value::Map(entries),
+    }
+}
+
+/// Another mode starts afresh: the cursor's settings say nothing about `full`.
+fn merge_capture(base: &Node, over: &Node) -> Node {
+    let (base, over) = (
+        capture_setting::in_full(base),
+        capture_setting::in_full(over),
+    );
+    match (base.child("mode"), over.child("mode")) {
+        (Some(left), Some(right)) if left.value != right.value => over,
+        _ => merge(&base, &over),
+    }
+}
+
+/// A mapping that holds these keys of another, for settings that pipelines and tables share.
+pub(crate) fn only(node: &Node, keys: &[&str]) -> Node {
+    let entries: Vec<Entry> = match &node.value {
+        Value::Map(entries) => entries
+            .iter()
+            .filter(|entry| keys.contains(&entry.key.as_str()))
+            .cloned()
+            .collect(),
+        _ => Vec::new(),
+    };
+    Node {
+        place: node.place,
+        value: Value::Map(entries),
+    }
+}
+
+/// Reads the settings of a table. `place` is that of its entry.
+pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option<TableSettings> {
+    let what = ("a table's entry", EXAMPLE);
+    let fields = Fields::of(node, Section::Table, &KEYS, what, problems)?;
+    if let Some(node) = fields.value("on_lossy") {
+        choice(node, Section::Table, "on_lossy", &[("error", ())], problems);
+    }
+    Some(TableSettings {
+        columns: columns(&fields, problems),
+        condition: condition(&fields, problems),
+        pushdown: pushdown(&fields, problems),
+        derive: pairs(
+            &fields,
+            "derive",
+            "derive: { initials: \"left(name, 1)\" }",
+            problems,
+        ),
+        rename: pairs(&fields, "rename", "rename: { name: full_name }", problems),
+        to: to(&fields, problems),
+        key: key(&fields, problems),
+        capture: fields
+            .value("capture")
+            .and_then(|node| capture_setting::read(node, problems))
+            .unwrap_or_else(|| capture_setting::by_default(place)),
+        on_delete: on_delete(&fields, problems),
+        max_rejects: max_rejects(&fields, problems),
+    })
+}
+
+fn columns(fields: &Fields, problems: &mut Problems) -> ColumnChoice {
+    let Some(node) = fields.value("columns") else {
+        return ColumnChoice::All;
+    };
+    let chosen = match &node.value {
+        Value::List(items) if items.is_empty() => {
+            problems.hinted(
+                node.place,
+                "`columns` is empty",
+                "leave it out to select all columns",
+            );
+            None
+        }
+        Value::List(_) => {
+            text_list(node, "`columns`", COLUMNS_EXAMPLE, problems).map(ColumnChoice::Only)
+        }
+        Value::Map(_) => {
+            let what = ("`columns`", COLUMNS_EXAMPLE);
+            Fields::of(node, Section::Columns, &["exclude"], what, problems)
+                .and_then(|fields| fields.value("exclude"))
+                .and_then(|list| text_list(list, "`exclude`", COLUMNS_EXAMPLE, problems))
+                .map(ColumnChoice::Except)
+        }
+        _ => {
+            let expected = "a list, or a mapping with `exclude`";
+            wrong_type(node, "`columns`", expected, COLUMNS_EXAMPLE, problems);
+            None
+        }
+    };
+    chosen.unwrap_or(ColumnChoice::All)
+}
+
+fn condition(fields: &Fields, problems: &mut Problems) -> Option<Condition> {
+    let node = fields.value("where")?;
+    if !matches!(node.value, Value::Map(_)) {
+        return text(node, "`where`", WHERE_EXAMPLE, problems).map(Condition::Sql);
+    }
+    let example = "where: { source_sql: \"country = 'DE'\" }";
+    let fields = Fields::of(
+        node,
+        Section::Where,
+        &["source_sql"],
+        ("`where`", example),
+        problems,
+    )?;
+    match fields.value("source_sql") {
+        Some(node) => text(node, "`source_sql`", example, problems).map(Condition::SourceSql),
+        None => {
+            problems.hinted(
+                node.place,
+                "`where` says nothing",
+                format!("for example `{WHERE_EXAMPLE}` or `{example}`"),
+            );
+            None
+        }
+    }
+}
+
+fn pushdown(fields: &Fields, problems: &mut Problems) -> WherePushdown {
+    const OPTIONS: [(&str, WherePushdown); 2] = [
+        ("exact", WherePushdown::Exact),
+        ("best_effort", WherePushdown::BestEffort),
+    ];
+    fields
+        .value("where_pushdown")
+        .and_then(|node| choice(node, Section::Table, "where_pushdown", &OPTIONS, problems))
+        .unwrap_or_default()
+}
+
+fn pairs(fields: &Fields, key: &str, example: &str, problems: &mut Problems) -> Vec<(Name, Name)> {
+    fields
+        .value(key)
+        .map(|node| text_map(node, &format!("`{key}`"), example, problems))
+        .unwrap_or_default()
+}
+
+fn to(fields: &Fields, problems: &mut Problems) -> Option<Template> {
+    let node = fields.value("to")?;
+    let name = text(node, "`to`", "to: \"crm.{table}\"", problems)?;
+    match Template::parse(&name.text) {
+        Ok(template) => Some(template),
+        Err((message, Some(hint))) => {
+            problems.hinted(name.place, message, hint);
+            None
+        }
+        Err((message, None)) => {
+            problems.hinted(name.place, message, "for example `to: \"crm.{table}\"`");
+            None
+        }
+    }
+}
+
+fn key(fields: &Fields, problems: &mut Problems) -> Option<(Vec<Name>, Place)> {
+    let node = fields.value("key")?;
+    let names = text_list(node, "`key`", "key: [id]", problems)?;
+    if names.is_empty() {
+        problems.hinted(
+            node.place,
+            "`key` is empty",
+            "leave it out to use the primary key",
+        );
+        return None;
+    }
+    for (index, name) in names.iter().enumerate() {
+        if names
+            .iter()
+            .take(index)
+            .any(|other| other.text == name.text)
+        {
+            problems.add(name.place, format!("`key` names `{}` twice", name.text));
+        }
+    }
+    Some((names, node.place))
+}
+
+fn on_delete(fields: &Fields, problems: &mut Problems) -> OnDelete {
+    const EXAMPLE: &str = "write: { mode: upsert, on_delete: keep }";
+    const OPTIONS: [(&str, OnDelete); 2] = [("hard", OnDelete::Hard), ("keep", OnDelete::Keep)];
+    let Some(node) = fields.value("write") else {
+        return OnDelete::default();
+    };
+    let known = ["mode", "on_delete"];
+    let Some(fields) = Fields::of(node, Section::Write, &known, ("`write`", EXAMPLE), problems)
+    else {
+        return OnDelete::default();
+    };
+    if let Some(node) = fields.value("mode") {
+        choice(node, Section::Write, "mode", &[("upsert", ())], problems);
+    }
+    fields
+        .value("on_delete")
+        .and_then(|node| choice(node, Section::Write, "on_delete", &OPTIONS, problems))
+        .unwrap_or_default()
+}
+
+fn max_rejects(fields: &Fields, problems: &mut Problems) -> u64 {
+    const EXAMPLE: &str = "rejects: { max_rows: 100 }";
+    fields
+        .value("rejects")
+        .and_then(|node| {
+            let what = ("`rejects`", EXAMPLE);
+            Fields::of(node, Section::Rejects, &["max_rows"], what, problems)
+        })
+        .and_then(|fields| fields.value("max_rows"))
+        .and_then(|node| count(node, "`max_rows`", EXAMPLE, problems))
+        // The first bad row fails its table unless somebody decided otherwise.
+        .unwrap_or(0)
+}
