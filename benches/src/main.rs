@@ -1,1 +1,200 @@
-fn main() {}
+//! End-to-end benches against PostgreSQL: each prints the reference, ours and the ratio.
+//!
+//! `cargo run --release -p syncset-benches -- [ROWS]` after `cargo build --release -p syncset`.
+//! Starts a server of its own with durable settings; `SYNCSET_BIN` names another binary.
+
+mod measured;
+
+use kit::{Database, PostgresServer};
+use measured::{Measured, run_shell, run_syncset};
+use std::path::PathBuf;
+
+const ROWS_DEFAULT: u64 = 2_000_000;
+const COLUMNS: &str = "id, customer_id, status, amount, quantity, note, created_at, updated_at";
+const TARGET_TABLE: &str = "CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint NOT NULL, \
+     status text NOT NULL, amount numeric(12,2) NOT NULL, quantity integer, note text, \
+     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL)";
+/// Settings a production server would have; the kit's own default turns fsync off.
+const SERVER: &str = "fsync = on\nsynchronous_commit = on\nfull_page_writes = on\n\
+     shared_buffers = 512MB\nmax_wal_size = 4GB\ncheckpoint_timeout = 30min\n";
+
+/// What all benches share.
+struct Bench {
+    server: PostgresServer,
+    source: Database,
+    folder: tempfile::TempDir,
+    binary: PathBuf,
+    rows: u64,
+}
+
+#[tokio::main]
+async fn main() {
+    let rows = std::env::args().nth(1).map_or(ROWS_DEFAULT, |text| {
+        text.parse().expect("the argument is a number of rows")
+    });
+    let server = PostgresServer::start_own(SERVER);
+    let source = server.database("bench_source").await;
+    let bench = Bench {
+        source,
+        server,
+        folder: folder(),
+        binary: binary(),
+        rows,
+    };
+    println!(
+        "rows: {rows}; binary: {} bytes",
+        std::fs::metadata(&bench.binary).map_or(0, |it| it.len())
+    );
+    bench.fill_source().await;
+
+    let target = bench.server.database("bench_target").await;
+    bench.write_project("orders", &target);
+    bench.first_load(&target).await;
+    bench.change(&target).await;
+    bench.interrupted().await;
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder for the project can be made")
+}
+
+/// The release binary: `SYNCSET_BIN`, or the one beside this program.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("SYNCSET_BIN") {
+        return path.into();
+    }
+    let own = std::env::current_exe().expect("a running program has a path");
+    own.with_file_name("syncset")
+}
+
+impl Bench {
+    async fn fill_source(&self) {
+        let sql = include_str!("../data/dataset.sql").replace(":rows", &self.rows.to_string());
+        self.source.execute(&sql).await;
+        self.source.execute("CHECKPOINT").await;
+    }
+
+    /// Writes a project whose pipeline `name` copies the source into `target`.
+    fn write_project(&self, name: &str, target: &Database) {
+        let folder = self.folder.path();
+        std::fs::create_dir_all(folder.join("pipelines")).expect("the folder is ours");
+        let write =
+            |path: PathBuf, text: String| std::fs::write(path, text).expect("the folder is ours");
+        write(folder.join("syncset.yaml"), "version: 1\n".into());
+        let pipeline = format!(
+            "version: 1\nsource: \"{}\"\ntarget: \"{}\"\n\
+             capture: {{ mode: cursor, column: updated_at, written_by: database }}\n\
+             tables:\n  public.orders:\n    columns: [{COLUMNS}]\n",
+            self.source.url(),
+            target.url()
+        );
+        write(folder.join(format!("pipelines/{name}.yaml")), pipeline);
+    }
+
+    fn syncset(&self, name: &str) -> Measured {
+        run_syncset(&self.binary, self.folder.path(), name, None)
+    }
+
+    /// `COPY` piped to `COPY`, into the same table with its primary key.
+    async fn first_load(&self, target: &Database) {
+        let reference = self.server.database("bench_reference").await;
+        reference.execute(TARGET_TABLE).await;
+        let pipe = format!(
+            "psql -qX '{}' -c 'COPY (SELECT {COLUMNS} FROM orders) TO STDOUT (FORMAT binary)' | \
+             psql -qX '{}' -c 'COPY orders FROM STDIN (FORMAT binary)'",
+            self.source.url(),
+            reference.url()
+        );
+        self.source.execute("CHECKPOINT").await;
+        let by_hand = run_shell(&pipe);
+        self.source.execute("CHECKPOINT").await;
+        let ours = self.syncset("orders");
+        report("first load", &by_hand, &ours);
+        assert_eq!(
+            target.value("SELECT count(*) FROM orders").await,
+            self.rows.to_string()
+        );
+    }
+
+    /// One interval's change, and the run right after it in which nothing is to do.
+    async fn change(&self, target: &Database) {
+        let churn = include_str!("../data/churn.sql");
+        let reference = self.server.database("bench_change").await;
+        reference.execute(TARGET_TABLE).await;
+        run_shell(&format!(
+            "psql -qX '{}' -c 'COPY orders TO STDOUT (FORMAT binary)' | \
+             psql -qX '{}' -c 'COPY orders FROM STDIN (FORMAT binary)'",
+            target.url(),
+            reference.url()
+        ));
+        reference.execute("VACUUM ANALYZE orders").await;
+        target.execute("VACUUM ANALYZE orders").await;
+        for interval in ["warm-up", "one interval's change"] {
+            let from = self.source.value("SELECT clock_timestamp()").await;
+            self.source.execute(churn).await;
+            let columns: Vec<String> = COLUMNS
+                .split(", ")
+                .map(|name| format!("{name} = excluded.{name}"))
+                .collect();
+            let by_hand = run_shell(&format!(
+                "psql -qX '{}' -c \"COPY (SELECT {COLUMNS} FROM orders WHERE updated_at >= '{from}') \
+                 TO STDOUT (FORMAT binary)\" | psql -qX '{}' \
+                 -c 'CREATE TEMP TABLE stage (LIKE orders)' -c 'COPY stage FROM STDIN (FORMAT binary)' \
+                 -c 'INSERT INTO orders SELECT * FROM stage ON CONFLICT (id) DO UPDATE SET {}'",
+                self.source.url(),
+                reference.url(),
+                columns.join(", ")
+            ));
+            let before = target.value("SELECT pg_current_wal_insert_lsn()").await;
+            let ours = self.syncset("orders");
+            let wal = target
+                .value(&format!(
+                    "SELECT pg_current_wal_insert_lsn() - '{before}'::pg_lsn"
+                ))
+                .await;
+            report(
+                &format!("{interval} (ours wrote {wal} bytes of WAL)"),
+                &by_hand,
+                &ours,
+            );
+        }
+        for run in 1..=3 {
+            let idle = self.syncset("orders");
+            println!("nothing changed, run {run}: {idle}");
+        }
+        let count = "SELECT count(*) FROM orders";
+        assert_eq!(self.source.value(count).await, target.value(count).await);
+    }
+
+    /// A first load that is killed when nine tenths of the chunks are done, and run again.
+    async fn interrupted(&self) {
+        let target = self.server.database("bench_interrupted").await;
+        self.write_project("interrupted", &target);
+        let whole = {
+            let target = self.server.database("bench_whole").await;
+            self.write_project("whole", &target);
+            self.syncset("whole")
+        };
+        let killed_at = whole.wall.mul_f64(0.9);
+        let killed = run_syncset(
+            &self.binary,
+            self.folder.path(),
+            "interrupted",
+            Some(killed_at),
+        );
+        let rest = self.syncset("interrupted");
+        println!(
+            "first load killed after {:.2} s: the rest took {rest}, {:.0} % of a whole load ({whole})",
+            killed.wall.as_secs_f64(),
+            100.0 * rest.wall.as_secs_f64() / whole.wall.as_secs_f64(),
+        );
+    }
+}
+
+fn report(name: &str, reference: &Measured, ours: &Measured) {
+    let ratio = ours.wall.as_secs_f64() / reference.wall.as_secs_f64().max(0.000_001);
+    println!(
+        "{name}: reference {:.2} s, ours {ours}, ratio {ratio:.2}",
+        reference.wall.as_secs_f64()
+    );
+}

@@ -1,1 +1,22 @@
+//! The runner: the command line and what happens when a pipeline runs.
 //!
+//! It knows the stores by the connector contract only; `registry` alone names concrete ones.
+
+mod cli;
+mod exit_code;
+mod fail_point;
+mod failure;
+mod files;
+mod logging;
+mod open;
+mod planned;
+mod progress;
+mod registry;
+mod report;
+mod run;
+mod stop;
+
+/// Runs the command line of this process and returns its exit code.
+pub fn main() -> std::process::ExitCode {
+    cli::main()
+}

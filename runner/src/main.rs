@@ -1,1 +1,5 @@
-fn main() {}
+//! The `syncset` binary.
+
+fn main() -> std::process::ExitCode {
+    syncset::main()
+}

@@ -94,6 +94,11 @@ impl Transform {
                 .all(|column| matches!(column, OutputColumn::Input(_)))
     }
 
+    /// Whether no condition is evaluated here, so that every row of the input is kept.
+    pub fn keeps_all_rows(&self) -> bool {
+        self.condition.is_none()
+    }
+
     /// Names of the input columns that the condition or an output reads, in the input's order.
     pub fn reads(&self) -> Vec<&str> {
         let mut indexes = BTreeSet::new();

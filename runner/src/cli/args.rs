@@ -1,0 +1,236 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Shares part of a database and keeps it right.
+#[derive(Debug, Parser)]
+#[command(
+    name = "syncset",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// Folder that holds syncset.yaml
+    #[arg(
+        short = 'C',
+        long = "directory",
+        global = true,
+        default_value = ".",
+        value_name = "DIR"
+    )]
+    pub(crate) directory: PathBuf,
+
+    /// How results are printed on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+
+    /// How the log is printed on stderr; SYNCSET_LOG sets its level, such as `info`
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// JSON events, one a line (`pipeline run` only)
+    Ndjson,
+}
+
+/// How the log is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Connections of syncset.yaml
+    Connection {
+        #[command(subcommand)]
+        verb: ConnectionVerb,
+    },
+    /// Pipelines: check, plan, run and watch them
+    Pipeline {
+        #[command(subcommand)]
+        verb: PipelineVerb,
+    },
+    /// What each type of one store becomes in another
+    Types {
+        /// Kind of the source, such as `postgres`
+        from: String,
+        /// Kind of the target, such as `sqlite`
+        to: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConnectionVerb {
+    /// Connect and say what answered; all connections if none is named
+    Test {
+        /// Names from syncset.yaml
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PipelineVerb {
+    /// Check the files without touching any store; all pipelines if none is named
+    Validate {
+        /// Names of files in pipelines/, without `.yaml`
+        names: Vec<String>,
+    },
+    /// Show what `run` would do; changes nothing
+    Plan(PlanArgs),
+    /// Sync once and exit
+    Run(RunArgs),
+    /// Where each table stands, and the last run
+    Status {
+        /// Name of a file in pipelines/, without `.yaml`
+        name: String,
+        /// Exit with 4 if the last success is older, such as `2h`
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+        max_age: Option<Duration>,
+    },
+    /// Forget what was synced, so that the next run compares and loads the tables again
+    Reset {
+        /// Name of a file in pipelines/, without `.yaml`
+        name: String,
+        /// Only these tables, as the pipeline names them
+        #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+        tables: Vec<String>,
+    },
+    /// Take the lease away from a run that is gone or must not go on
+    Unlock {
+        /// Name of a file in pipelines/, without `.yaml`
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Name of a file in pipelines/, without `.yaml`
+    pub(crate) name: String,
+    /// Only these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+    /// Plan as `run --full-refresh` would
+    #[arg(long)]
+    pub(crate) full_refresh: bool,
+    /// Exit with 4 if a run would create, load or reload a table
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Names of files in pipelines/, without `.yaml`
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Read and count what would be written, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+    /// Read the tables again from the start, compare keys, and go on from there
+    #[arg(long)]
+    pub(crate) full_refresh: bool,
+    /// Chunks and tables read and written at the same time
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+    /// Bytes of rows in flight, such as `64MiB`
+    #[arg(long, default_value = "64MiB", value_parser = parse_bytes, value_name = "BYTES")]
+    pub(crate) memory: u64,
+    /// Start no new unit of work after this time and exit with 9, such as `30m`
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub(crate) max_duration: Option<Duration>,
+    /// When another run holds the lease: `fail` (exit 7), `skip` (exit 0) or `wait=DURATION`
+    #[arg(long, default_value = "fail", value_parser = parse_on_lock, value_name = "POLICY")]
+    pub(crate) on_lock: OnLock,
+}
+
+/// What to do when another run holds the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnLock {
+    Fail,
+    Skip,
+    Wait(Duration),
+}
+
+fn parse_on_lock(text: &str) -> Result<OnLock, String> {
+    match text {
+        "fail" => Ok(OnLock::Fail),
+        "skip" => Ok(OnLock::Skip),
+        _ => {
+            let duration = text
+                .strip_prefix("wait=")
+                .ok_or("expected `fail`, `skip` or `wait=5m`")?;
+            let duration =
+                humantime::parse_duration(duration).map_err(|error| error.to_string())?;
+            Ok(OnLock::Wait(duration))
+        }
+    }
+}
+
+/// Smallest memory budget: below it the buffers of one connection pair do not fit.
+const MEMORY_BYTES_MIN: u64 = 4 << 20;
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" | "k" => 1 << 10,
+        "mib" | "m" => 1 << 20,
+        "gib" | "g" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        other => return Err(format!("unknown unit `{other}`; write `64MiB`")),
+    };
+    let count: u64 = digits
+        .trim()
+        .parse()
+        .map_err(|_| "expected bytes, such as `64MiB`")?;
+    let bytes = count.checked_mul(unit).ok_or("too many bytes")?;
+    if bytes < MEMORY_BYTES_MIN {
+        return Err("at least 4MiB are needed".into());
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn byte_sizes_and_lock_policies_are_read() {
+        assert_eq!(parse_bytes("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_bytes("5000000"), Ok(5_000_000));
+        assert!(parse_bytes("1KiB").is_err());
+        assert!(parse_bytes("64 parsecs").is_err());
+        assert_eq!(
+            parse_on_lock("wait=5m"),
+            Ok(OnLock::Wait(Duration::from_secs(300)))
+        );
+        assert!(parse_on_lock("later").is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! From the command line to a verb and back to an exit code.
+
+pub(crate) mod args;
+mod connection;
+mod pipeline;
+mod plan;
+mod render;
+mod types;
+
+use crate::exit_code;
+use crate::failure::{Failure, Failures};
+use crate::files::ProjectFiles;
+use crate::logging;
+use args::{Cli, ConnectionVerb, Output, PipelineVerb, Verb};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Threads of the runtime: the databases do the work, we decode and encode.
+const WORKER_THREADS: usize = 2;
+
+/// What every verb needs.
+pub(crate) struct Context {
+    /// The project.
+    pub(crate) files: ProjectFiles,
+    /// How results are printed.
+    pub(crate) output: Output,
+}
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            let code = if error.use_stderr() {
+                exit_code::CONFIG
+            } else {
+                exit_code::DONE
+            };
+            return to_exit_code(code);
+        }
+    };
+    logging::start(cli.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build();
+    let output = cli.output;
+    let code = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(cli)),
+        Err(error) => {
+            let message = format!("cannot start the runtime: {error}");
+            Err(Failure::new(exit_code::FAILED, message).into())
+        }
+    };
+    to_exit_code(code.unwrap_or_else(|failures| {
+        render::failures(&failures, output);
+        failures.exit_code()
+    }))
+}
+
+fn to_exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+async fn dispatch(cli: Cli) -> Result<i32, Failures> {
+    let is_run = matches!(
+        cli.verb,
+        Verb::Pipeline {
+            verb: PipelineVerb::Run(_)
+        }
+    );
+    if cli.output == Output::Ndjson && !is_run {
+        let message = "`--output ndjson` is for `pipeline run` only";
+        return Err(Failure::new(exit_code::CONFIG, message)
+            .with_hint("use `--output json`")
+            .into());
+    }
+    if let Verb::Types { from, to } = &cli.verb {
+        return types::print(from, to, cli.output);
+    }
+    let files = ProjectFiles::open(&cli.directory)?;
+    let context = Context {
+        files,
+        output: cli.output,
+    };
+    match cli.verb {
+        Verb::Connection {
+            verb: ConnectionVerb::Test { names },
+        } => connection::test(&context, &names).await,
+        Verb::Pipeline { verb } => match verb {
+            PipelineVerb::Validate { names } => pipeline::validate(&context, &names),
+            PipelineVerb::Plan(args) => plan::plan(&context, &args).await,
+            PipelineVerb::Run(args) => pipeline::run(&context, &args).await,
+            PipelineVerb::Status { name, max_age } => {
+                pipeline::status(&context, &name, max_age).await
+            }
+            PipelineVerb::Reset { name, tables } => pipeline::reset(&context, &name, &tables).await,
+            PipelineVerb::Unlock { name } => pipeline::unlock(&context, &name).await,
+        },
+        Verb::Types { .. } => unreachable!("handled above"),
+    }
+}

@@ -1,0 +1,214 @@
+//! `pipeline plan`: prints exactly what `run` would do.
+
+use crate::cli::args::{Output, PlanArgs};
+use crate::cli::{Context, render};
+use crate::exit_code;
+use crate::failure::{Failure, Failures};
+use crate::open::Ends;
+use crate::planned::{self, Action, PlannedTable};
+use serde::Serialize;
+use syncset_connector::{Capture, Exactness, PipelineState, StreamPhase};
+use syncset_pipeline::OutputValue;
+
+#[derive(Serialize)]
+struct ColumnEntry {
+    source: String,
+    target: String,
+    #[serde(rename = "type")]
+    source_type: String,
+    target_type: String,
+    fidelity: Exactness,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Serialize)]
+struct TableEntry {
+    table: String,
+    target: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<Action>,
+    capture: &'static str,
+    key: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row_estimate: Option<u64>,
+    columns: Vec<ColumnEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filtered_here: Option<String>,
+    source_statements: Vec<String>,
+    target_statements: Vec<String>,
+    notes: Vec<String>,
+    failures: Vec<Failure>,
+    #[serde(skip)]
+    detail: String,
+}
+
+/// Prints the plan; changes nothing.
+pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Failures> {
+    let spec = context.files.pipeline(&args.name)?;
+    let ends = Ends::open(&spec, &context.files.project.name, 1).await?;
+    let planned = planned::plan(&ends, &spec, &args.tables).await?;
+    let state = ends.state().load(&ends.key, 0).await?;
+    let entries: Vec<TableEntry> = planned
+        .tables
+        .iter()
+        .map(|table| entry(&ends, table, &state, args.full_refresh))
+        .collect();
+    let codes = entries.iter().map(|entry| {
+        exit_code::of_tables(
+            &entry
+                .failures
+                .iter()
+                .map(|it| it.exit_code)
+                .collect::<Vec<_>>(),
+        )
+    });
+    let mut code = exit_code::of_tables(&codes.collect::<Vec<_>>());
+    let quiet = entries
+        .iter()
+        .all(|entry| matches!(entry.action, Some(Action::Follow | Action::Full)));
+    if code == exit_code::DONE && args.detailed_exitcode && !quiet {
+        code = exit_code::DIFFERENT;
+    }
+    match context.output {
+        Output::Text => entries.iter().for_each(print),
+        _ => render::json(&serde_json::json!({
+            "exit_code": code,
+            "pipeline": args.name,
+            "tables": entries,
+        })),
+    }
+    ends.close().await;
+    Ok(code)
+}
+
+fn entry(
+    ends: &Ends,
+    table: &PlannedTable,
+    state: &PipelineState,
+    full_refresh: bool,
+) -> TableEntry {
+    let mut failures = table.failures.clone();
+    let action = match planned::decide(table, state, &ends.key, full_refresh) {
+        Ok(Action::Approve) => {
+            failures.push(planned::selection_changed(table));
+            Some(Action::Approve)
+        }
+        Ok(action) => Some(action),
+        Err(failure) => {
+            failures.push(failure);
+            None
+        }
+    };
+    let columns = table
+        .plan
+        .outputs
+        .iter()
+        .zip(&table.target.columns)
+        .map(|(output, column)| {
+            let mapping = ends.target().map_type(column);
+            ColumnEntry {
+                source: match &output.value {
+                    OutputValue::Column(name) => name.clone(),
+                    OutputValue::Derived { sql, .. } => format!("= {sql}"),
+                },
+                target: output.name.clone(),
+                source_type: match &column.native {
+                    Some(native) => native.name.clone(),
+                    None => column.data_type.to_string(),
+                },
+                target_type: mapping.native,
+                fidelity: mapping.exactness,
+                note: mapping.note,
+            }
+        });
+    let target_statements = match table.status.exists {
+        true => Vec::new(),
+        false => ends.target().create_statements(&table.target),
+    };
+    TableEntry {
+        table: table.stream().to_owned(),
+        target: table.target.name.to_string(),
+        capture: match table.plan.read.capture {
+            Capture::Full => "full",
+            Capture::Cursor(_) => "cursor",
+            Capture::Xmin => "xmin",
+            _ => "other",
+        },
+        key: table.plan.key.clone(),
+        row_estimate: table.row_estimate,
+        columns: columns.collect(),
+        filtered_here: table.plan.residual.clone(),
+        source_statements: table.statements.clone(),
+        target_statements,
+        notes: table.notes.clone(),
+        failures,
+        detail: detail(table, state),
+        action,
+    }
+}
+
+/// How far an interrupted load has come.
+fn detail(table: &PlannedTable, state: &PipelineState) -> String {
+    let stored = state
+        .streams
+        .iter()
+        .find(|stored| stored.stream == table.stream());
+    match stored {
+        Some(stored) if stored.phase != StreamPhase::Following => {
+            let done = stored.chunks.iter().filter(|chunk| chunk.done).count();
+            format!(" ({done} of {} chunks are done)", stored.chunks.len())
+        }
+        _ => String::new(),
+    }
+}
+
+fn print(entry: &TableEntry) {
+    let action = match &entry.action {
+        Some(Action::Load) => "load it, then follow its changes".to_owned(),
+        Some(Action::Resume) => format!("go on with its load{}", entry.detail),
+        Some(Action::Follow) => "read what changed since the watermark".to_owned(),
+        Some(Action::Full) => "copy it whole, as in each run".to_owned(),
+        Some(Action::Reload(reason)) => format!("load it again and compare keys: {reason}"),
+        Some(Action::Approve) => "nothing until the edited selection is agreed to".to_owned(),
+        None => "nothing".to_owned(),
+    };
+    let rows = entry
+        .row_estimate
+        .map(|rows| format!(", about {rows} rows"))
+        .unwrap_or_default();
+    let mut text = format!("{} -> {}: {action}\n", entry.table, entry.target);
+    text.push_str(&format!("  capture: {}{rows}\n", entry.capture));
+    text.push_str(&format!("  key: {}\n", entry.key.join(", ")));
+    for column in &entry.columns {
+        let fidelity = match column.fidelity {
+            Exactness::Exact => String::new(),
+            other => format!(" ({})", format!("{other:?}").to_lowercase()),
+        };
+        let note = column
+            .note
+            .as_ref()
+            .map(|note| format!(": {note}"))
+            .unwrap_or_default();
+        text.push_str(&format!(
+            "  column {}: {} -> {} {}{fidelity}{note}\n",
+            column.source, column.source_type, column.target, column.target_type
+        ));
+    }
+    if let Some(condition) = &entry.filtered_here {
+        text.push_str(&format!(
+            "  unselected rows are read and dropped here: where {condition}\n"
+        ));
+    }
+    for statement in &entry.source_statements {
+        text.push_str(&format!("  source: {statement}\n"));
+    }
+    for statement in &entry.target_statements {
+        text.push_str(&format!("  target: {statement}\n"));
+    }
+    for note in &entry.notes {
+        text.push_str(&format!("  note: {note}\n"));
+    }
+    render::text_out(&text);
+    entry.failures.iter().for_each(render::failure);
+}

@@ -1,0 +1,311 @@
+//! From the files and what both stores say to a plan: what a run would do with each table.
+
+use crate::exit_code;
+use crate::failure::{Failure, Failures};
+use crate::open::Ends;
+use serde::Serialize;
+use std::sync::Arc;
+use syncset_connector::{
+    OnDelete, PipelineKey, PipelineState, ReadPlan, StreamPhase, TableDescription, TargetColumn,
+    TargetStatus, TargetTable,
+};
+use syncset_pipeline::{
+    OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables, select_tables,
+};
+use syncset_transform::{OutputExpr, OutputSpec, Transform, TransformContext, TransformSpec};
+
+/// What a run does with a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Action {
+    /// Load everything: there is no watermark.
+    Load,
+    /// Go on with the chunks of a load that was interrupted.
+    Resume,
+    /// Read what changed since the watermark.
+    Follow,
+    /// Read the whole table, as its capture mode does in each run.
+    Full,
+    /// Load everything again and compare keys.
+    Reload(String),
+    /// Nothing until a person agrees: the selection was edited.
+    Approve,
+}
+
+/// One table of a plan, with everything a run needs.
+#[derive(Clone)]
+pub(crate) struct PlannedTable {
+    /// What the files say.
+    pub(crate) plan: TablePlan,
+    /// Conditions and derived columns that are computed here.
+    pub(crate) transform: Arc<Transform>,
+    /// The target table.
+    pub(crate) target: TargetTable,
+    /// What the target says about it.
+    pub(crate) status: TargetStatus,
+    /// What the source would be asked, and its notes.
+    pub(crate) statements: Vec<String>,
+    /// Notes of the plan and the source.
+    pub(crate) notes: Vec<String>,
+    /// Bytes of the table at the source, if it says.
+    pub(crate) byte_estimate: Option<u64>,
+    /// Rows of the table at the source, if it says.
+    pub(crate) row_estimate: Option<u64>,
+    /// What stops this table.
+    pub(crate) failures: Vec<Failure>,
+}
+
+impl PlannedTable {
+    /// The stream's name.
+    pub(crate) fn stream(&self) -> &str {
+        &self.plan.stream
+    }
+
+    /// Whether rows that are gone are deleted.
+    pub(crate) fn deletes(&self) -> bool {
+        self.plan.on_delete == OnDelete::Hard
+    }
+}
+
+/// The plan of a pipeline.
+pub(crate) struct Planned {
+    /// Its tables, parents first.
+    pub(crate) tables: Vec<PlannedTable>,
+}
+
+/// What the source can evaluate, for the pure planner.
+struct Push<'a>(&'a Ends);
+
+impl PushDown for Push<'_> {
+    fn can_push(
+        &self,
+        table: &TableDescription,
+        predicate: &syncset_connector::Predicate,
+    ) -> Result<(), String> {
+        self.0.source().can_push(table, predicate)
+    }
+}
+
+/// Makes the plan. Reads catalogues only; changes nothing. `only`: streams to keep, all if empty.
+pub(crate) async fn plan(
+    ends: &Ends,
+    spec: &PipelineSpec,
+    only: &[String],
+) -> Result<Planned, Failures> {
+    let listed = ends.source_store().list_tables().await?;
+    let selected = keep_only(select_tables(spec, &listed)?, only)?;
+    let names: Vec<_> = selected
+        .iter()
+        .map(|selected| selected.table.clone())
+        .collect();
+    let descriptions = ends.source_store().describe(&names).await?;
+    let mut described = Vec::with_capacity(selected.len());
+    for (selected, description) in selected.into_iter().zip(descriptions) {
+        let description = description.ok_or_else(|| {
+            let message = format!("table `{}` is gone from the source", selected.table);
+            Failure::new(exit_code::RETRY, message).with_hint("run again")
+        })?;
+        described.push((selected, description));
+    }
+    let plans = plan_tables(spec, &described, &Push(ends))?;
+
+    let context = TransformContext::new(chrono::Utc::now());
+    let mut tables = Vec::with_capacity(plans.len());
+    for plan in plans {
+        tables.push(compile(plan, &context)?);
+    }
+    ask_stores(ends, &mut tables).await?;
+    Ok(Planned { tables })
+}
+
+fn keep_only(selected: Vec<Selected>, only: &[String]) -> Result<Vec<Selected>, Failure> {
+    if only.is_empty() {
+        return Ok(selected);
+    }
+    let is_named = |selected: &Selected, name: &String| {
+        selected.stream == *name || selected.table.name == *name
+    };
+    for name in only {
+        if !selected.iter().any(|selected| is_named(selected, name)) {
+            let streams: Vec<_> = selected.iter().map(|one| one.stream.as_str()).collect();
+            let message = format!("the pipeline has no table `{name}`");
+            return Err(Failure::new(exit_code::CONFIG, message)
+                .with_hint(format!("tables of this pipeline: {}", streams.join(", "))));
+        }
+    }
+    let keep = |selected: &Selected| only.iter().any(|name| is_named(selected, name));
+    Ok(selected.into_iter().filter(keep).collect())
+}
+
+/// Compiles what is computed here and so learns the types of derived columns.
+fn compile(plan: TablePlan, context: &TransformContext) -> Result<PlannedTable, Failure> {
+    let outputs = plan.outputs.iter().map(|output| OutputSpec {
+        name: output.name.clone(),
+        value: match &output.value {
+            OutputValue::Column(name) => OutputExpr::Input(name.clone()),
+            OutputValue::Derived { sql, .. } => OutputExpr::Sql(sql.clone()),
+        },
+    });
+    let spec = TransformSpec {
+        table: plan.stream.clone(),
+        input: plan.read.schema(),
+        condition: plan.residual.clone(),
+        outputs: outputs.collect(),
+    };
+    let transform = Transform::compile(&spec, context).map_err(|error| {
+        let mut failure = Failure::from(error);
+        failure.exit_code = exit_code::CONFIG;
+        failure
+    })?;
+    let schema = transform.schema();
+    let description = &plan.read.description;
+    let column = |(index, output): (usize, &syncset_pipeline::Output)| {
+        let source = match &output.value {
+            OutputValue::Column(name) => description.column(name),
+            OutputValue::Derived { .. } => None,
+        };
+        let field = schema.field(index);
+        let mut column = match source {
+            Some(source) => TargetColumn::of(source, &output.name),
+            None => TargetColumn {
+                name: output.name.clone(),
+                data_type: field.data_type().clone(),
+                native: None,
+                nullable: field.is_nullable(),
+            },
+        };
+        if plan.key.contains(&output.name) {
+            column.nullable = false;
+        }
+        column
+    };
+    let columns = plan.outputs.iter().enumerate().map(column).collect();
+    let target = TargetTable {
+        name: plan.target.clone(),
+        columns,
+        key: plan.key.clone(),
+    };
+    Ok(PlannedTable {
+        transform: Arc::new(transform),
+        target,
+        status: TargetStatus {
+            exists: false,
+            empty: true,
+            differences: vec![],
+            notes: vec![],
+        },
+        statements: Vec::new(),
+        notes: plan.notes.clone(),
+        byte_estimate: description.byte_estimate,
+        row_estimate: description.row_estimate,
+        failures: Vec::new(),
+        plan,
+    })
+}
+
+/// Asks both stores at the same time what they say about the plan.
+async fn ask_stores(ends: &Ends, tables: &mut [PlannedTable]) -> Result<(), Failures> {
+    let reads: Vec<_> = tables.iter().map(|table| table.plan.read.clone()).collect();
+    let targets: Vec<_> = tables.iter().map(|table| table.target.clone()).collect();
+    let (read_plans, statuses) = tokio::join!(
+        ends.source().prepare(&reads),
+        ends.target().status(&targets)
+    );
+    let (read_plans, statuses) = (read_plans?, statuses?);
+    for ((table, read_plan), status) in tables.iter_mut().zip(read_plans).zip(statuses) {
+        let ReadPlan {
+            statements,
+            notes,
+            problems,
+        } = read_plan;
+        table.statements = statements;
+        table.notes.extend(notes);
+        table.notes.extend(status.notes.iter().cloned());
+        let stream = table.plan.stream.clone();
+        table
+            .failures
+            .extend(problems.into_iter().map(Failure::from));
+        table
+            .failures
+            .extend(status.differences.iter().map(|difference| {
+                let message = format!("table `{stream}`: {difference}");
+                Failure::new(exit_code::APPROVAL, message)
+            }));
+        table.status = status;
+    }
+    Ok(())
+}
+
+/// What a run would do with a table, given what is stored of it.
+pub(crate) fn decide(
+    table: &PlannedTable,
+    state: &PipelineState,
+    key: &PipelineKey,
+    full_refresh: bool,
+) -> Result<Action, Failure> {
+    let stream = table.stream();
+    let stored = state.streams.iter().find(|stored| stored.stream == stream);
+    let Some(stored) = stored else {
+        may_claim(table, state, key)?;
+        return Ok(if table.plan.read.capture.has_windows() {
+            Action::Load
+        } else {
+            Action::Full
+        });
+    };
+    if full_refresh {
+        return Ok(Action::Reload("--full-refresh".into()));
+    }
+    if stored.selection.is_empty() {
+        return Ok(Action::Reload("it was reset".into()));
+    }
+    if stored.selection != table.plan.read.selection {
+        return Ok(Action::Approve);
+    }
+    if !table.status.exists {
+        return Ok(Action::Reload("the target table is gone".into()));
+    }
+    if !table.plan.read.capture.has_windows() {
+        return Ok(Action::Full);
+    }
+    Ok(match stored.phase {
+        StreamPhase::Loading | StreamPhase::Settling => Action::Resume,
+        StreamPhase::Following => Action::Follow,
+    })
+}
+
+/// A target table may be claimed if it is ours already, or nobody's and without a row.
+fn may_claim(
+    table: &PlannedTable,
+    state: &PipelineState,
+    key: &PipelineKey,
+) -> Result<(), Failure> {
+    let target = &table.target.name;
+    let refuse = |what: String, hint: &str| {
+        let message = format!("table `{}`: target table `{target}` {what}", table.stream());
+        Err(Failure::new(exit_code::GUARD, message).with_hint(hint))
+    };
+    match state.owners.iter().find(|owner| owner.target == *target) {
+        Some(owner) if owner.key == *key => Ok(()),
+        Some(owner) => refuse(
+            format!("belongs to pipeline `{}`", owner.key),
+            "write to another table with `to:`; two pipelines never write one table",
+        ),
+        None if table.status.exists && !table.status.empty => refuse(
+            "holds rows that syncset did not write".into(),
+            "write to another table with `to:`, or empty this one; nothing was changed",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The failure of a table whose selection was edited.
+pub(crate) fn selection_changed(table: &PlannedTable) -> Failure {
+    let stream = table.stream();
+    let message = format!(
+        "table `{stream}`: its selection was edited since it was loaded (columns, where, derive, rename, to, key or capture)"
+    );
+    Failure::new(exit_code::APPROVAL, message).with_hint(format!(
+        "undo the edit, or load it again under the new selection: `pipeline run --full-refresh --tables {stream}`"
+    ))
+}

@@ -1,0 +1,127 @@
+//! What a run did: kept while it runs, stored with the run, printed at the end.
+
+use crate::exit_code;
+use crate::failure::Failure;
+use serde::Serialize;
+
+/// What became of one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Loaded from the start, or the rest of it.
+    Loaded,
+    /// Its changes were applied.
+    Followed,
+    /// Nothing had changed; nothing was read.
+    Unchanged,
+    /// It failed; what was committed before stands, and the watermark with it.
+    Failed,
+    /// The run ended before its turn, or before it was through.
+    Unfinished,
+}
+
+/// One table of a run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct TableReport {
+    /// The table as the pipeline names it.
+    pub(crate) table: String,
+    /// The target table.
+    pub(crate) target: String,
+    /// What became of it.
+    pub(crate) outcome: Outcome,
+    /// Rows that left the source, selected or not.
+    pub(crate) rows_read: u64,
+    /// Rows inserted or changed at the target.
+    pub(crate) rows_written: u64,
+    /// Rows deleted at the target.
+    pub(crate) rows_deleted: u64,
+    /// Rows the target refused, which wait in `_syncset`.
+    pub(crate) rows_rejected: u64,
+    /// Bytes of the rows read, as Arrow holds them.
+    pub(crate) bytes_read: u64,
+    /// Time spent on it.
+    pub(crate) duration_ms: u64,
+    /// The exit code it means.
+    pub(crate) exit_code: i32,
+    /// What a person should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<Failure>,
+}
+
+impl TableReport {
+    /// A table whose turn has not come.
+    pub(crate) fn new(table: &str, target: &str) -> Self {
+        Self {
+            table: table.to_owned(),
+            target: target.to_owned(),
+            outcome: Outcome::Unfinished,
+            rows_read: 0,
+            rows_written: 0,
+            rows_deleted: 0,
+            rows_rejected: 0,
+            bytes_read: 0,
+            duration_ms: 0,
+            exit_code: exit_code::DONE,
+            warnings: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// Marks it as failed.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        self.outcome = Outcome::Failed;
+        self.exit_code = failure.exit_code;
+        self.failure = Some(failure);
+    }
+}
+
+/// One run of one pipeline.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RunReport {
+    /// The pipeline.
+    pub(crate) pipeline: String,
+    /// Id of the run.
+    pub(crate) run_id: String,
+    /// The exit code.
+    pub(crate) exit_code: i32,
+    /// Wall time.
+    pub(crate) duration_ms: u64,
+    /// True if nothing was written on purpose.
+    pub(crate) dry_run: bool,
+    /// Its tables.
+    pub(crate) tables: Vec<TableReport>,
+    /// What stopped the whole run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failures: Vec<Failure>,
+    /// What a person should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
+}
+
+impl RunReport {
+    /// An empty report.
+    pub(crate) fn new(pipeline: &str, run_id: &str, dry_run: bool) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            run_id: run_id.to_owned(),
+            exit_code: exit_code::DONE,
+            duration_ms: 0,
+            dry_run,
+            tables: Vec::new(),
+            failures: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Computes the exit code from the tables and the failures of the whole run.
+    pub(crate) fn settle_exit_code(&mut self) {
+        let tables = self.tables.iter().map(|table| table.exit_code);
+        let codes: Vec<i32> = tables
+            .chain(self.failures.iter().map(|failure| failure.exit_code))
+            .collect();
+        self.exit_code = exit_code::of_tables(&codes);
+    }
+}

@@ -1,0 +1,69 @@
+//! What all tasks of one run share.
+
+use crate::failure::Failure;
+use crate::open::Ends;
+use crate::run::retry::ATTEMPTS_MAX;
+use crate::run::table::TableRun;
+use crate::stop::Stop;
+use syncset_connector::{ErrorClass, Lease, UnitStart, UnitStep};
+
+/// What all tasks of one run share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct RunContext {
+    /// Both stores.
+    pub(crate) ends: Ends,
+    /// The right to write.
+    pub(crate) lease: Lease,
+    /// How the run is asked to end.
+    pub(crate) stop: Stop,
+    /// Units at the same time.
+    pub(crate) jobs: usize,
+    /// Bytes of rows after which a window is cut.
+    pub(crate) unit_bytes: u64,
+}
+
+impl RunContext {
+    /// The start of a unit that moves a table's watermark.
+    pub(crate) fn watermark_unit(&self, table: &TableRun) -> UnitStart {
+        let stored = table.state();
+        let step = UnitStep::Watermark {
+            stream: stored.stream.clone(),
+            version: stored.version,
+        };
+        UnitStart {
+            lease: self.lease.clone(),
+            step,
+            into_empty: false,
+            careful: table.careful,
+        }
+    }
+}
+
+/// What to do with a table after a unit of it failed.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Try the same again.
+    Again,
+    /// Try again after the other tables of the run.
+    Later,
+    /// The table has failed.
+    Fail(Failure),
+}
+
+/// Decides what follows a failed unit; remembers in `table` what was tried.
+pub(crate) fn after_failure(table: &mut TableRun, failure: Failure) -> Next {
+    if failure.is(ErrorClass::RowParked) && !table.parked {
+        table.parked = true;
+        return Next::Later;
+    }
+    let refused = failure.is(ErrorClass::RowRefused) || failure.is(ErrorClass::RowParked);
+    if refused && !table.careful {
+        table.careful = true;
+        return Next::Again;
+    }
+    if failure.retry && table.attempts + 1 < ATTEMPTS_MAX {
+        table.attempts += 1;
+        return Next::Again;
+    }
+    Next::Fail(failure)
+}

@@ -1,0 +1,300 @@
+//! Windows of changes: read in one snapshot, applied in units, each with its watermark.
+
+use crate::exit_code;
+use crate::fail_point::fail_point;
+use crate::failure::Failure;
+use crate::report::Outcome;
+use crate::run::context::{Next, RunContext, after_failure};
+use crate::run::pump::pump;
+use crate::run::retry;
+use crate::run::retry_rejected::retry_rejected;
+use crate::run::settle::settle;
+use crate::run::table::TableRun;
+use crate::run::unit::Unit;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use syncset_connector::{
+    ChangeEvent, ErrorClass, Position, RejectedRow, Result, Snapshot, SnapshotRequest, StreamPhase,
+    WindowState,
+};
+use tokio::sync::mpsc;
+
+/// A watermark that only moved is stored when the stored one is older than this.
+const IDLE_STORE_SECONDS: i64 = 3600;
+
+/// What following some tables left to do.
+#[derive(Default)]
+pub(crate) struct Left {
+    /// Tables to load again, with the reason.
+    pub(crate) reload: Vec<(usize, String)>,
+    /// Tables to follow again after all others: a unique or foreign key refused a row.
+    pub(crate) later: Vec<usize>,
+}
+
+/// Applies the windows of tables that follow, and settles those whose chunks are all done.
+///
+/// All tables are read in one snapshot; after a failure the ones that are left get a new one.
+pub(crate) async fn follow(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    which: &[usize],
+    rejected: &[RejectedRow],
+) -> Left {
+    let mut left = Left::default();
+    let mut waiting: Vec<usize> = which.to_vec();
+    let mut moves = Vec::new();
+    while !waiting.is_empty() {
+        if let Some(reason) = context.stop.reason() {
+            waiting
+                .iter()
+                .for_each(|&index| tables[index].fail(reason.clone()));
+            break;
+        }
+        let attempts = waiting
+            .iter()
+            .map(|&index| tables[index].attempts)
+            .max()
+            .unwrap_or(0);
+        tokio::time::sleep(retry::pause(attempts)).await;
+        let snapshot = open(context, tables, &waiting).await;
+        let mut snapshot = match snapshot {
+            Ok(snapshot) => snapshot,
+            Err(failure) => {
+                waiting = isolate(context, tables, &waiting, failure).await;
+                continue;
+            }
+        };
+        let mut again = Vec::new();
+        for (slot, &index) in waiting.iter().enumerate() {
+            let table = &mut tables[index];
+            let started = Instant::now();
+            let result = follow_one(context, table, snapshot.as_mut(), slot, rejected).await;
+            table.count_time(started);
+            let failure = match result {
+                Ok(Followed::Done(outcome)) => {
+                    table.done(outcome);
+                    continue;
+                }
+                Ok(Followed::Idle(position)) => {
+                    let state = table.state();
+                    if seconds_since_epoch() - state.updated_at >= IDLE_STORE_SECONDS {
+                        moves.push((state.stream.clone(), state.version, position));
+                    }
+                    table.done(Outcome::Unchanged);
+                    continue;
+                }
+                Ok(Followed::Reload(reason)) => {
+                    left.reload.push((index, reason));
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            match after_failure(table, failure) {
+                Next::Again => again.push(index),
+                Next::Later => left.later.push(index),
+                Next::Fail(failure) => table.fail(failure),
+            }
+            // A stream that was not read to its end spoils the snapshot.
+            again.extend(&waiting[slot + 1..]);
+            break;
+        }
+        if again.is_empty() {
+            snapshot.close().await;
+        }
+        waiting = again;
+    }
+    if !moves.is_empty()
+        && let Err(error) = context.ends.state().move_idle(&context.lease, &moves).await
+    {
+        // The older watermark is as right as the newer one.
+        tracing::warn!(%error, "could not store the watermarks of unchanged tables");
+    }
+    left
+}
+
+async fn open(
+    context: &RunContext,
+    tables: &[TableRun],
+    which: &[usize],
+) -> Result<Box<dyn Snapshot>, Failure> {
+    let request = |&index: &usize| SnapshotRequest {
+        read: tables[index].read.clone(),
+        from: Some(tables[index].state().position.clone()),
+    };
+    let requests: Vec<_> = which.iter().map(request).collect();
+    Ok(context.ends.source().open_snapshot(&requests, None).await?)
+}
+
+/// Finds out which tables keep the common snapshot from being opened; returns the others.
+async fn isolate(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    waiting: &[usize],
+    failure: Failure,
+) -> Vec<usize> {
+    let mut good = Vec::new();
+    for &index in waiting {
+        let failure = if waiting.len() == 1 {
+            failure.clone()
+        } else {
+            match open(context, tables, &[index]).await {
+                Ok(snapshot) => {
+                    snapshot.close().await;
+                    good.push(index);
+                    continue;
+                }
+                Err(failure) => failure,
+            }
+        };
+        match after_failure(&mut tables[index], failure) {
+            Next::Again | Next::Later => good.push(index),
+            Next::Fail(failure) => tables[index].fail(failure),
+        }
+    }
+    good
+}
+
+/// What came of one table.
+enum Followed {
+    Done(Outcome),
+    Idle(Position),
+    Reload(String),
+}
+
+async fn follow_one(
+    context: &RunContext,
+    table: &mut TableRun,
+    snapshot: &mut dyn Snapshot,
+    slot: usize,
+    rejected: &[RejectedRow],
+) -> Result<Followed, Failure> {
+    let window = snapshot.windows()[slot].clone();
+    for warning in window.warnings {
+        if !table.report.warnings.contains(&warning) {
+            table.report.warnings.push(warning);
+        }
+    }
+    if let WindowState::Reload { reason } = window.state {
+        return Ok(Followed::Reload(reason));
+    }
+    let rejected: Vec<RejectedRow> = rejected
+        .iter()
+        .filter(|row| row.stream == table.stream())
+        .cloned()
+        .collect();
+    let retried = !rejected.is_empty() && table.report.rows_rejected == 0;
+    if retried {
+        retry_rejected(context, table, snapshot, slot, &rejected).await?;
+    }
+    let settling = table.state().phase != StreamPhase::Following;
+    let (position, changed) = match window.state {
+        WindowState::Unchanged(position) => (position, false),
+        _ => {
+            let stream = snapshot.read_changes(slot, context.unit_bytes).await?;
+            let window = async |events| apply(context, table, events).await;
+            pump(stream, &context.stop, window).await?
+        }
+    };
+    if settling {
+        settle(context, table, snapshot, slot, position).await?;
+        return Ok(Followed::Done(Outcome::Loaded));
+    }
+    Ok(if changed || retried {
+        Followed::Done(Outcome::Followed)
+    } else {
+        Followed::Idle(position)
+    })
+}
+
+/// Applies the events of one window. Returns its last position and whether a unit was committed.
+async fn apply(
+    context: &RunContext,
+    table: &mut TableRun,
+    mut events: mpsc::Receiver<Result<ChangeEvent>>,
+) -> Result<(Position, bool), Failure> {
+    let mut unit: Option<Unit<'_>> = None;
+    let mut last = None;
+    let mut changed = false;
+    while let Some(event) = events.recv().await {
+        let position = match write_event(context, table, &mut unit, event).await {
+            Ok(None) => continue,
+            Ok(Some(position)) => position,
+            Err(failure) => {
+                if let Some(unit) = unit {
+                    unit.abort().await;
+                }
+                return Err(failure);
+            }
+        };
+        if let Some(unit) = unit.take() {
+            changed = true;
+            let phase = match table.state().phase {
+                StreamPhase::Following => StreamPhase::Following,
+                StreamPhase::Loading | StreamPhase::Settling => StreamPhase::Loading,
+            };
+            let receipt = unit.commit(table, Some((position.clone(), phase))).await?;
+            let stored = table.stored.as_mut().expect("a followed table has state");
+            stored.version = receipt.version;
+            stored.position = position.clone();
+            stored.updated_at = seconds_since_epoch();
+            fail_point("window.unit_committed");
+            if let Some(reason) = context.stop.reason() {
+                return Err(reason);
+            }
+        }
+        last = Some(position);
+    }
+    let last = last.ok_or_else(|| {
+        let message = format!(
+            "the window of table `{}` ended without a position",
+            table.stream()
+        );
+        let mut failure = Failure::new(exit_code::RETRY, message);
+        failure.class = Some(ErrorClass::Connection);
+        failure.retry = true;
+        failure
+    })?;
+    Ok((last, changed))
+}
+
+/// Writes one event; begins a unit at the first row. Returns the position of a `Progress`.
+async fn write_event<'a>(
+    context: &'a RunContext,
+    table: &mut TableRun,
+    unit: &mut Option<Unit<'a>>,
+    event: Result<ChangeEvent>,
+) -> Result<Option<Position>, Failure> {
+    let event = event?;
+    if let ChangeEvent::Progress(position) = event {
+        return Ok(Some(position));
+    }
+    let unit = match unit {
+        Some(unit) => unit,
+        None => {
+            unit.insert(Unit::begin(&context.ends, context.watermark_unit(table), table).await?)
+        }
+    };
+    match event {
+        ChangeEvent::Upserts(batch) => {
+            table.count_read(&batch);
+            unit.upsert(table, &batch, true).await?;
+        }
+        ChangeEvent::Deletes(keys) => {
+            table.count_read(&keys);
+            unit.delete(table, keys).await?;
+        }
+        other => {
+            let message = format!("the runner does not know the change {other:?}");
+            return Err(Failure::new(exit_code::FAILED, message));
+        }
+    }
+    fail_point("window.batch");
+    Ok(None)
+}
+
+/// Seconds since the epoch by our clock; only used to store idle watermarks seldom.
+pub(crate) fn seconds_since_epoch() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,88 @@
+//! Tables without windows: the whole table in each run, from one snapshot.
+
+use crate::failure::Failure;
+use crate::report::Outcome;
+use crate::run::context::{Next, RunContext, after_failure};
+use crate::run::load;
+use crate::run::retry;
+use crate::run::settle::settle;
+use crate::run::table::TableRun;
+use std::time::Instant;
+use syncset_connector::{ErrorClass, KeyRange, Position, SnapshotRequest, UnitStart, UnitStep};
+
+/// Copies one table whole and deletes what the source no longer has. Starts over when its
+/// snapshot is lost. Returns false if it has to be tried again after the other tables.
+pub(crate) async fn copy_whole(context: &RunContext, table: &mut TableRun) -> bool {
+    let started = Instant::now();
+    let done = loop {
+        if let Some(reason) = context.stop.reason() {
+            table.fail(reason);
+            break true;
+        }
+        tokio::time::sleep(retry::pause(table.attempts)).await;
+        let Err(mut failure) = attempt(context, table).await else {
+            table.done(Outcome::Loaded);
+            break true;
+        };
+        failure.retry |= failure.is(ErrorClass::SnapshotLost);
+        match after_failure(table, failure) {
+            Next::Again => {}
+            Next::Later => break false,
+            Next::Fail(failure) => {
+                table.fail(failure);
+                break true;
+            }
+        }
+    };
+    table.count_time(started);
+    done
+}
+
+async fn attempt(context: &RunContext, table: &mut TableRun) -> Result<(), Failure> {
+    load::begin(context, &mut [table]).await?;
+    let request = SnapshotRequest {
+        read: table.read.clone(),
+        from: None,
+    };
+    let mut snapshot = context
+        .ends
+        .source()
+        .open_snapshot(&[request], None)
+        .await?;
+    let start = UnitStart {
+        lease: context.lease.clone(),
+        step: UnitStep::Chunk {
+            stream: table.stream().to_owned(),
+            index: 0,
+        },
+        into_empty: table.state().into_empty && !table.careful,
+        careful: table.careful,
+    };
+    let written = load::write_chunk(
+        context,
+        table,
+        snapshot.as_mut(),
+        0,
+        &KeyRange::all(),
+        start,
+    )
+    .await;
+    if let Err(mut failure) = written {
+        // Rows of somebody else are in the way: the next attempt looks for existing rows.
+        failure.retry |= failure.is(ErrorClass::RowParked) && table.state().into_empty;
+        if failure.retry {
+            failure.class = None;
+        }
+        return Err(failure);
+    }
+    settle(
+        context,
+        table,
+        snapshot.as_mut(),
+        0,
+        Position(serde_json::Value::Null),
+    )
+    .await?;
+    snapshot.close().await;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Takes the lease of a pipeline, keeps it, gives it back.
+
+use crate::cli::args::OnLock;
+use crate::exit_code;
+use crate::failure::Failure;
+use crate::open::Ends;
+use crate::stop::Stop;
+use std::time::{Duration, Instant};
+use syncset_connector::{ErrorClass, Lease, LeaseOutcome, LeaseRequest};
+
+/// Pause between two attempts while another run holds the lease.
+const WAIT_PAUSE: Duration = Duration::from_millis(500);
+
+/// What came of asking for the lease.
+pub(crate) enum Asked {
+    /// It is ours; a sentence says from whom it was taken, if it was.
+    Ours(Lease, Option<String>),
+    /// Another run has it and `--on-lock skip` was given.
+    Skipped(String),
+}
+
+/// Asks for the lease as the policy says.
+pub(crate) async fn acquire(
+    ends: &Ends,
+    owner: &str,
+    duration: Duration,
+    policy: OnLock,
+    stop: &Stop,
+) -> Result<Asked, Failure> {
+    let request = LeaseRequest {
+        key: ends.key.clone(),
+        owner: owner.to_owned(),
+        duration,
+    };
+    let started = Instant::now();
+    loop {
+        let (holder, expires_in) = match ends.state().acquire(&request).await? {
+            LeaseOutcome::Acquired { lease, taken_from } => {
+                let taken = taken_from.map(|owner| format!("took the lease over from {owner}"));
+                return Ok(Asked::Ours(lease, taken));
+            }
+            LeaseOutcome::Held { owner, expires_in } => (owner, expires_in),
+        };
+        match policy {
+            OnLock::Skip => return Ok(Asked::Skipped(holder)),
+            OnLock::Wait(longest) if started.elapsed() < longest => {}
+            OnLock::Wait(_) | OnLock::Fail => {
+                let expiry = humantime::format_duration(Duration::from_secs(expires_in.as_secs()));
+                let message = format!("pipeline `{}` is being run by {holder}", ends.key);
+                return Err(Failure::new(exit_code::LOCKED, message).with_hint(format!(
+                    "its lease lasts {expiry} unless it is renewed; wait with `--on-lock wait=5m`, or end it with `pipeline unlock`"
+                )));
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WAIT_PAUSE) => {}
+            reason = stop.requested() => return Err(reason),
+        }
+    }
+}
+
+/// Renews the lease until it is dropped; asks the run to stop when the lease is lost.
+pub(crate) struct Heartbeat(tokio::task::JoinHandle<()>);
+
+impl Heartbeat {
+    /// Starts to renew.
+    pub(crate) fn start(ends: Ends, lease: Lease, stop: Stop) -> Self {
+        Self(tokio::spawn(async move {
+            let pause = lease.duration / 3;
+            let mut renewed = Instant::now();
+            loop {
+                tokio::time::sleep(pause).await;
+                match ends.state().renew(&lease).await {
+                    Ok(()) => renewed = Instant::now(),
+                    Err(error) if error.class == ErrorClass::Fenced => {
+                        return stop.request(error.into());
+                    }
+                    // Units prove the epoch themselves, so a missed renewal loses nothing.
+                    Err(error) if renewed.elapsed() < lease.duration => {
+                        tracing::warn!(%error, "could not renew the lease");
+                    }
+                    Err(error) => {
+                        let failure = Failure::from(error).while_doing("the lease ran out");
+                        return stop.request(failure);
+                    }
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,248 @@
+//! First loads and reloads: low watermarks and chunks are stored first, then chunks are copied.
+
+use crate::fail_point::fail_point;
+use crate::failure::Failure;
+use crate::run::context::{Next, RunContext, after_failure};
+use crate::run::pump::pump;
+use crate::run::retry;
+use crate::run::table::TableRun;
+use crate::run::unit::Unit;
+use arrow_array::RecordBatch;
+use std::collections::VecDeque;
+use std::time::Instant;
+use syncset_connector::{
+    ErrorClass, KeyRange, LoadPlan, Snapshot, SnapshotRequest, SnapshotToken, UnitStart, UnitStep,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Chunks a large table is cut into, about: what a crash costs is one of them per job.
+const CHUNKS_WANTED: u64 = 32;
+
+/// Smallest chunk: below it the transaction costs more than the rows.
+const CHUNK_BYTES_MIN: u64 = 4 << 20;
+
+/// Largest chunk.
+const CHUNK_BYTES_MAX: u64 = 256 << 20;
+
+/// Stores low watermarks and chunk boundaries of tables that are loaded from the start.
+///
+/// The low watermarks are taken before the boundaries and before any row is read, and a resume
+/// never replaces them: the window from them heals whatever changes meanwhile.
+pub(crate) async fn begin(
+    context: &RunContext,
+    tables: &mut [&mut TableRun],
+) -> Result<(), Failure> {
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let reads: Vec<_> = tables.iter().map(|table| table.read.clone()).collect();
+    let lows = context.ends.source().low_positions(&reads).await?;
+    fail_point("load.low_known");
+    let mut loads = Vec::with_capacity(tables.len());
+    for (table, low) in tables.iter().zip(lows) {
+        let bytes = table.planned.byte_estimate.unwrap_or(0);
+        let chunk_bytes = (bytes / CHUNKS_WANTED).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+        let boundaries = if bytes > chunk_bytes && table.read.capture.has_windows() {
+            context
+                .ends
+                .source()
+                .boundaries(&table.read, chunk_bytes)
+                .await?
+        } else {
+            Vec::new()
+        };
+        loads.push(LoadPlan {
+            stream: table.stream().to_owned(),
+            target: table.planned.target.name.clone(),
+            selection: table.read.selection.clone(),
+            low,
+            boundaries,
+            into_empty: table.planned.status.empty && table.stored.is_none(),
+        });
+    }
+    let states = context
+        .ends
+        .state()
+        .begin_load(&context.lease, &loads)
+        .await?;
+    fail_point("load.begun");
+    for (table, state) in tables.iter_mut().zip(states) {
+        table.stored = Some(state);
+    }
+    Ok(())
+}
+
+/// One chunk that waits for its turn.
+struct Chunk {
+    table: usize,
+    index: u32,
+    range: KeyRange,
+    into_empty: bool,
+    parked: bool,
+    careful: bool,
+    attempts: u32,
+}
+
+/// Copies every chunk that is not done, `jobs` at a time. A failed chunk fails its table; the
+/// others go on. `shared`: all chunks are read from this snapshot.
+pub(crate) async fn copy_chunks(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    which: &[usize],
+    shared: Option<&SnapshotToken>,
+) {
+    let mut queue: VecDeque<Chunk> = which
+        .iter()
+        .flat_map(|&table| waiting_chunks(table, tables[table].state()))
+        .collect();
+    let mut later = Vec::new();
+    let mut running: JoinSet<(TableRun, Chunk, Result<(), Failure>)> = JoinSet::new();
+    loop {
+        while running.len() < context.jobs {
+            let Some(chunk) = queue.pop_front() else {
+                break;
+            };
+            let table = &mut tables[chunk.table];
+            if table.has_failed() {
+                continue;
+            }
+            if let Some(reason) = context.stop.reason() {
+                table.fail(reason);
+                continue;
+            }
+            let (context, part, shared) = (context.clone(), table.part(), shared.cloned());
+            running.spawn(copy_chunk(context, part, chunk, shared));
+        }
+        let Some(ended) = running.join_next().await else {
+            if later.is_empty() {
+                return;
+            }
+            queue.extend(later.drain(..));
+            continue;
+        };
+        let (mut part, mut chunk, result) = ended.expect("chunk tasks do not panic");
+        let table = &mut tables[chunk.table];
+        table.absorb(&part);
+        let Err(failure) = result else { continue };
+        if failure.is(ErrorClass::RowParked) && chunk.into_empty {
+            // Somebody else wrote into the table: look for existing rows from here on.
+            chunk.into_empty = false;
+            queue.push_front(chunk);
+            continue;
+        }
+        part.parked = chunk.parked;
+        part.careful = chunk.careful;
+        part.attempts = chunk.attempts;
+        let next = after_failure(&mut part, failure);
+        (chunk.parked, chunk.careful, chunk.attempts) = (part.parked, part.careful, part.attempts);
+        match next {
+            Next::Again => queue.push_front(chunk),
+            Next::Later => later.push(chunk),
+            Next::Fail(failure) => table.fail(failure),
+        }
+    }
+}
+
+fn waiting_chunks(
+    table: usize,
+    state: &syncset_connector::StreamState,
+) -> impl Iterator<Item = Chunk> + use<> {
+    let into_empty = state.into_empty;
+    let chunks: Vec<_> = state
+        .chunks
+        .iter()
+        .filter(|chunk| !chunk.done)
+        .cloned()
+        .collect();
+    chunks.into_iter().map(move |chunk| Chunk {
+        table,
+        index: chunk.index,
+        range: chunk.range,
+        into_empty,
+        parked: false,
+        careful: false,
+        attempts: 0,
+    })
+}
+
+/// Copies one chunk in a snapshot and a transaction of its own.
+async fn copy_chunk(
+    context: RunContext,
+    mut table: TableRun,
+    chunk: Chunk,
+    shared: Option<SnapshotToken>,
+) -> (TableRun, Chunk, Result<(), Failure>) {
+    let started = Instant::now();
+    tokio::time::sleep(retry::pause(chunk.attempts)).await;
+    table.careful = chunk.careful;
+    let result = async {
+        let request = SnapshotRequest {
+            read: table.read.clone(),
+            from: None,
+        };
+        let source = context.ends.source();
+        let mut snapshot = source.open_snapshot(&[request], shared.as_ref()).await?;
+        let start = UnitStart {
+            lease: context.lease.clone(),
+            step: UnitStep::Chunk {
+                stream: table.stream().to_owned(),
+                index: chunk.index,
+            },
+            into_empty: chunk.into_empty && !chunk.careful,
+            careful: chunk.careful,
+        };
+        write_chunk(
+            &context,
+            &mut table,
+            snapshot.as_mut(),
+            0,
+            &chunk.range,
+            start,
+        )
+        .await?;
+        snapshot.close().await;
+        Ok(())
+    }
+    .await;
+    table.count_time(started);
+    (table, chunk, result)
+}
+
+/// Writes the rows of a key range as one unit.
+pub(crate) async fn write_chunk(
+    context: &RunContext,
+    table: &mut TableRun,
+    snapshot: &mut dyn Snapshot,
+    slot: usize,
+    range: &KeyRange,
+    start: UnitStart,
+) -> Result<(), Failure> {
+    let stream = snapshot.read_chunk(slot, range).await?;
+    let unit = Unit::begin(&context.ends, start, table).await?;
+    pump(stream, &context.stop, async |batches| {
+        fill(unit, table, batches).await
+    })
+    .await
+}
+
+async fn fill(
+    mut unit: Unit<'_>,
+    table: &mut TableRun,
+    mut batches: mpsc::Receiver<syncset_connector::Result<RecordBatch>>,
+) -> Result<(), Failure> {
+    while let Some(batch) = batches.recv().await {
+        let written = async {
+            let batch = batch?;
+            table.count_read(&batch);
+            unit.upsert(table, &batch, false).await
+        };
+        if let Err(failure) = written.await {
+            unit.abort().await;
+            return Err(failure);
+        }
+        fail_point("chunk.batch");
+    }
+    unit.commit(table, None).await?;
+    Ok(())
+}

@@ -1,0 +1,407 @@
+//! One run of a pipeline: lease, loads, windows, whole tables, report.
+
+mod context;
+mod dry;
+mod follow;
+mod full;
+mod lease;
+mod load;
+mod pump;
+mod rejects;
+mod retry;
+mod retry_rejected;
+mod settle;
+mod table;
+mod unit;
+
+use crate::cli::args::RunArgs;
+use crate::exit_code;
+use crate::failure::{Failure, Failures};
+use crate::open::Ends;
+use crate::planned::{self, Action, PlannedTable};
+use crate::progress::Progress;
+use crate::report::{Outcome, RunReport};
+use crate::stop::Stop;
+use context::RunContext;
+use lease::Heartbeat;
+pub(crate) use lease::{Asked, acquire};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use syncset_connector::{Capture, Lease, PipelineState, RunRecord, StreamPhase, TableRead};
+use syncset_pipeline::PipelineSpec;
+use table::TableRun;
+
+/// Rounds of loading and following: a table whose position turns out to prove nothing is loaded
+/// again in the second one.
+const ROUNDS_MAX: usize = 3;
+
+/// Largest batch of rows between the source and the target.
+const BATCH_BYTES_MAX: u64 = 1 << 20;
+
+/// Smallest batch.
+const BATCH_BYTES_MIN: u64 = 64 << 10;
+
+/// Batches in flight per job: being read, two queued, being written, and copies of a transform.
+const BATCHES_IN_FLIGHT: u64 = 8;
+
+/// What a run needs to know besides its pipeline.
+pub(crate) struct RunSettings<'a> {
+    /// The flags.
+    pub(crate) args: &'a RunArgs,
+    /// `project:` of the config file.
+    pub(crate) project: &'a str,
+    /// How long the lease lasts without being renewed.
+    pub(crate) lease: Duration,
+    /// How the run shows itself.
+    pub(crate) progress: Progress,
+    /// How it is asked to end.
+    pub(crate) stop: Stop,
+}
+
+/// Runs a pipeline once. The report says everything, also when nothing could be done.
+pub(crate) async fn run(spec: &PipelineSpec, settings: &RunSettings<'_>) -> RunReport {
+    let started = Instant::now();
+    let run_id = uuid::Uuid::new_v4().simple().to_string();
+    let mut report = RunReport::new(&spec.name, &run_id, settings.args.dry_run);
+    settings.progress.event("run_started", &report);
+    if let Err(Failures(failures)) = run_into(&mut report, spec, settings).await {
+        report.failures.extend(failures);
+    }
+    report.settle_exit_code();
+    report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    settings.progress.event("run_finished", &report);
+    report
+}
+
+async fn run_into(
+    report: &mut RunReport,
+    spec: &PipelineSpec,
+    settings: &RunSettings<'_>,
+) -> Result<(), Failures> {
+    let jobs = usize::from(settings.args.jobs);
+    let ends = tokio::select! {
+        ends = Ends::open(spec, settings.project, jobs) => ends?,
+        reason = settings.stop.requested() => return Err(reason.into()),
+    };
+    let planned = planned::plan(&ends, spec, &settings.args.tables).await?;
+    let planned: Vec<_> = planned.tables.into_iter().map(Arc::new).collect();
+    if settings.args.dry_run {
+        let mut tables = table_runs(&planned, settings, &PipelineState::default());
+        dry::count(&ends, &mut tables, settings).await?;
+        report.tables = tables.into_iter().map(|table| table.report).collect();
+        return Ok(());
+    }
+    ends.state().ensure().await?;
+    let owner = owner(&report.run_id);
+    let asked = acquire(
+        &ends,
+        &owner,
+        settings.lease,
+        settings.args.on_lock,
+        &settings.stop,
+    );
+    let lease = match asked.await? {
+        Asked::Ours(lease, taken) => {
+            report.warnings.extend(taken);
+            lease
+        }
+        Asked::Skipped(holder) => {
+            report
+                .warnings
+                .push(format!("skipped: the pipeline is being run by {holder}"));
+            return Ok(());
+        }
+    };
+    let heartbeat = Heartbeat::start(ends.clone(), lease.clone(), settings.stop.clone());
+    let started_at = follow::seconds_since_epoch();
+    let result = run_leased(report, &ends, &lease, &planned, settings).await;
+    if let Err(Failures(failures)) = &result {
+        report.failures.extend(failures.iter().cloned());
+    }
+    report.settle_exit_code();
+    record(report, &ends, started_at).await;
+    drop(heartbeat);
+    if let Err(error) = ends.state().release(&lease).await {
+        tracing::warn!(%error, "could not give the lease back; it will expire");
+    }
+    ends.close().await;
+    Ok(())
+}
+
+/// Who holds the lease, for people.
+fn owner(run_id: &str) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "unknown host",
+        name => name,
+    };
+    format!("{host} pid {} (run {run_id})", std::process::id())
+}
+
+async fn record(report: &RunReport, ends: &Ends, started_at: i64) {
+    let run = RunRecord {
+        run_id: report.run_id.clone(),
+        started_at,
+        finished_at: Some(follow::seconds_since_epoch()),
+        exit_code: Some(report.exit_code),
+        report: serde_json::to_value(report).unwrap_or_default(),
+    };
+    if let Err(error) = ends.state().record_run(&ends.key, &run).await {
+        tracing::warn!(%error, "could not store the run's report");
+    }
+}
+
+/// Everything that happens under the lease.
+async fn run_leased(
+    report: &mut RunReport,
+    ends: &Ends,
+    lease: &Lease,
+    planned: &[Arc<PlannedTable>],
+    settings: &RunSettings<'_>,
+) -> Result<(), Failures> {
+    // Loaded again under the lease: what was read before may be another run's past.
+    let state = ends.state().load(&ends.key, 0).await?;
+    let context = RunContext {
+        ends: ends.clone(),
+        lease: lease.clone(),
+        stop: settings.stop.clone(),
+        jobs: usize::from(settings.args.jobs),
+        unit_bytes: settings.args.memory,
+    };
+    let mut tables = table_runs(planned, settings, &state);
+    let mut work = Work::default();
+    for (index, table) in tables.iter_mut().enumerate() {
+        sort_out(&context, table, index, &state, settings, &mut work).await;
+    }
+    for round in 0..ROUNDS_MAX {
+        load_tables(&context, &mut tables, &work).await;
+        let mut ready: Vec<usize> = work.load.iter().chain(&work.resume).copied().collect();
+        ready.extend(work.follow.iter().copied());
+        ready.retain(|&index| !tables[index].has_failed());
+        ready.sort_unstable();
+        let left = follow::follow(&context, &mut tables, &ready, &state.rejected).await;
+        work = Work {
+            whole: std::mem::take(&mut work.whole),
+            ..Work::default()
+        };
+        for (index, reason) in left.reload {
+            if round + 1 == ROUNDS_MAX {
+                let failure = settle::unsettled(&tables[index], &reason);
+                tables[index].fail(failure);
+                continue;
+            }
+            tables[index]
+                .report
+                .warnings
+                .push(format!("loading it again: {reason}"));
+            work.load.push(index);
+        }
+        copy_whole_tables(&context, &mut tables, &mut work).await;
+        work.follow = left.later;
+        if work.is_empty() {
+            break;
+        }
+    }
+    for table in &mut tables {
+        if table.report.outcome == Outcome::Unfinished {
+            let message = format!("table `{}` was not finished in this run", table.stream());
+            table.fail(Failure::new(exit_code::RETRY, message).with_hint("run again"));
+        }
+    }
+    report.tables = tables.into_iter().map(|table| table.report).collect();
+    Ok(())
+}
+
+/// Which tables need what, by index.
+#[derive(Default)]
+struct Work {
+    load: Vec<usize>,
+    resume: Vec<usize>,
+    follow: Vec<usize>,
+    whole: Vec<usize>,
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.load.is_empty()
+            && self.resume.is_empty()
+            && self.follow.is_empty()
+            && self.whole.is_empty()
+    }
+}
+
+fn table_runs(
+    planned: &[Arc<PlannedTable>],
+    settings: &RunSettings<'_>,
+    state: &PipelineState,
+) -> Vec<TableRun> {
+    let jobs = u64::from(settings.args.jobs);
+    let batch_bytes =
+        (settings.args.memory / (jobs * BATCHES_IN_FLIGHT)).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX);
+    let batch_bytes = usize::try_from(batch_bytes).unwrap_or(usize::MAX);
+    let table_run = |planned: &Arc<PlannedTable>| {
+        let read = TableRead {
+            batch_bytes,
+            ..TableRead::clone(&planned.plan.read)
+        };
+        let progress = settings
+            .progress
+            .table(planned.stream(), planned.row_estimate);
+        let mut table = TableRun::new(planned.clone(), Arc::new(read), progress);
+        let stream = table.stream().to_owned();
+        table.stored = state
+            .streams
+            .iter()
+            .find(|stored| stored.stream == stream)
+            .cloned();
+        table.rejected_before = state
+            .rejected
+            .iter()
+            .filter(|row| row.stream == stream)
+            .count() as u64;
+        table
+    };
+    planned.iter().map(table_run).collect()
+}
+
+/// Decides what one table needs and creates its target table if it is missing.
+async fn sort_out(
+    context: &RunContext,
+    table: &mut TableRun,
+    index: usize,
+    state: &PipelineState,
+    settings: &RunSettings<'_>,
+    work: &mut Work,
+) {
+    let planned = table.planned.clone();
+    if let Some(failure) = planned.failures.first() {
+        return table.fail(failure.clone());
+    }
+    let key = &context.ends.key;
+    let action = match planned::decide(&planned, state, key, settings.args.full_refresh) {
+        Ok(action) => action,
+        Err(failure) => return table.fail(failure),
+    };
+    tracing::debug!(table = planned.stream(), ?action, "decided");
+    if action == Action::Approve {
+        let failure = planned::selection_changed(&planned);
+        return table.fail(failure);
+    }
+    if !planned.status.exists
+        && let Err(error) = context
+            .ends
+            .target()
+            .create(&context.lease, &planned.target)
+            .await
+    {
+        return table.fail(Failure::from(error));
+    }
+    let windows = !matches!(planned.plan.read.capture, Capture::Full);
+    match action {
+        Action::Load => work.load.push(index),
+        Action::Resume => work.resume.push(index),
+        Action::Follow => work.follow.push(index),
+        Action::Full => work.whole.push(index),
+        Action::Reload(reason) => {
+            tracing::info!(table = planned.stream(), reason, "loading the table again");
+            if windows {
+                work.load.push(index)
+            } else {
+                work.whole.push(index)
+            }
+        }
+        Action::Approve => unreachable!("returned above"),
+    }
+}
+
+/// Begins loads and copies all chunks that are not done.
+async fn load_tables(context: &RunContext, tables: &mut [TableRun], work: &Work) {
+    let started: Vec<usize> = begin_loads(context, tables, &work.load).await;
+    let loading: Vec<usize> = started
+        .into_iter()
+        .chain(work.resume.iter().copied())
+        .filter(|&index| tables[index].state().phase != StreamPhase::Following)
+        .collect();
+    load::copy_chunks(context, tables, &loading, None).await;
+}
+
+/// Begins loads together; if that fails, one by one, so that one table cannot stop the others.
+async fn begin_loads(context: &RunContext, tables: &mut [TableRun], which: &[usize]) -> Vec<usize> {
+    let mut together: Vec<&mut TableRun> = tables
+        .iter_mut()
+        .enumerate()
+        .filter(|(index, table)| which.contains(index) && !table.has_failed())
+        .map(|(_, table)| table)
+        .collect();
+    if load::begin(context, &mut together).await.is_err() {
+        for &index in which {
+            let table = &mut tables[index];
+            if let Err(failure) = load::begin(context, &mut [&mut *table]).await {
+                table.fail(failure);
+            }
+        }
+    }
+    which
+        .iter()
+        .copied()
+        .filter(|&index| !tables[index].has_failed())
+        .collect()
+}
+
+/// Copies tables without windows; those that a unique or foreign key stopped stay for later.
+async fn copy_whole_tables(context: &RunContext, tables: &mut [TableRun], work: &mut Work) {
+    let mut later = Vec::new();
+    for index in std::mem::take(&mut work.whole) {
+        if !full::copy_whole(context, &mut tables[index]).await {
+            later.push(index);
+        }
+    }
+    work.whole = later;
+}
+
+/// Prints what the run did, for people.
+pub(crate) fn summary(report: &RunReport) -> String {
+    let mut text = String::new();
+    let mode = if report.dry_run {
+        " (dry run: nothing was written)"
+    } else {
+        ""
+    };
+    let name_width = report
+        .tables
+        .iter()
+        .map(|table| table.table.len())
+        .max()
+        .unwrap_or(0);
+    for table in &report.tables {
+        let what = match table.outcome {
+            Outcome::Loaded => "loaded",
+            Outcome::Followed => "synced",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Failed => "failed",
+            Outcome::Unfinished => "unfinished",
+        };
+        text.push_str(&format!("{:name_width$}  {what:<10}", table.table));
+        if table.outcome != Outcome::Unchanged {
+            text.push_str(&format!(
+                "  {} read, {} written, {} deleted",
+                table.rows_read, table.rows_written, table.rows_deleted
+            ));
+        }
+        if table.rows_rejected > 0 {
+            text.push_str(&format!(", {} rejected", table.rows_rejected));
+        }
+        text = text.trim_end().to_owned();
+        text.push('\n');
+    }
+    let verdict = if report.exit_code == exit_code::DONE {
+        "done"
+    } else {
+        "not done"
+    };
+    text.push_str(&format!(
+        "{}: {verdict} in {} ms{mode}\n",
+        report.pipeline, report.duration_ms
+    ));
+    text
+}

@@ -1,0 +1,143 @@
+//! The end of a load: rows that are gone from the source are found and deleted.
+
+use crate::exit_code;
+use crate::fail_point::fail_point;
+use crate::failure::Failure;
+use crate::run::context::RunContext;
+use crate::run::rejects::key_columns;
+use crate::run::table::TableRun;
+use crate::run::unit::Unit;
+use futures::StreamExt;
+use syncset_connector::{
+    BatchStream, ConnectorError, ErrorClass, KeyDigest, KeyRange, Position, Snapshot, StreamPhase,
+};
+
+/// Deletes target rows whose key the snapshot does not have and marks the stream as following.
+///
+/// Everything of the snapshot is at the target already (its chunks, and the window read in this
+/// very snapshot), so equal counts and hashes mean equal keys; only otherwise keys are moved.
+pub(crate) async fn settle(
+    context: &RunContext,
+    table: &mut TableRun,
+    snapshot: &mut dyn Snapshot,
+    slot: usize,
+    position: Position,
+) -> Result<(), Failure> {
+    let prune = table.planned.deletes() && differs(context, table, snapshot, slot).await?;
+    fail_point("settle.compared");
+    let mut unit = Unit::begin(&context.ends, context.watermark_unit(table), table).await?;
+    if prune {
+        let keys = selected_keys(table, snapshot, slot).await?;
+        if let Err(failure) = unit.prune(table, keys).await {
+            unit.abort().await;
+            return Err(failure);
+        }
+    }
+    let receipt = unit
+        .commit(table, Some((position.clone(), StreamPhase::Following)))
+        .await?;
+    let stored = table.stored.as_mut().expect("a settling table has state");
+    stored.version = receipt.version;
+    stored.position = position;
+    stored.phase = StreamPhase::Following;
+    stored.chunks.clear();
+    Ok(())
+}
+
+/// Whether the keys of both sides may differ. Both sides are asked at the same time.
+async fn differs(
+    context: &RunContext,
+    table: &TableRun,
+    snapshot: &mut dyn Snapshot,
+    slot: usize,
+) -> Result<bool, Failure> {
+    if !table.planned.transform.keeps_all_rows() {
+        // The source cannot count what a condition selects here.
+        return Ok(true);
+    }
+    let (source, target) = tokio::join!(
+        snapshot.key_digest(slot),
+        context.ends.target().key_digest(&table.planned.target)
+    );
+    Ok(digests_differ(&source?, &target?))
+}
+
+fn digests_differ(source: &KeyDigest, target: &KeyDigest) -> bool {
+    if source.row_count != target.row_count {
+        return true;
+    }
+    match (&source.hash, &target.hash) {
+        (Some((name, value)), Some((other_name, other))) if name == other_name => value != other,
+        _ => false,
+    }
+}
+
+/// Keys of the rows that are selected, also by a condition that is evaluated here.
+async fn selected_keys<'a>(
+    table: &TableRun,
+    snapshot: &'a mut dyn Snapshot,
+    slot: usize,
+) -> Result<BatchStream<'a>, Failure> {
+    if table.planned.transform.keeps_all_rows() {
+        return Ok(snapshot.read_keys(slot).await?);
+    }
+    let (planned, read) = (table.planned.clone(), table.read.clone());
+    let rows = snapshot.read_chunk(slot, &KeyRange::all()).await?;
+    let keys = rows.map(move |batch| {
+        let batch = batch?;
+        let applied = planned
+            .transform
+            .apply(&batch)
+            .map_err(|error| ConnectorError::new(ErrorClass::RowRefused, error.to_string()))?;
+        let keys = key_columns(&read, &batch)
+            .map_err(|failure| ConnectorError::new(ErrorClass::Store, failure.message))?;
+        let Some(dropped) = applied.dropped else {
+            return Ok(keys);
+        };
+        let kept = dropped
+            .iter()
+            .map(|dropped| Some(dropped != Some(true)))
+            .collect();
+        Ok(arrow_select::filter::filter_record_batch(&keys, &kept)
+            .expect("the mask is as long as the batch"))
+    });
+    Ok(keys.boxed())
+}
+
+/// The failure of a table whose load could not be settled in the rounds there are.
+pub(crate) fn unsettled(table: &TableRun, reason: &str) -> Failure {
+    let message = format!(
+        "table `{}` has to be loaded again: {reason}",
+        table.stream()
+    );
+    Failure::new(exit_code::RETRY, message).with_hint("run again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(row_count: u64, hash: Option<(&str, &str)>) -> KeyDigest {
+        KeyDigest {
+            row_count,
+            hash: hash.map(|(name, value)| (name.into(), value.into())),
+        }
+    }
+
+    #[test]
+    fn digests_of_one_algorithm_compare_by_hash_others_by_count() {
+        assert!(digests_differ(&digest(1, None), &digest(2, None)));
+        assert!(digests_differ(
+            &digest(1, Some(("a", "x"))),
+            &digest(1, Some(("a", "y")))
+        ));
+        assert!(!digests_differ(
+            &digest(1, Some(("a", "x"))),
+            &digest(1, Some(("a", "x")))
+        ));
+        assert!(!digests_differ(
+            &digest(1, Some(("a", "x"))),
+            &digest(1, Some(("b", "y")))
+        ));
+    }
+}

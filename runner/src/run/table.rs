@@ -1,0 +1,130 @@
+//! One table while it is being run: its plan, its stored state, its counters.
+
+use crate::failure::Failure;
+use crate::planned::PlannedTable;
+use crate::progress::TableProgress;
+use crate::report::{Outcome, TableReport};
+use arrow_array::RecordBatch;
+use std::sync::Arc;
+use std::time::Instant;
+use syncset_connector::{Receipt, StreamState, TableRead};
+
+/// One table while it is being run. Lives in one task at a time.
+pub(crate) struct TableRun {
+    /// The plan.
+    pub(crate) planned: Arc<PlannedTable>,
+    /// The read, with batches sized to the memory budget.
+    pub(crate) read: Arc<TableRead>,
+    /// What is stored of it.
+    pub(crate) stored: Option<StreamState>,
+    /// What becomes of it.
+    pub(crate) report: TableReport,
+    /// Shown while it runs.
+    pub(crate) progress: TableProgress,
+    /// True once a row was refused: units are written with savepoints.
+    pub(crate) careful: bool,
+    /// True once a unique or foreign key refused a row: tried again after the other tables.
+    pub(crate) parked: bool,
+    /// Refused rows stored before this unit.
+    pub(crate) rejected_before: u64,
+    /// Attempts that failed and were worth another one.
+    pub(crate) attempts: u32,
+}
+
+impl TableRun {
+    /// A table whose turn has not come.
+    pub(crate) fn new(
+        planned: Arc<PlannedTable>,
+        read: Arc<TableRead>,
+        progress: TableProgress,
+    ) -> Self {
+        let report = TableReport::new(planned.stream(), &planned.target.name.to_string());
+        Self {
+            planned,
+            read,
+            stored: None,
+            report,
+            progress,
+            careful: false,
+            parked: false,
+            rejected_before: 0,
+            attempts: 0,
+        }
+    }
+
+    /// The same table for a task of its own, with counters at zero.
+    pub(crate) fn part(&self) -> Self {
+        Self {
+            planned: self.planned.clone(),
+            read: self.read.clone(),
+            stored: self.stored.clone(),
+            report: TableReport::new(&self.report.table, &self.report.target),
+            progress: self.progress.clone(),
+            ..*self
+        }
+    }
+
+    /// Adds what a part has counted.
+    pub(crate) fn absorb(&mut self, part: &Self) {
+        let (own, other) = (&mut self.report, &part.report);
+        own.rows_read += other.rows_read;
+        own.rows_written += other.rows_written;
+        own.rows_deleted += other.rows_deleted;
+        own.rows_rejected += other.rows_rejected;
+        own.bytes_read += other.bytes_read;
+        own.duration_ms += other.duration_ms;
+        self.rejected_before += other.rows_rejected;
+    }
+
+    /// The stream's name.
+    pub(crate) fn stream(&self) -> &str {
+        self.planned.stream()
+    }
+
+    /// What is stored of it; it has been loaded or begun before anything calls this.
+    pub(crate) fn state(&self) -> &StreamState {
+        self.stored
+            .as_ref()
+            .expect("a load was begun or state was found")
+    }
+
+    /// Counts rows that left the source.
+    pub(crate) fn count_read(&mut self, batch: &RecordBatch) {
+        let (rows, bytes) = (
+            batch.num_rows() as u64,
+            batch.get_array_memory_size() as u64,
+        );
+        self.report.rows_read += rows;
+        self.report.bytes_read += bytes;
+        self.progress.advance(rows, bytes);
+    }
+
+    /// Counts what a unit did.
+    pub(crate) fn count_written(&mut self, receipt: Receipt) {
+        self.report.rows_written += receipt.rows_written;
+        self.report.rows_deleted += receipt.rows_deleted;
+    }
+
+    /// Adds to the time spent on it.
+    pub(crate) fn count_time(&mut self, since: Instant) {
+        self.report.duration_ms += u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    }
+
+    /// Ends it well.
+    pub(crate) fn done(&mut self, outcome: Outcome) {
+        self.report.outcome = outcome;
+        self.progress.finish(&self.report);
+    }
+
+    /// Ends it badly; what was committed stands.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        tracing::debug!(table = self.stream(), error = %failure.message, "table failed");
+        self.report.fail(failure);
+        self.progress.finish(&self.report);
+    }
+
+    /// Whether it has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.report.outcome == Outcome::Failed
+    }
+}

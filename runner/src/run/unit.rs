@@ -1,0 +1,169 @@
+//! One unit of work: begun, written, committed, and its commit decided when the answer was lost.
+
+use crate::fail_point::fail_point;
+use crate::failure::Failure;
+use crate::open::Ends;
+use crate::run::rejects::{self, Rejects};
+use crate::run::table::TableRun;
+use arrow_array::RecordBatch;
+use syncset_connector::{
+    BatchStream, ErrorClass, Position, Receipt, StreamPhase, UnitStart, UnitStep, UnitWriter,
+};
+
+/// Attempts to ask whether a commit happened, each over a link of its own.
+const DECIDE_ATTEMPTS: u32 = 8;
+
+/// A unit that has been begun. Dropping it without `commit` or `abort` drops its transaction.
+pub(crate) struct Unit<'a> {
+    ends: &'a Ends,
+    start: UnitStart,
+    writer: Box<dyn UnitWriter>,
+    rejects: Rejects,
+}
+
+impl<'a> Unit<'a> {
+    /// Begins a unit: the fence and its own row are locked and verified.
+    pub(crate) async fn begin(
+        ends: &'a Ends,
+        start: UnitStart,
+        table: &TableRun,
+    ) -> Result<Self, Failure> {
+        let writer = ends.target().begin(start.clone()).await?;
+        fail_point("unit.begun");
+        let rejects = Rejects::new(table);
+        Ok(Self {
+            ends,
+            start,
+            writer,
+            rejects,
+        })
+    }
+
+    /// Writes selected rows as they came from the source; rows that a condition drops here are
+    /// deleted if `drop_deletes`.
+    pub(crate) async fn upsert(
+        &mut self,
+        table: &TableRun,
+        batch: &RecordBatch,
+        drop_deletes: bool,
+    ) -> Result<(), Failure> {
+        let applied = table.planned.transform.apply(batch)?;
+        if let Some(dropped) = applied
+            .dropped
+            .filter(|_| drop_deletes && table.planned.deletes())
+        {
+            let keys = rejects::key_columns(&table.read, batch)?;
+            let keys = arrow_select::filter::filter_record_batch(&keys, &dropped)
+                .expect("the mask is as long as the batch");
+            self.delete(table, keys).await?;
+        }
+        if applied.kept.num_rows() == 0 {
+            return Ok(());
+        }
+        let target = &table.planned.target;
+        let refused = if self.start.careful {
+            self.writer.upsert(target, applied.kept.clone()).await?
+        } else {
+            self.writer.upsert(target, applied.kept).await?;
+            return Ok(());
+        };
+        self.rejects.add(table, &applied.kept, refused)
+    }
+
+    /// Deletes rows by key.
+    pub(crate) async fn delete(
+        &mut self,
+        table: &TableRun,
+        keys: RecordBatch,
+    ) -> Result<(), Failure> {
+        if keys.num_rows() == 0 || !table.planned.deletes() {
+            return Ok(());
+        }
+        let refused = self
+            .writer
+            .delete(&table.planned.target, keys.clone())
+            .await?;
+        self.rejects.add(table, &keys, refused)
+    }
+
+    /// Deletes every row whose key is not among these.
+    pub(crate) async fn prune(
+        &mut self,
+        table: &TableRun,
+        keys: BatchStream<'_>,
+    ) -> Result<(), Failure> {
+        Ok(self.writer.prune(&table.planned.target, keys).await?)
+    }
+
+    /// Forgets rows that were refused before; those refused again are stored with the unit.
+    pub(crate) async fn forget_rejected(
+        &mut self,
+        stream: &str,
+        keys: &[serde_json::Value],
+    ) -> Result<(), Failure> {
+        Ok(self.writer.forget_rejected(stream, keys).await?)
+    }
+
+    /// Commits rows, refused rows and the watermark or chunk together.
+    ///
+    /// A commit whose answer was lost is decided by the lock of the unit's own row, so the result
+    /// is never "unknown".
+    pub(crate) async fn commit(
+        mut self,
+        table: &mut TableRun,
+        watermark: Option<(Position, StreamPhase)>,
+    ) -> Result<Receipt, Failure> {
+        let refused = self.rejects.take();
+        if !refused.is_empty() {
+            self.writer.store_rejected(&refused).await?;
+        }
+        fail_point("unit.before_commit");
+        let version = match &self.start.step {
+            UnitStep::Chunk { .. } => 0,
+            UnitStep::Watermark { version, .. } => version + 1,
+        };
+        let receipt = match self.writer.commit(watermark).await {
+            Ok(receipt) => receipt,
+            Err(error) if error.class == ErrorClass::CommitUnknown => {
+                tracing::warn!(%error, "asking the target whether the commit happened");
+                if !decide(self.ends, &self.start).await? {
+                    let mut failure = Failure::from(error);
+                    failure.message = "the link dropped before a commit took effect".into();
+                    failure.retry = true;
+                    return Err(failure);
+                }
+                Receipt {
+                    version,
+                    ..Receipt::default()
+                }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        fail_point("unit.committed");
+        table.count_written(receipt);
+        let refused = u64::try_from(refused.len()).unwrap_or(u64::MAX);
+        table.report.rows_rejected += refused;
+        table.rejected_before += refused;
+        Ok(receipt)
+    }
+
+    /// Rolls back.
+    pub(crate) async fn abort(self) {
+        self.writer.abort().await;
+    }
+}
+
+/// Asks until somebody answers whether the unit's commit took effect.
+async fn decide(ends: &Ends, start: &UnitStart) -> Result<bool, Failure> {
+    let mut last = None;
+    for attempt in 0..DECIDE_ATTEMPTS {
+        tokio::time::sleep(super::retry::pause(attempt)).await;
+        match ends.target().was_committed(start).await {
+            Ok(committed) => return Ok(committed),
+            Err(error) if error.class == ErrorClass::Fenced => return Err(error.into()),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.expect("there is at least one attempt");
+    Err(Failure::from(error).while_doing("could not learn whether a commit took effect"))
+}

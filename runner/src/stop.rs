@@ -1,0 +1,81 @@
+//! How a run is asked to end early: a signal, a lost lease, a spent time budget.
+
+use crate::exit_code;
+use crate::failure::Failure;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Shared by everything that works for one run; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Stop {
+    sender: Arc<watch::Sender<Option<Failure>>>,
+    deadline: Option<Instant>,
+    budget: Option<Duration>,
+}
+
+impl Stop {
+    /// Nothing has asked yet; `max_duration` starts to count.
+    pub(crate) fn new(max_duration: Option<Duration>) -> Self {
+        Self {
+            sender: Arc::new(watch::Sender::new(None)),
+            deadline: max_duration.map(|duration| Instant::now() + duration),
+            budget: max_duration,
+        }
+    }
+
+    /// Asks everything to end. The first reason stays.
+    pub(crate) fn request(&self, reason: Failure) {
+        self.sender.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// The reason to end now, if there is one. Asked between units.
+    pub(crate) fn reason(&self) -> Option<Failure> {
+        if let Some(reason) = self.sender.borrow().clone() {
+            return Some(reason);
+        }
+        let (deadline, budget) = (self.deadline?, self.budget?);
+        (Instant::now() >= deadline).then(|| {
+            let budget = humantime::format_duration(budget);
+            Failure::new(
+                exit_code::RETRY,
+                format!("the time budget of {budget} is spent"),
+            )
+            .with_hint("run again: it resumes where this run ended")
+        })
+    }
+
+    /// Ends when somebody asks; the time budget is not waited for, units in flight may finish.
+    pub(crate) async fn requested(&self) -> Failure {
+        let mut receiver = self.sender.subscribe();
+        let reason = receiver.wait_for(Option::is_some).await;
+        let reason = reason.expect("the sender lives in self");
+        reason.clone().expect("waited for a reason")
+    }
+
+    /// Turns SIGINT and SIGTERM into requests, for as long as the runtime lives.
+    pub(crate) fn on_signals(&self) -> std::io::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let signals = [
+            (SignalKind::interrupt(), exit_code::INTERRUPTED, "SIGINT"),
+            (SignalKind::terminate(), exit_code::TERMINATED, "SIGTERM"),
+        ];
+        for (kind, code, name) in signals {
+            let mut signal = signal(kind)?;
+            let stop = self.clone();
+            tokio::spawn(async move {
+                signal.recv().await;
+                let reason = Failure::new(code, format!("stopped by {name}"))
+                    .with_hint("run again: it resumes where this run ended");
+                stop.request(reason);
+            });
+        }
+        Ok(())
+    }
+}
