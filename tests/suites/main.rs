@@ -1,3 +1,4 @@
 //! All suites as one binary, so that they are linked once and share one server.
 
 mod kit_itself;
+mod state_postgres;
