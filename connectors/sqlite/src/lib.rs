@@ -1,1 +1,31 @@
+//! SQLite for syncset: a file as a source, a target and a home of state.
 //!
+//! The source is opened read-only and never created. The target is a WAL database whose rows and
+//! watermarks commit together. A column's declared type decides what it is read as, and a value
+//! that does not fit it is an error that names its row: SQLite would store anything anywhere.
+
+mod boundary;
+mod cell;
+mod changes;
+mod civil;
+mod connect;
+mod connector;
+mod cursor;
+mod decode;
+mod describe;
+mod digest;
+mod encode;
+mod error;
+mod lease;
+mod predicate;
+mod read;
+mod sql;
+mod state;
+mod target;
+mod types;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use connector::SqliteConnector;

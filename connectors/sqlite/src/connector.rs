@@ -1,0 +1,151 @@
+//! The connector as the runner sees it.
+
+use crate::cell::text;
+use crate::connect::{Database, arguments, path_of};
+use crate::describe;
+use crate::lease::Leases;
+use crate::read::SqliteSource;
+use crate::state::SqliteState;
+use crate::target::SqliteTarget;
+use async_trait::async_trait;
+use std::sync::Arc;
+use syncset_connector::{
+    Atomicity, Capabilities, Connector, ConnectorInfo, OpenOptions, Result, Role, ServerInfo,
+    SettingSchema, Settings, Source, StateStore, Store, TableDescription, TableEntry, TableName,
+    Target,
+};
+
+static INFO: ConnectorInfo = ConnectorInfo {
+    kind: "sqlite",
+    schemes: &["sqlite"],
+    settings: &[SettingSchema {
+        name: "path",
+        secret: false,
+        about: "the database file; relative paths start at the project folder",
+    }],
+    capabilities: Capabilities {
+        source: true,
+        target: true,
+        state: true,
+        atomicity: Atomicity::RowsAndWatermark,
+        transactional_ddl: true,
+        share_snapshot: false,
+        parallel_writes: false,
+        schemas: false,
+        capture_modes: &["full", "cursor"],
+    },
+};
+
+/// SQLite.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SqliteConnector;
+
+#[async_trait]
+impl Connector for SqliteConnector {
+    fn info(&self) -> &'static ConnectorInfo {
+        &INFO
+    }
+
+    fn check_settings(&self, settings: &Settings) -> Vec<(String, String)> {
+        let mut problems: Vec<(String, String)> = settings
+            .values
+            .keys()
+            .filter(|key| !matches!(key.as_str(), "path" | "url" | "type"))
+            .map(|key| (key.clone(), "SQLite knows only `path` and `url`".to_owned()))
+            .collect();
+        if let Err(problem) = path_of(settings) {
+            let key = if settings.value("url").is_some() {
+                "url"
+            } else {
+                "path"
+            };
+            problems.push((key.to_owned(), problem));
+        }
+        problems
+    }
+
+    async fn open(&self, settings: &Settings, options: &OpenOptions) -> Result<Box<dyn Store>> {
+        let database = Database::open(settings, options).await?;
+        let leases = Arc::new(Leases::default());
+        Ok(Box::new(SqliteStore {
+            role: options.role,
+            source: SqliteSource::new(Arc::clone(&database)),
+            target: SqliteTarget::new(Arc::clone(&database)),
+            state: SqliteState::new(Arc::clone(&database), leases, options.lock_timeout),
+            database,
+        }))
+    }
+}
+
+struct SqliteStore {
+    database: Arc<Database>,
+    role: Role,
+    source: SqliteSource,
+    target: SqliteTarget,
+    state: SqliteState,
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn server_info(&self) -> Result<ServerInfo> {
+        let mut session = self.database.session().await?;
+        let rows = session
+            .rows(
+                "SELECT sqlite_version(), journal_mode FROM pragma_journal_mode",
+                arguments![],
+                "asking for the version",
+            )
+            .await?;
+        session.release();
+        let value = |index| {
+            rows.first()
+                .and_then(|row| text(row, index))
+                .unwrap_or_default()
+        };
+        let mut notes = Vec::new();
+        if self.role == Role::Source && value(1) != "wal" {
+            notes.push(format!(
+                "journal_mode is `{}`: a long read makes writers wait; `PRAGMA journal_mode = wal` avoids that",
+                value(1)
+            ));
+        }
+        Ok(ServerInfo {
+            product: format!("SQLite {}", value(0)),
+            user: None,
+            database: self.database.path.display().to_string(),
+            encrypted: false,
+            notes,
+        })
+    }
+
+    async fn list_tables(&self) -> Result<Vec<TableEntry>> {
+        let mut session = self.database.session().await?;
+        let entries = describe::list(&mut session).await?;
+        session.release();
+        Ok(entries)
+    }
+
+    async fn describe(&self, tables: &[TableName]) -> Result<Vec<Option<TableDescription>>> {
+        let mut session = self.database.session().await?;
+        let described = describe::describe(&mut session, tables).await?;
+        session.release();
+        Ok(described)
+    }
+
+    fn source(&self) -> Option<&dyn Source> {
+        Some(&self.source)
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
+        (self.role == Role::Target).then_some(&self.target as &dyn Target)
+    }
+
+    fn state(&self) -> Option<&dyn StateStore> {
+        (self.role == Role::Target).then_some(&self.state as &dyn StateStore)
+    }
+
+    async fn close(self: Box<Self>) {
+        self.state.release_all().await;
+        self.database.close().await;
+    }
+}

@@ -1,0 +1,424 @@
+//! Rows of the state, read and written.
+
+use crate::cell::{Cell, cell, integer, text};
+use crate::connect::{Session, arguments};
+use crate::state::fenced;
+use sqlx::sqlite::SqliteRow;
+use std::collections::HashMap;
+use syncset_connector::{
+    ChunkState, ConnectorError, ErrorClass, KeyRange, LoadPlan, Ownership, PipelineKey, Position,
+    RejectedRow, Result, RunRecord, StreamPhase, StreamState, TableName,
+};
+
+/// Seconds since the epoch.
+pub(crate) fn now_seconds() -> i64 {
+    chrono::Utc::now().timestamp()
+}
+
+fn json(row: &SqliteRow, index: usize) -> Result<serde_json::Value> {
+    let parsed = text(row, index).and_then(|text| serde_json::from_str(&text).ok());
+    parsed.ok_or_else(damaged)
+}
+
+fn damaged() -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Store,
+        "a row of the `_syncset` tables cannot be read",
+    )
+    .with_hint("restore the tables, or run `pipeline reset`")
+}
+
+fn unsigned(row: &SqliteRow, index: usize) -> u64 {
+    u64::try_from(integer(row, index)).unwrap_or(0)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn phase_name(phase: StreamPhase) -> &'static str {
+    match phase {
+        // Settling is derived from the chunks.
+        StreamPhase::Loading | StreamPhase::Settling => "loading",
+        StreamPhase::Following => "following",
+    }
+}
+
+/// All streams of a pipeline with their chunks.
+pub(crate) async fn streams(session: &mut Session, key: &PipelineKey) -> Result<Vec<StreamState>> {
+    let place = "reading watermarks";
+    let mut chunks = chunks(session, key).await?;
+    let sql = "SELECT stream, phase, position, version, selection, target, into_empty, updated_at \
+               FROM _syncset_watermark WHERE project = ? AND pipeline = ? ORDER BY stream";
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
+    let rows = session.rows(sql, arguments, place).await?;
+    let mut streams = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let stream = text(row, 0).ok_or_else(damaged)?;
+        let chunks = chunks.remove(&stream).unwrap_or_default();
+        let following = text(row, 1).as_deref() == Some("following");
+        let phase = if following {
+            StreamPhase::Following
+        } else if chunks.iter().all(|chunk| chunk.done) {
+            StreamPhase::Settling
+        } else {
+            StreamPhase::Loading
+        };
+        streams.push(StreamState {
+            stream,
+            phase,
+            position: Position(json(row, 2)?),
+            version: unsigned(row, 3),
+            selection: text(row, 4).ok_or_else(damaged)?,
+            target: TableName::bare(text(row, 5).ok_or_else(damaged)?),
+            into_empty: integer(row, 6) != 0,
+            chunks: if following { Vec::new() } else { chunks },
+            updated_at: integer(row, 7),
+        });
+    }
+    Ok(streams)
+}
+
+async fn chunks(
+    session: &mut Session,
+    key: &PipelineKey,
+) -> Result<HashMap<String, Vec<ChunkState>>> {
+    let sql = "SELECT stream, chunk, range, done, row_count FROM _syncset_chunk \
+               WHERE project = ? AND pipeline = ? ORDER BY stream, chunk";
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
+    let rows = session.rows(sql, arguments, "reading chunks").await?;
+    let mut chunks: HashMap<String, Vec<ChunkState>> = HashMap::new();
+    for row in &rows {
+        let chunk = ChunkState {
+            index: u32::try_from(integer(row, 1)).map_err(|_| damaged())?,
+            range: serde_json::from_value(json(row, 2)?).map_err(|_| damaged())?,
+            done: integer(row, 3) != 0,
+            row_count: unsigned(row, 4),
+        };
+        chunks
+            .entry(text(row, 0).ok_or_else(damaged)?)
+            .or_default()
+            .push(chunk);
+    }
+    Ok(chunks)
+}
+
+/// The newest runs, newest first.
+pub(crate) async fn runs(
+    session: &mut Session,
+    key: &PipelineKey,
+    run_count: u32,
+) -> Result<Vec<RunRecord>> {
+    let sql = "SELECT run_id, started_at, finished_at, exit_code, report FROM _syncset_run \
+               WHERE project = ? AND pipeline = ? ORDER BY started_at DESC, rowid DESC LIMIT ?";
+    let arguments = arguments![
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        i64::from(run_count)
+    ];
+    let rows = session.rows(sql, arguments, "reading runs").await?;
+    let optional = |row: &SqliteRow, index| match cell(row, index) {
+        Cell::Integer(value) => Some(value),
+        _ => None,
+    };
+    let records = rows.iter().map(|row| {
+        Ok(RunRecord {
+            run_id: text(row, 0).ok_or_else(damaged)?,
+            started_at: integer(row, 1),
+            finished_at: optional(row, 2),
+            exit_code: optional(row, 3).and_then(|code| i32::try_from(code).ok()),
+            report: json(row, 4)?,
+        })
+    });
+    records.collect()
+}
+
+/// Rows that were refused and wait.
+pub(crate) async fn rejected(session: &mut Session, key: &PipelineKey) -> Result<Vec<RejectedRow>> {
+    let sql = "SELECT stream, key, reason, code, \"row\" FROM _syncset_rejected \
+               WHERE project = ? AND pipeline = ? ORDER BY stream, key";
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
+    let rows = session
+        .rows(sql, arguments, "reading rejected rows")
+        .await?;
+    let refused = rows.iter().map(|row| {
+        Ok(RejectedRow {
+            stream: text(row, 0).ok_or_else(damaged)?,
+            key: json(row, 1)?,
+            reason: text(row, 2).unwrap_or_default(),
+            code: text(row, 3),
+            row: json(row, 4)?,
+        })
+    });
+    refused.collect()
+}
+
+/// Owners of target tables, of all pipelines.
+pub(crate) async fn owners(session: &mut Session) -> Result<Vec<Ownership>> {
+    let sql = "SELECT target, project, pipeline FROM _syncset_owner ORDER BY target";
+    let rows = session.rows(sql, arguments![], "reading owners").await?;
+    let owners = rows.iter().map(|row| {
+        Ok(Ownership {
+            target: TableName::bare(text(row, 0).ok_or_else(damaged)?),
+            key: PipelineKey {
+                project: text(row, 1).ok_or_else(damaged)?,
+                pipeline: text(row, 2).ok_or_else(damaged)?,
+            },
+        })
+    });
+    owners.collect()
+}
+
+/// Claims the target table of a load.
+pub(crate) async fn claim(session: &mut Session, key: &PipelineKey, load: &LoadPlan) -> Result<()> {
+    let target = load.target.name.as_str();
+    let sql = "SELECT project, pipeline FROM _syncset_owner WHERE target = ?";
+    let rows = session
+        .rows(sql, arguments![target], "reading owners")
+        .await?;
+    if let Some(row) = rows.first() {
+        let owner = PipelineKey {
+            project: text(row, 0).unwrap_or_default(),
+            pipeline: text(row, 1).unwrap_or_default(),
+        };
+        if owner != *key {
+            return Err(ConnectorError::new(
+                ErrorClass::TargetDiffers,
+                format!("table `{target}` belongs to pipeline `{owner}`"),
+            )
+            .with_hint("write to another table, or `pipeline reset` the other pipeline"));
+        }
+    }
+    let sql = "INSERT INTO _syncset_owner (target, project, pipeline, stream) VALUES (?, ?, ?, ?) \
+               ON CONFLICT (target) DO UPDATE SET stream = excluded.stream";
+    let arguments = arguments![
+        target,
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        load.stream.as_str()
+    ];
+    session.execute(sql, arguments, "claiming a table").await?;
+    Ok(())
+}
+
+/// Stores the low watermark and the chunks of a load in place of what was there.
+pub(crate) async fn store_load(
+    session: &mut Session,
+    key: &PipelineKey,
+    load: &LoadPlan,
+) -> Result<()> {
+    let place = "storing a load";
+    let (project, pipeline, stream) = (
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        load.stream.as_str(),
+    );
+    let sql = "INSERT INTO _syncset_watermark (project, pipeline, stream, phase, position, version, \
+               selection, target, into_empty, updated_at) VALUES (?, ?, ?, 'loading', ?, 1, ?, ?, ?, ?) \
+               ON CONFLICT (project, pipeline, stream) DO UPDATE SET phase = excluded.phase, \
+               position = excluded.position, version = version + 1, selection = excluded.selection, \
+               target = excluded.target, into_empty = excluded.into_empty, \
+               updated_at = excluded.updated_at";
+    let arguments = arguments![
+        project,
+        pipeline,
+        stream,
+        load.low.0.to_string(),
+        load.selection.as_str(),
+        load.target.name.as_str(),
+        i64::from(load.into_empty),
+        now_seconds(),
+    ];
+    session.execute(sql, arguments, place).await?;
+    let sql = "DELETE FROM _syncset_chunk WHERE project = ? AND pipeline = ? AND stream = ?";
+    session
+        .execute(sql, arguments![project, pipeline, stream], place)
+        .await?;
+    let sql = "INSERT INTO _syncset_chunk (project, pipeline, stream, chunk, range, done, row_count) \
+               VALUES (?, ?, ?, ?, ?, 0, 0)";
+    for (index, range) in KeyRange::between(&load.boundaries).iter().enumerate() {
+        let range = serde_json::to_string(range).expect("a range is plain JSON");
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        session
+            .execute(
+                sql,
+                arguments![project, pipeline, stream, index, range],
+                place,
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+/// Moves a watermark by compare-and-set. Ends the load when the phase is `Following`.
+pub(crate) async fn move_watermark(
+    session: &mut Session,
+    key: &PipelineKey,
+    stream: &str,
+    version: u64,
+    position: &Position,
+    phase: Option<StreamPhase>,
+) -> Result<()> {
+    let place = "moving a watermark";
+    let sql = "UPDATE _syncset_watermark SET position = ?, phase = coalesce(?, phase), \
+               version = version + 1, updated_at = ? \
+               WHERE project = ? AND pipeline = ? AND stream = ? AND version = ?";
+    let arguments = arguments![
+        position.0.to_string(),
+        phase.map(phase_name),
+        now_seconds(),
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        stream,
+        signed(version),
+    ];
+    if session.execute(sql, arguments, place).await? != 1 {
+        return Err(fenced(key));
+    }
+    if phase == Some(StreamPhase::Following) {
+        let sql = "DELETE FROM _syncset_chunk WHERE project = ? AND pipeline = ? AND stream = ?";
+        let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), stream];
+        session.execute(sql, arguments, place).await?;
+    }
+    Ok(())
+}
+
+/// Version of a watermark; `None`: there is none.
+pub(crate) async fn watermark_version(
+    session: &mut Session,
+    key: &PipelineKey,
+    stream: &str,
+) -> Result<Option<u64>> {
+    let sql =
+        "SELECT version FROM _syncset_watermark WHERE project = ? AND pipeline = ? AND stream = ?";
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), stream];
+    let rows = session.rows(sql, arguments, "reading a watermark").await?;
+    Ok(rows.first().map(|row| unsigned(row, 0)))
+}
+
+/// Whether a chunk is done; `None`: there is no such chunk.
+pub(crate) async fn chunk_done(
+    session: &mut Session,
+    key: &PipelineKey,
+    stream: &str,
+    index: u32,
+) -> Result<Option<bool>> {
+    let sql = "SELECT done FROM _syncset_chunk \
+               WHERE project = ? AND pipeline = ? AND stream = ? AND chunk = ?";
+    let arguments = arguments![
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        stream,
+        i64::from(index)
+    ];
+    let rows = session.rows(sql, arguments, "reading a chunk").await?;
+    Ok(rows.first().map(|row| integer(row, 0) != 0))
+}
+
+/// Marks a chunk as done.
+pub(crate) async fn finish_chunk(
+    session: &mut Session,
+    key: &PipelineKey,
+    stream: &str,
+    chunk: (u32, u64),
+) -> Result<()> {
+    let sql = "UPDATE _syncset_chunk SET done = 1, row_count = ? \
+               WHERE project = ? AND pipeline = ? AND stream = ? AND chunk = ? AND done = 0";
+    let arguments = arguments![
+        signed(chunk.1),
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        stream,
+        i64::from(chunk.0),
+    ];
+    if session.execute(sql, arguments, "finishing a chunk").await? == 1 {
+        Ok(())
+    } else {
+        Err(fenced(key))
+    }
+}
+
+/// Stores rows that were refused.
+pub(crate) async fn store_rejected(
+    session: &mut Session,
+    key: &PipelineKey,
+    rows: &[RejectedRow],
+) -> Result<()> {
+    let sql = "INSERT INTO _syncset_rejected (project, pipeline, stream, key, reason, code, \"row\") \
+               VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, pipeline, stream, key) \
+               DO UPDATE SET reason = excluded.reason, code = excluded.code, \"row\" = excluded.\"row\"";
+    for row in rows {
+        let arguments = arguments![
+            key.project.as_str(),
+            key.pipeline.as_str(),
+            row.stream.as_str(),
+            row.key.to_string(),
+            row.reason.as_str(),
+            row.code.as_deref(),
+            row.row.to_string(),
+        ];
+        session
+            .execute(sql, arguments, "storing rejected rows")
+            .await?;
+    }
+    Ok(())
+}
+
+/// Forgets rows that were refused before.
+pub(crate) async fn forget_rejected(
+    session: &mut Session,
+    key: &PipelineKey,
+    stream: &str,
+    keys: &[serde_json::Value],
+) -> Result<()> {
+    let sql = "DELETE FROM _syncset_rejected \
+               WHERE project = ? AND pipeline = ? AND stream = ? AND key = ?";
+    for row in keys {
+        let arguments = arguments![
+            key.project.as_str(),
+            key.pipeline.as_str(),
+            stream,
+            row.to_string()
+        ];
+        session
+            .execute(sql, arguments, "forgetting rejected rows")
+            .await?;
+    }
+    Ok(())
+}
+
+/// Inserts or updates a run.
+pub(crate) async fn record_run(
+    session: &mut Session,
+    key: &PipelineKey,
+    run: &RunRecord,
+) -> Result<()> {
+    let sql = "INSERT INTO _syncset_run (project, pipeline, run_id, started_at, finished_at, \
+               exit_code, report) VALUES (?, ?, ?, ?, ?, ?, ?) \
+               ON CONFLICT (project, pipeline, run_id) DO UPDATE SET started_at = excluded.started_at, \
+               finished_at = excluded.finished_at, exit_code = excluded.exit_code, \
+               report = excluded.report";
+    let arguments = arguments![
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        run.run_id.as_str(),
+        run.started_at,
+        run.finished_at,
+        run.exit_code.map(i64::from),
+        run.report.to_string(),
+    ];
+    session.execute(sql, arguments, "recording the run").await?;
+    Ok(())
+}
+
+/// Forgets everything about a stream.
+pub(crate) async fn forget(session: &mut Session, key: &PipelineKey, stream: &str) -> Result<()> {
+    for table in ["watermark", "chunk", "rejected", "owner"] {
+        let sql = format!(
+            "DELETE FROM _syncset_{table} WHERE project = ? AND pipeline = ? AND stream = ?"
+        );
+        let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), stream];
+        session.execute(sql, arguments, "resetting").await?;
+    }
+    Ok(())
+}

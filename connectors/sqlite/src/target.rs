@@ -1,0 +1,331 @@
+//! The writing side: target tables, and the start of units.
+
+use crate::connect::{Database, Session, Writing, arguments};
+use crate::decode::{DecodedColumn, Decoder};
+use crate::describe;
+use crate::digest::KeySum;
+use crate::encode::plain;
+use crate::read::Scan;
+use crate::sql;
+use crate::state::{check_fence, fenced, rows};
+use crate::types;
+use crate::write::SqliteUnit;
+use arrow_schema::{Field, Schema};
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use std::sync::Arc;
+use syncset_connector::{
+    ConnectorError, ErrorClass, KeyDigest, Lease, Result, TableDescription, TableKind, Target,
+    TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
+};
+
+/// Bytes of one batch of keys.
+const KEY_BATCH_BYTES: usize = 1 << 20;
+
+/// A file as a target.
+pub(crate) struct SqliteTarget {
+    database: Arc<Database>,
+}
+
+impl SqliteTarget {
+    /// The writing side of an opened file.
+    pub(crate) fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+}
+
+#[async_trait]
+impl Target for SqliteTarget {
+    fn map_type(&self, column: &TargetColumn) -> TypeMapping {
+        types::map(column).0
+    }
+
+    async fn status(&self, tables: &[TargetTable]) -> Result<Vec<TargetStatus>> {
+        let mut session = self.database.session().await?;
+        let names: Vec<_> = tables.iter().map(|table| table.name.clone()).collect();
+        let described = describe::describe(&mut session, &names).await?;
+        let mut statuses = Vec::with_capacity(tables.len());
+        for (table, found) in tables.iter().zip(described) {
+            statuses.push(match found {
+                Some(found) => existing(&mut session, table, &found).await?,
+                None => TargetStatus {
+                    exists: false,
+                    empty: true,
+                    differences: schema_problem(table).into_iter().collect(),
+                    notes: Vec::new(),
+                },
+            });
+        }
+        session.release();
+        Ok(statuses)
+    }
+
+    fn create_statements(&self, table: &TargetTable) -> Vec<String> {
+        let mut parts: Vec<String> = table
+            .columns
+            .iter()
+            .map(|column| {
+                let required = !column.nullable || table.key.contains(&column.name);
+                let not_null = if required { " NOT NULL" } else { "" };
+                let native = types::map(column).0.native;
+                format!("{} {native}{not_null}", sql::identifier(&column.name))
+            })
+            .collect();
+        if !table.key.is_empty() {
+            parts.push(format!("PRIMARY KEY ({})", sql::identifiers(&table.key)));
+        }
+        vec![format!(
+            "CREATE TABLE IF NOT EXISTS {} ({})",
+            sql::table(&table.name),
+            parts.join(", ")
+        )]
+    }
+
+    async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()> {
+        let place = format!("creating `{}`", table.name);
+        let mut writing = Writing::begin(&self.database, &place).await?;
+        check_fence(&mut writing.session, lease).await?;
+        for statement in self.create_statements(table) {
+            writing.session.run(&statement, &place).await?;
+        }
+        writing.commit(&place).await
+    }
+
+    async fn begin(&self, start: UnitStart) -> Result<Box<dyn UnitWriter>> {
+        let mut writing = Writing::begin(&self.database, "beginning a unit").await?;
+        let key = &start.lease.key;
+        check_fence(&mut writing.session, &start.lease).await?;
+        let ours = match &start.step {
+            UnitStep::Chunk { stream, index } => {
+                rows::chunk_done(&mut writing.session, key, stream, *index).await? == Some(false)
+            }
+            UnitStep::Watermark { stream, version } => {
+                rows::watermark_version(&mut writing.session, key, stream).await? == Some(*version)
+            }
+        };
+        if !ours {
+            writing.rollback().await;
+            return Err(fenced(key));
+        }
+        if !start.careful {
+            // Rows of one unit may refer to each other in any order.
+            writing
+                .session
+                .run("PRAGMA defer_foreign_keys = 1", "beginning a unit")
+                .await?;
+        }
+        Ok(Box::new(SqliteUnit::new(writing, start)))
+    }
+
+    async fn was_committed(&self, start: &UnitStart) -> Result<bool> {
+        // Behind the write lock: no commit of ours can be on its way any more.
+        let mut writing = Writing::begin(&self.database, "deciding a commit").await?;
+        let key = &start.lease.key;
+        check_fence(&mut writing.session, &start.lease).await?;
+        let committed = match &start.step {
+            UnitStep::Chunk { stream, index } => {
+                rows::chunk_done(&mut writing.session, key, stream, *index).await? == Some(true)
+            }
+            UnitStep::Watermark { stream, version } => {
+                let stored = rows::watermark_version(&mut writing.session, key, stream).await?;
+                stored.is_some_and(|stored| stored > *version)
+            }
+        };
+        writing.rollback().await;
+        Ok(committed)
+    }
+
+    async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest> {
+        let mut session = self.database.session().await?;
+        let mut sum = KeySum::default();
+        let scan = scan_keys(table)?;
+        let mut keys = scan.stream(&mut session);
+        while let Some(batch) = keys.try_next().await? {
+            sum.add(&batch)?;
+        }
+        drop(keys);
+        session.release();
+        Ok(sum.digest())
+    }
+}
+
+fn scan_keys(table: &TargetTable) -> Result<Scan> {
+    let columns: Vec<&TargetColumn> = table
+        .key
+        .iter()
+        .filter_map(|name| table.columns.iter().find(|column| column.name == *name))
+        .collect();
+    let decoded = columns.iter().map(|column| DecodedColumn {
+        name: column.name.clone(),
+        declared: types::map(column).0.native,
+        data_type: plain(&column.data_type),
+        numbers: true,
+    });
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|column| Field::new(&column.name, plain(&column.data_type), true))
+        .collect();
+    let decoder = Decoder::new(
+        &table.name.name,
+        decoded.collect(),
+        Arc::new(Schema::new(fields)),
+    )?;
+    let key = sql::identifiers(&table.key);
+    Ok(Scan {
+        statement: format!("SELECT {key} FROM {}", sql::table(&table.name)),
+        arguments: arguments![],
+        decoder,
+        key: (0..table.key.len()).collect(),
+        batch_bytes: KEY_BATCH_BYTES,
+        place: format!("reading keys of `{}`", table.name),
+    })
+}
+
+fn schema_problem(table: &TargetTable) -> Option<String> {
+    let schema = table
+        .name
+        .schema
+        .as_deref()
+        .filter(|schema| *schema != "main")?;
+    Some(format!(
+        "SQLite has no schemas, so `{}` cannot be in `{schema}`; write `to: \"{{table}}\"`",
+        table.name
+    ))
+}
+
+/// What stops us from writing a table that exists, and what a user should know of it.
+async fn existing(
+    session: &mut Session,
+    table: &TargetTable,
+    found: &TableDescription,
+) -> Result<TargetStatus> {
+    let name = sql::table(&table.name);
+    let place = format!("looking at `{}`", table.name);
+    let rows = session
+        .rows(
+            format!("SELECT 1 FROM {name} LIMIT 1"),
+            arguments![],
+            &place,
+        )
+        .await?;
+    let mut differences: Vec<String> = schema_problem(table).into_iter().collect();
+    if found.kind != TableKind::Table {
+        differences.push(format!("`{}` is a view; write to a table", table.name));
+    }
+    differences.extend(column_differences(table, found));
+    if !table.key.is_empty() && found.kind == TableKind::Table {
+        differences.extend(key_difference(session, table).await?);
+    }
+    let mut notes = Vec::new();
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?";
+    let triggers = session
+        .rows(sql, arguments![table.name.name.as_str()], &place)
+        .await?;
+    let trigger_count = triggers
+        .first()
+        .map_or(0, |row| crate::cell::integer(row, 0));
+    if trigger_count > 0 {
+        notes.push(format!(
+            "{trigger_count} triggers of `{}` fire for every row that is written",
+            table.name
+        ));
+    }
+    for key in &found.foreign_keys {
+        notes.push(format!(
+            "{} of `{}` refuses rows whose parent in `{}` is missing",
+            key.name, table.name, key.parent
+        ));
+    }
+    for key in found
+        .unique_keys
+        .iter()
+        .filter(|key| key.columns != table.key)
+    {
+        notes.push(format!(
+            "unique key `{}` of `{}` may refuse rows",
+            key.name, table.name
+        ));
+    }
+    Ok(TargetStatus {
+        exists: true,
+        empty: rows.is_empty(),
+        differences,
+        notes,
+    })
+}
+
+fn column_differences(table: &TargetTable, found: &TableDescription) -> Vec<String> {
+    let mut differences = Vec::new();
+    for column in &table.columns {
+        let (mapping, storage) = types::map(column);
+        let (name, native) = (&column.name, &mapping.native);
+        match found.column(name) {
+            None => differences.push(format!(
+                "column `{name}` is missing in `{0}`; run `ALTER TABLE {1} ADD COLUMN {2} {native}`, or exclude it",
+                table.name,
+                sql::identifier(&table.name.name),
+                sql::identifier(name),
+            )),
+            Some(there) if there.generated.is_some() => differences.push(format!(
+                "column `{name}` of `{}` is generated and cannot be written; exclude or rename it",
+                table.name
+            )),
+            Some(there) if !storage.kept_by(&there.native.name, native) => differences.push(format!(
+                "column `{name}` of `{}` is declared `{}`, which would change the values; it must be `{native}`",
+                table.name, there.native.name
+            )),
+            Some(_) => {}
+        }
+    }
+    for column in &found.columns {
+        let written = table.columns.iter().any(|known| known.name == column.name);
+        let fills_itself =
+            column.nullable || column.default.is_some() || column.generated.is_some();
+        if !written && !fills_itself {
+            differences.push(format!(
+                "column `{}` of `{}` must not be NULL and the pipeline does not write it; give it a default",
+                column.name, table.name
+            ));
+        }
+    }
+    differences
+}
+
+/// A unique index over exactly the key, comparing bytes: under another collation two keys of the
+/// source would overwrite each other.
+async fn key_difference(session: &mut Session, table: &TargetTable) -> Result<Option<String>> {
+    let mut wanted = table.key.clone();
+    wanted.sort();
+    let indexes = describe::unique_indexes(session, &table.name).await?;
+    let matching = indexes.into_iter().find(|index| {
+        let mut names: Vec<&String> = index.iter().map(|(name, _)| name).collect();
+        names.sort();
+        names.iter().copied().eq(wanted.iter())
+    });
+    Ok(match matching {
+        None => Some(format!(
+            "`{}` has no primary or unique key over ({}); add one, or name its key with `key:`",
+            table.name,
+            table.key.join(", ")
+        )),
+        Some(index) => index
+            .into_iter()
+            .find(|(_, collation)| !collation.eq_ignore_ascii_case("BINARY"))
+            .map(|(column, collation)| {
+                format!(
+                    "the key column `{column}` of `{}` compares by {collation}, so different keys of the \
+                     source could overwrite each other; create the table with COLLATE BINARY",
+                    table.name
+                )
+            }),
+    })
+}
+
+/// The error of a delete from a table without a key.
+pub(crate) fn keyless(table: &TargetTable) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Config,
+        format!("table `{}` has no key, which deletes need", table.name),
+    )
+    .with_hint("name one with `key:`")
+}

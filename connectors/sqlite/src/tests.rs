@@ -1,0 +1,8 @@
+//! Tests against real files.
+
+mod lab;
+mod reading;
+mod round_trip;
+mod state;
+mod windows;
+mod writing;
