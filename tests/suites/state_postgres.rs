@@ -726,7 +726,7 @@ async fn stale_epoch_changes_no_state() {
 }
 
 #[tokio::test]
-async fn reset_forgets_the_named_streams_and_frees_their_tables() {
+async fn reset_forgets_the_named_streams_and_keeps_their_tables() {
     let database = kit::postgres().await.database("state").await;
     let store = open_ready(&database.url()).await;
     let lease = lease_of(&*store, "one").await;
@@ -744,10 +744,16 @@ async fn reset_forgets_the_named_streams_and_frees_their_tables() {
     let rest = state(&*store).reset(&lease, &[]).await.expect("it is ours");
 
     assert_eq!(one, ["c"]);
-    assert_eq!(rest, ["a", "b"]);
-    let left =
-        "SELECT (SELECT count(*) FROM _syncset.chunk) + (SELECT count(*) FROM _syncset.watermark)";
-    assert_eq!(database.value(left).await, "0");
+    assert_eq!(rest, ["a", "b", "c"]);
+    let stored = state(&*store)
+        .load(&lease.key, 0)
+        .await
+        .expect("it can be read");
+    assert_eq!(stored.owners.len(), 3);
+    for stream in stored.streams {
+        assert_eq!(stream.selection, "");
+        assert!(stream.chunks.is_empty() && !stream.into_empty);
+    }
 }
 
 #[tokio::test]

@@ -227,7 +227,8 @@ pub trait StateStore: Send + Sync {
     /// Inserts or updates a run and drops runs older than 30 days.
     async fn record_run(&self, key: &PipelineKey, run: &RunRecord) -> Result<()>;
 
-    /// Forgets streams (all of them if `streams` is empty) so that the next run loads them again.
-    /// Rows of target tables are left alone. Returns the streams forgotten.
+    /// Forgets the watermarks of streams (all of them if `streams` is empty), so that the next run
+    /// loads the tables again and compares keys: their selection becomes empty. Target tables
+    /// stay claimed and their rows are left alone. Returns the streams forgotten.
     async fn reset(&self, lease: &Lease, streams: &[String]) -> Result<Vec<String>>;
 }

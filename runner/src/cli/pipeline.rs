@@ -181,6 +181,7 @@ fn progress_of(stream: &StreamState) -> String {
     use syncset_connector::StreamPhase;
     let done = stream.chunks.iter().filter(|chunk| chunk.done).count();
     match stream.phase {
+        _ if stream.selection.is_empty() => "reset, to be loaded again".to_owned(),
         StreamPhase::Loading => format!("loading, {done} of {} chunks", stream.chunks.len()),
         StreamPhase::Settling => "loaded, its changes not yet".to_owned(),
         StreamPhase::Following => "following".to_owned(),

@@ -97,7 +97,8 @@ pub(super) async fn move_idle(
     under_fence(&mut session, lease, &body).await.map(drop)
 }
 
-/// Forgets streams, all of them if none is named, and returns those that were there.
+/// Forgets the watermarks of streams, all of them if none is named, and returns those that were
+/// there. Their target tables stay claimed: rows that are in them are ours.
 pub(super) async fn reset(
     store: &PgStore,
     lease: &Lease,
@@ -111,7 +112,9 @@ pub(super) async fn reset(
     let body = format!(
         "DELETE FROM _syncset.chunk WHERE {row};\n\
          DELETE FROM _syncset.rejected WHERE {row};\n\
-         DELETE FROM _syncset.watermark WHERE {row} RETURNING stream, 'forgotten';\n"
+         UPDATE _syncset.watermark SET selection = '', phase = 'loading', position = 'null', \
+         into_empty = false, version = version + 1, updated_at = clock_timestamp() \
+         WHERE {row} RETURNING stream, 'forgotten';\n"
     );
     let mut session = store.control().await?;
     let sets = under_fence(&mut session, lease, &body).await?;
@@ -302,9 +305,6 @@ async fn owned_elsewhere(
         ErrorClass::TargetDiffers,
         format!("`{table}` belongs to the pipeline `{owner}`"),
     )
-    .with_hint(format!(
-        "write to another table with `to:`; or `syncset pipeline adopt` if `{owner}` was renamed \
-         to `{key}`; or `syncset pipeline reset` it there if it is no longer used"
-    ))
+    .with_hint("write to another table with `to:`: two pipelines never write one table")
     .caused_by(cause)
 }
