@@ -17,6 +17,10 @@ use syncset_connector::{
 /// error. Unlike a division by zero the planner does not evaluate it in advance.
 const LOST: &str = "current_setting('syncset.the_unit_was_replaced')";
 
+/// The same for a load that is settled although one of its chunks never was written: an error of
+/// the runner's, and rows that would be missing for ever.
+const NOT_DONE: &str = "current_setting('syncset.a_chunk_of_this_load_is_not_done')";
+
 /// Longest wait for the row of a unit whose commit was lost. A link that broke without a word
 /// holds its locks until the server's keepalives notice: 10 s + 3 * 5 s, by our settings.
 const DECISION_LOCK_TIMEOUT_MS: u64 = 60_000;
@@ -80,7 +84,11 @@ pub(crate) fn finish_statements(
         (UnitStep::Watermark { stream, version }, Some((position, phase))) => {
             let row = format!("{} AND stream = {}", key_is("", key), literal(stream));
             let forget_chunks = match phase {
-                StreamPhase::Following => format!("DELETE FROM _syncset.chunk WHERE {row};\n"),
+                StreamPhase::Following => format!(
+                    "WITH dropped AS (DELETE FROM _syncset.chunk WHERE {row} RETURNING done) \
+                     SELECT CASE WHEN bool_and(done) IS NOT FALSE THEN '' ELSE {NOT_DONE} END \
+                     FROM dropped;\n"
+                ),
                 StreamPhase::Loading | StreamPhase::Settling => String::new(),
             };
             format!(

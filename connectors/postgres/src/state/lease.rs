@@ -67,17 +67,19 @@ pub(super) async fn acquire(store: &PgStore, request: &LeaseRequest) -> Result<L
     }
 }
 
-/// Extends the lease and lists the control session again, which may have been replaced.
+/// Extends the lease and lists the control session again, which may have been replaced. That a
+/// pooler stands before the server may have come out since.
 pub(super) async fn renew(store: &PgStore, lease: &Lease) -> Result<()> {
     let mut session = store.control().await?;
     let sets = session
         .result_sets(&format!(
-            "UPDATE _syncset.lease SET expires_at = {} WHERE {} AND epoch = {} \
-             AND owner IS NOT NULL RETURNING epoch;\n{}",
+            "UPDATE _syncset.lease SET expires_at = {}, sessions_tell = sessions_tell AND {} \
+             WHERE {} AND epoch = {} AND owner IS NOT NULL RETURNING epoch;\n{}",
             expiry(lease.duration),
+            !store.likely_pooler(),
             key_is("", &lease.key),
             lease.epoch,
-            list_session(&lease.key, "true"),
+            list_session(lease, "true"),
         ))
         .await
         .map_err(|error| {
@@ -141,21 +143,24 @@ pub(super) async fn unlock(store: &PgStore, key: &PipelineKey) -> Result<Option<
 /// A session that is not listed loses nothing but this: while it lives, its owner may look dead.
 pub(crate) async fn register_session(session: &mut Session, lease: &Lease) -> Result<()> {
     session
-        .execute(&list_session(&lease.key, "false"))
+        .execute(&list_session(lease, "false"))
         .await
         .map(drop)
 }
 
-/// Lists the session that runs this among those of the holder.
-fn list_session(key: &PipelineKey, control: &str) -> String {
+/// Lists the session that runs this among those of the holder, if the lease is still the
+/// holder's: a successor must not look alive because its predecessor is.
+fn list_session(lease: &Lease, control: &str) -> String {
     format!(
         "INSERT INTO _syncset.lease_session (project, pipeline, pid, backend_start, epoch, control) \
          SELECT l.project, l.pipeline, a.pid, a.backend_start, l.epoch, {control} \
-         FROM _syncset.lease l, pg_stat_get_activity(pg_backend_pid()) a WHERE {} \
+         FROM _syncset.lease l, pg_stat_get_activity(pg_backend_pid()) a \
+         WHERE {} AND l.epoch = {} AND l.owner IS NOT NULL \
          ON CONFLICT (project, pipeline, pid, backend_start) DO UPDATE \
          SET epoch = excluded.epoch, control = excluded.control \
          WHERE lease_session.epoch <> excluded.epoch OR lease_session.control <> excluded.control;\n",
-        key_is("l.", key)
+        key_is("l.", &lease.key),
+        lease.epoch
     )
 }
 
