@@ -67,9 +67,18 @@ pub(super) async fn acquire(store: &PgStore, request: &LeaseRequest) -> Result<L
     }
 }
 
+/// Extends the lease. A link that broke while it was idle is noticed here first, so a lost one is
+/// made again at once: until then the owner looks dead.
+pub(super) async fn renew(store: &PgStore, lease: &Lease) -> Result<()> {
+    match extend(store, lease).await {
+        Err(error) if error.class == ErrorClass::Connection => extend(store, lease).await,
+        outcome => outcome,
+    }
+}
+
 /// Extends the lease and lists the control session again, which may have been replaced. That a
 /// pooler stands before the server may have come out since.
-pub(super) async fn renew(store: &PgStore, lease: &Lease) -> Result<()> {
+async fn extend(store: &PgStore, lease: &Lease) -> Result<()> {
     let mut session = store.control().await?;
     let sets = session
         .result_sets(&format!(
