@@ -62,15 +62,23 @@ pub(crate) fn merge(base: &Node, over: &Node) -> Node {
     }
 }
 
-/// Another mode starts afresh: the cursor's settings say nothing about `full`.
+/// Another mode starts afresh, and so does another column: what is known of one cursor (who
+/// stamps it, its overlap) says nothing about `full` or about another cursor.
 fn merge_capture(base: &Node, over: &Node) -> Node {
     let (base, over) = (
         capture_setting::in_full(base),
         capture_setting::in_full(over),
     );
-    match (base.child("mode"), over.child("mode")) {
-        (Some(left), Some(right)) if left.value != right.value => over,
-        _ => merge(&base, &over),
+    let differs = |key| match (base.child(key), over.child(key)) {
+        (Some(left), Some(right)) => left.value != right.value,
+        _ => false,
+    };
+    if differs("mode") {
+        over
+    } else if differs("column") {
+        merge(&only(&base, &["mode"]), &over)
+    } else {
+        merge(&base, &over)
     }
 }
 

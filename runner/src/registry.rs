@@ -6,6 +6,8 @@ use syncset_connector::{Connector, ConnectorInfo};
 pub(crate) const CONNECTORS: &[&dyn Connector] = &[
     #[cfg(feature = "postgres")]
     syncset_postgres::CONNECTOR,
+    #[cfg(feature = "sqlite")]
+    &syncset_sqlite::SqliteConnector,
 ];
 
 /// What `pipelines` needs to know of them.

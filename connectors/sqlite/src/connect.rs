@@ -60,6 +60,7 @@ impl Database {
                 format!("connection `{}`: {problem}", settings.name),
             )
         })?;
+        crate::init::make_if_missing(settings, &path).await?;
         let path = located(path, options.role)?;
         let database = Arc::new(Self {
             options: connect_options(&path, options),

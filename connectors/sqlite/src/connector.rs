@@ -18,11 +18,18 @@ use syncset_connector::{
 static INFO: ConnectorInfo = ConnectorInfo {
     kind: "sqlite",
     schemes: &["sqlite"],
-    settings: &[SettingSchema {
-        name: "path",
-        secret: false,
-        about: "the database file; relative paths start at the project folder",
-    }],
+    settings: &[
+        SettingSchema {
+            name: "path",
+            secret: false,
+            about: "the database file; relative paths start at the project folder",
+        },
+        SettingSchema {
+            name: "init",
+            secret: false,
+            about: "a file of SQL that makes the database when it does not exist",
+        },
+    ],
     capabilities: Capabilities {
         source: true,
         target: true,
@@ -50,8 +57,13 @@ impl Connector for SqliteConnector {
         let mut problems: Vec<(String, String)> = settings
             .values
             .keys()
-            .filter(|key| !matches!(key.as_str(), "path" | "url" | "type"))
-            .map(|key| (key.clone(), "SQLite knows only `path` and `url`".to_owned()))
+            .filter(|key| !matches!(key.as_str(), "path" | "url" | "type" | "init"))
+            .map(|key| {
+                (
+                    key.clone(),
+                    "SQLite knows only `path`, `url` and `init`".to_owned(),
+                )
+            })
             .collect();
         if let Err(problem) = path_of(settings) {
             let key = if settings.value("url").is_some() {

@@ -16,6 +16,7 @@ mod describe;
 mod digest;
 mod encode;
 mod error;
+mod init;
 mod lease;
 mod predicate;
 mod read;
