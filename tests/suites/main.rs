@@ -2,3 +2,4 @@
 
 mod kit_itself;
 mod state_postgres;
+mod write_postgres;

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use syncset_connector::{
     Atomicity, Capabilities, Connector, ConnectorError, ConnectorInfo, ErrorClass, OpenOptions,
     Result, ServerInfo, Settings, Source, StateStore, Store, TableDescription, TableEntry,
-    TableName, Target,
+    TableName, Target, TargetColumn, TypeMapping,
 };
 
 /// The PostgreSQL connector.
@@ -37,6 +37,10 @@ struct PostgresConnector;
 impl Connector for PostgresConnector {
     fn info(&self) -> &'static ConnectorInfo {
         &INFO
+    }
+
+    fn map_type(&self, column: &TargetColumn) -> TypeMapping {
+        crate::ddl::map_type(column)
     }
 
     fn check_settings(&self, settings: &Settings) -> Vec<(String, String)> {
@@ -121,7 +125,7 @@ impl Store for PgStore {
     }
 
     fn target(&self) -> Option<&dyn Target> {
-        None
+        Some(self)
     }
 
     fn state(&self) -> Option<&dyn StateStore> {

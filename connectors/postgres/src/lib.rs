@@ -9,9 +9,14 @@
 
 mod connect;
 mod connector;
+mod ddl;
 mod describe;
+mod digest;
+mod encode;
 mod error;
 mod sql;
 mod state;
+mod target;
+mod write;
 
 pub use connector::CONNECTOR;

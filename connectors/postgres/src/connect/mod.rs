@@ -15,6 +15,7 @@ pub(crate) use session::{CopyIn, Session, TextRow};
 
 use crate::error;
 use crate::sql::quote_literal;
+use crate::write::WriterPool;
 use sqlx::{ConnectOptions, postgres::PgConnection};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,8 @@ pub(crate) struct PgStore {
     facts: ServerFacts,
     sessions: Arc<Semaphore>,
     pooled: AtomicBool,
+    /// What the units of a target share.
+    pub(crate) writers: Arc<WriterPool>,
 }
 
 impl PgStore {
@@ -50,6 +53,7 @@ impl PgStore {
             sessions: Arc::new(Semaphore::new(options.sessions_max)),
             pooled: AtomicBool::new(facts.pooled),
             control: Mutex::new(session),
+            writers: Arc::default(),
             config,
             options,
             facts,
@@ -93,6 +97,7 @@ impl PgStore {
 
     /// Ends the control session.
     pub(crate) async fn close(self) {
+        self.writers.close().await;
         self.control.into_inner().close().await;
     }
 }

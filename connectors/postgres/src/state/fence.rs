@@ -249,7 +249,7 @@ async fn decide(session: &mut Session, start: &UnitStart) -> Result<bool> {
 }
 
 /// Locks the fence row as long as the epoch is that of the lease.
-pub(super) fn lock_fence(lease: &Lease) -> String {
+pub(crate) fn lock_fence(lease: &Lease) -> String {
     format!(
         "SELECT epoch FROM _syncset.fence WHERE {} AND epoch = {} FOR SHARE",
         key_is("", &lease.key),
@@ -275,7 +275,7 @@ pub(super) fn phase_name(phase: StreamPhase) -> &'static str {
 }
 
 /// Somebody else has the epoch.
-pub(super) fn fenced(lease: &Lease) -> ConnectorError {
+pub(crate) fn fenced(lease: &Lease) -> ConnectorError {
     ConnectorError::new(
         ErrorClass::Fenced,
         format!(

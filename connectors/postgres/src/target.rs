@@ -1,0 +1,222 @@
+//! The writing side of a PostgreSQL database.
+
+use crate::connect::{PgStore, Session};
+use crate::ddl::{self, Need};
+use crate::digest::{DigestColumn, digest_sql, read_digest};
+use crate::sql::quote_ident;
+use crate::write::catalog::{self, Shape, target_name};
+use crate::write::{PgUnit, status};
+use crate::{error, state};
+use async_trait::async_trait;
+use std::sync::Arc;
+use syncset_connector::{
+    ConnectorError, ErrorClass, KeyDigest, Lease, Result, Target, TargetColumn, TargetStatus,
+    TargetTable, TypeMapping, UnitStart, UnitWriter,
+};
+
+/// Lock that keeps two of us from creating the same schema or type at once.
+const CREATE_LOCK: i64 = 0x5379_6e63_7365_7401;
+
+#[async_trait]
+impl Target for PgStore {
+    fn map_type(&self, column: &TargetColumn) -> TypeMapping {
+        ddl::map_type(column)
+    }
+
+    async fn status(&self, tables: &[TargetTable]) -> Result<Vec<TargetStatus>> {
+        let names: Vec<_> = tables.iter().map(|table| &table.name).collect();
+        let mut session = self.control().await?;
+        let shapes: Vec<Option<Arc<Shape>>> = catalog::shapes(&mut session, &names)
+            .await?
+            .into_iter()
+            .map(|shape| shape.map(Arc::new))
+            .collect();
+        let answers = ask(&mut session, tables, &shapes).await?;
+        drop(session);
+        for (table, shape) in tables.iter().zip(&shapes) {
+            if let Some(shape) = shape {
+                self.writers.remember(&table.name, shape);
+            }
+        }
+        let statuses = tables
+            .iter()
+            .zip(&shapes)
+            .zip(answers)
+            .map(|((table, shape), answer)| match shape {
+                Some(shape) => TargetStatus {
+                    exists: true,
+                    empty: answer.empty,
+                    differences: status::differences(table, shape, &self.facts().user),
+                    notes: status::notes(table, shape, &names),
+                },
+                None => TargetStatus {
+                    exists: false,
+                    empty: true,
+                    differences: answer.missing,
+                    notes: Vec::new(),
+                },
+            });
+        Ok(statuses.collect())
+    }
+
+    fn create_statements(&self, table: &TargetTable) -> Vec<String> {
+        // What cannot be named is an error when it is created.
+        let needs = ddl::needs(table).unwrap_or_default();
+        needs.into_iter().filter_map(|need| need.create).collect()
+    }
+
+    async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()> {
+        let needs = ddl::needs(table)?;
+        let mut session = self.writers.session(self, lease).await?;
+        let created = create_missing(&mut session, lease, &needs).await;
+        if created.is_ok() || session.execute("ROLLBACK").await.is_ok() {
+            self.writers.give_back(session, lease);
+        }
+        self.writers.forget_shapes();
+        created
+    }
+
+    async fn begin(&self, start: UnitStart) -> Result<Box<dyn UnitWriter>> {
+        Ok(Box::new(PgUnit::begin(self, &self.writers, start).await?))
+    }
+
+    async fn was_committed(&self, start: &UnitStart) -> Result<bool> {
+        let mut session = self.writers.session(self, &start.lease).await?;
+        let committed = state::was_committed(&mut session, start).await;
+        if committed.is_ok() {
+            self.writers.give_back(session, &start.lease);
+        }
+        committed
+    }
+
+    async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest> {
+        let mut session = self.session().await?;
+        let shape = self.writers.shape(&mut session, &table.name).await?;
+        let mut key = Vec::with_capacity(table.key.len());
+        for name in &table.key {
+            let actual = shape.column(name).ok_or_else(|| {
+                ConnectorError::new(
+                    ErrorClass::TargetDiffers,
+                    format!("`{}` has no column `{name}`", table.name),
+                )
+            })?;
+            key.push(DigestColumn {
+                sql: quote_ident(name),
+                native: actual.declared.clone(),
+            });
+        }
+        let from = format!("FROM {}", target_name(&table.name));
+        let rows = session.rows(&digest_sql(&key, &from)).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| error::unexpected("the server did not count a table's keys"))?;
+        read_digest(row)
+    }
+}
+
+/// What only a second question can tell.
+#[derive(Default)]
+struct Answer {
+    empty: bool,
+    missing: Vec<String>,
+}
+
+/// Asks which tables hold no row, and which types are missing that we cannot create. One round
+/// trip, none if there is nothing to ask.
+async fn ask(
+    session: &mut Session,
+    tables: &[TargetTable],
+    shapes: &[Option<Arc<Shape>>],
+) -> Result<Vec<Answer>> {
+    let mut answers: Vec<Answer> = tables.iter().map(|_| Answer::default()).collect();
+    let mut questions = Vec::new();
+    let mut sentences = Vec::new();
+    for (index, (table, shape)) in tables.iter().zip(shapes).enumerate() {
+        match shape {
+            Some(shape) if shape.missing_rights.iter().any(|right| right == "SELECT") => {}
+            Some(_) => {
+                let name = target_name(&table.name);
+                questions.push(format!("NOT EXISTS (SELECT FROM {name})"));
+                sentences.push((index, None));
+            }
+            None => {
+                for need in ddl::needs(table)?
+                    .into_iter()
+                    .filter(|need| need.create.is_none())
+                {
+                    questions.push(format!("NOT ({})", need.exists));
+                    sentences.push((index, Some(missing(&need))));
+                }
+            }
+        }
+    }
+    if questions.is_empty() {
+        return Ok(answers);
+    }
+    let parts: Vec<_> = questions
+        .iter()
+        .enumerate()
+        .map(|(number, question)| format!("SELECT {number}, {question}"))
+        .collect();
+    let sql = format!(
+        "SET LOCAL search_path = pg_catalog;\n{}",
+        parts.join(" UNION ALL\n")
+    );
+    for row in session.rows(&sql).await? {
+        let (index, sentence) = sentences
+            .get(row.parse::<usize>(0)?)
+            .ok_or_else(|| error::unexpected("the server answered what was not asked"))?;
+        match sentence {
+            None => answers[*index].empty = row.is_true(1),
+            Some(sentence) if row.is_true(1) => answers[*index].missing.push(sentence.clone()),
+            Some(_) => {}
+        }
+    }
+    Ok(answers)
+}
+
+fn missing(need: &Need) -> String {
+    format!("the target has no {}; {}", need.what, need.advice)
+}
+
+async fn create_missing(session: &mut Session, lease: &Lease, needs: &[Need]) -> Result<()> {
+    let questions: Vec<_> = needs.iter().map(|need| need.exists.clone()).collect();
+    let sql = format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED;\nSET LOCAL search_path = pg_catalog;\n{};\n\
+         SELECT pg_advisory_xact_lock({CREATE_LOCK});\nSELECT {}",
+        state::lock_fence(lease),
+        questions.join(", ")
+    );
+    let sets = session.result_sets(&sql).await?;
+    if sets.get(2).is_none_or(Vec::is_empty) {
+        return Err(state::fenced(lease));
+    }
+    let exist = sets
+        .last()
+        .and_then(|rows| rows.first())
+        .ok_or_else(|| error::unexpected("the server did not say what exists"))?;
+    for (index, need) in needs.iter().enumerate() {
+        if exist.is_true(index) {
+            continue;
+        }
+        let Some(create) = &need.create else {
+            return Err(ConnectorError::new(
+                ErrorClass::TargetDiffers,
+                format!("the target has no {}", need.what),
+            )
+            .with_hint(need.advice.clone()));
+        };
+        session
+            .execute(create)
+            .await
+            .map_err(|failure| match failure.class {
+                ErrorClass::Privilege => ConnectorError {
+                    message: format!("this user may not create {}", need.what),
+                    hint: Some(need.advice.clone()),
+                    ..failure
+                },
+                _ => failure,
+            })?;
+    }
+    session.execute("COMMIT").await.map(drop)
+}

@@ -1,0 +1,451 @@
+//! How the batches of one table are written: the form of each column, the stages, the statements.
+
+use super::catalog::{ActualColumn, Shape, target_name};
+use crate::encode::{EncodedColumn, RowEncoder, Wire, can_encode};
+use crate::sql::quote_ident;
+use arrow_schema::DataType;
+use syncset_connector::{ConnectorError, ErrorClass, Result, TargetColumn, TargetTable};
+
+/// How a column goes over the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// In the binary form of its own type.
+    Direct(Wire),
+    /// As text into a text column of a stage, then cast: what follows the column's name.
+    Cast(String),
+}
+
+/// The form in which values of this Arrow type reach this column; `None`: they cannot.
+pub(crate) fn form_of(data_type: &DataType, actual: &ActualColumn) -> Option<Form> {
+    if let Some(wire) = wire_of(actual)
+        && can_encode(data_type, wire)
+    {
+        return Some(Form::Direct(wire));
+    }
+    let is_text = matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null
+    );
+    // Without length or precision: an explicit cast to `bit(3)` or `varchar(3)` cuts what is too
+    // long, the assignment that follows refuses it.
+    is_text.then(|| {
+        Form::Cast(if actual.built_in && actual.base == "money" {
+            // The text form of money depends on a setting of the server.
+            format!("::numeric::{}", actual.bare)
+        } else {
+            format!("::{}", actual.bare)
+        })
+    })
+}
+
+/// The binary form of a column's type, where we write it ourselves.
+fn wire_of(actual: &ActualColumn) -> Option<Wire> {
+    // The binary form of an enumeration and of citext is their text.
+    if actual.is_enum || (!actual.built_in && actual.base == "citext") {
+        return Some(Wire::Text);
+    }
+    if !actual.built_in {
+        return None;
+    }
+    Some(match actual.base.as_str() {
+        "bool" => Wire::Bool,
+        "int2" => Wire::Int2,
+        "int4" => Wire::Int4,
+        "int8" => Wire::Int8,
+        "oid" | "xid" | "cid" => Wire::Oid,
+        "float4" => Wire::Float4,
+        "float8" => Wire::Float8,
+        "numeric" => Wire::Numeric,
+        "text" | "varchar" | "bpchar" | "name" | "json" | "xml" => Wire::Text,
+        "jsonb" => Wire::Jsonb,
+        "bytea" => Wire::Bytea,
+        "uuid" => Wire::Uuid,
+        "date" => Wire::Date,
+        "timestamp" | "timestamptz" => Wire::Timestamp,
+        "time" => Wire::Time,
+        _ => return None,
+    })
+}
+
+/// A column that is written.
+#[derive(Debug, Clone)]
+struct Written {
+    name: String,
+    form: Form,
+    /// False for key columns that are `GENERATED ALWAYS AS IDENTITY`, which no UPDATE may name.
+    updatable: bool,
+}
+
+/// A column of the key with the operator by which its index compares it.
+#[derive(Debug, Clone)]
+struct KeyPart {
+    name: String,
+    operator: String,
+    form: Form,
+}
+
+/// What the columns of a staged row are.
+#[derive(Debug, Clone, Copy)]
+enum Staged {
+    /// Text where the column has to be cast.
+    AsSent,
+    /// All of the table's own types.
+    Typed,
+}
+
+/// Rows on their way into a stage, or straight into the table.
+#[derive(Debug, Clone)]
+pub(crate) struct Path {
+    /// What the bytes are made with.
+    pub(crate) encoder: RowEncoder,
+    /// The stage; `None`: straight into the table.
+    pub(crate) stage: Option<Stage>,
+    /// The COPY.
+    pub(crate) copy: String,
+}
+
+/// A temporary table that rows or keys are collected in before they are applied.
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    /// Its name, quoted.
+    pub(crate) name: String,
+    /// Creates it.
+    pub(crate) create: String,
+    /// Applies what it holds to the table, in one statement.
+    pub(crate) apply: String,
+}
+
+/// How one table is written in one unit.
+#[derive(Debug, Clone)]
+pub(crate) struct WritePlan {
+    target: String,
+    written: Vec<Written>,
+    key: Vec<KeyPart>,
+    row_encoder: RowEncoder,
+    key_encoder: RowEncoder,
+    /// Makes the names of stages differ between the tables of a unit.
+    number: usize,
+}
+
+impl WritePlan {
+    /// Decides how the columns of `table` reach the table that has this shape.
+    ///
+    /// # Errors
+    /// `TargetDiffers` if a column or the key's index is missing, `Unsupported` for a column
+    /// whose values cannot be carried, or a table without a key.
+    pub(crate) fn new(table: &TargetTable, shape: &Shape, number: usize) -> Result<Self> {
+        let mut written = Vec::new();
+        let mut encoded = Vec::new();
+        for (index, column) in table.columns.iter().enumerate() {
+            let actual = shape
+                .column(&column.name)
+                .ok_or_else(|| missing(table, column))?;
+            if actual.generated {
+                continue;
+            }
+            let form = form_of(&column.data_type, actual)
+                .ok_or_else(|| not_carried(table, column, actual))?;
+            encoded.push(EncodedColumn {
+                index,
+                name: column.name.clone(),
+                wire: wire(&form),
+            });
+            written.push(Written {
+                name: column.name.clone(),
+                form,
+                updatable: !actual.identity_always,
+            });
+        }
+        let key = key_parts(table, shape)?;
+        let key_encoded = key.iter().enumerate().map(|(index, part)| EncodedColumn {
+            index,
+            name: part.name.clone(),
+            wire: wire(&part.form),
+        });
+        Ok(Self {
+            target: target_name(&table.name),
+            written,
+            key_encoder: RowEncoder::new(key_encoded.collect()),
+            key,
+            row_encoder: RowEncoder::new(encoded),
+            number,
+        })
+    }
+
+    fn needs_casts(&self) -> bool {
+        self.written
+            .iter()
+            .any(|column| matches!(column.form, Form::Cast(_)))
+    }
+
+    fn column_list(&self) -> String {
+        join(&self.written, ", ", |column| quote_ident(&column.name))
+    }
+
+    /// Rows straight into a table that holds none; `None` if a column has to be cast first.
+    pub(crate) fn direct(&self) -> Option<Path> {
+        (!self.needs_casts()).then(|| Path {
+            encoder: self.row_encoder.clone(),
+            stage: None,
+            copy: format!(
+                "COPY {} ({}) FROM STDIN (FORMAT binary)",
+                self.target,
+                self.column_list()
+            ),
+        })
+    }
+
+    /// Rows into a stage, then inserted or, where their image differs, updated.
+    pub(crate) fn upsert(&self) -> Path {
+        let name = self.stage_name("rows");
+        let typed = join(&self.written, ", ", |column| {
+            stage_column(&column.name, &column.form)
+        });
+        let stage = Stage {
+            create: self.create_stage(&name, &typed),
+            apply: self.upsert_sql(&name),
+            name,
+        };
+        staged(self.row_encoder.clone(), stage)
+    }
+
+    fn upsert_sql(&self, stage: &str) -> String {
+        let columns = self.column_list();
+        let image = |alias: &str| {
+            let parts = join(&self.written, ", ", |column| {
+                format!("{alias}.{}", quote_ident(&column.name))
+            });
+            format!("ROW({parts})::record")
+        };
+        let updated = self.written.iter().filter(|column| column.updatable);
+        let set = join(updated, ", ", |column| {
+            format!("{0} = excluded.{0}", quote_ident(&column.name))
+        });
+        let action = if set.is_empty() {
+            "DO NOTHING".to_owned()
+        } else {
+            format!(
+                "DO UPDATE SET {set} WHERE {} *<> {}",
+                image("t"),
+                image("excluded")
+            )
+        };
+        let key = join(&self.key, ", ", |part| quote_ident(&part.name));
+        // Rows that are there already are kept out before ON CONFLICT sees them: it would lock
+        // each of them, which costs WAL, and fire triggers.
+        format!(
+            "INSERT INTO {target} AS t ({columns}) OVERRIDING SYSTEM VALUE \
+             SELECT {columns} FROM {rows} AS s WHERE NOT EXISTS (SELECT FROM {target} AS t \
+             WHERE {matches} AND {old} *= {new}) ORDER BY {key} ON CONFLICT ({key}) {action}",
+            target = self.target,
+            rows = self.typed_rows(stage),
+            matches = self.key_matches(Staged::Typed),
+            old = image("t"),
+            new = image("s"),
+        )
+    }
+
+    /// Keys into a stage, then their rows are deleted.
+    pub(crate) fn delete(&self) -> Path {
+        self.by_keys("deletes", |stage| {
+            format!(
+                "DELETE FROM {} AS t USING {stage} AS s WHERE {}",
+                self.target,
+                self.key_matches(Staged::AsSent)
+            )
+        })
+    }
+
+    /// The same, but rows that this very transaction has written stay: they came later.
+    pub(crate) fn delete_older(&self) -> Path {
+        let mut path = self.delete();
+        if let Some(stage) = &mut path.stage {
+            stage
+                .apply
+                .push_str(" AND t.xmin <> (txid_current() & 4294967295)::text::xid");
+        }
+        path
+    }
+
+    /// Keys into a stage, then every row whose key is not among them is deleted.
+    pub(crate) fn prune(&self) -> Path {
+        self.by_keys("keys", |stage| {
+            format!(
+                "DELETE FROM {} AS t WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {})",
+                self.target,
+                self.key_matches(Staged::AsSent)
+            )
+        })
+    }
+
+    fn by_keys(&self, purpose: &str, apply: impl Fn(&str) -> String) -> Path {
+        let name = self.stage_name(purpose);
+        let columns = join(&self.key, ", ", |part| stage_column(&part.name, &part.form));
+        let stage = Stage {
+            create: self.create_stage(&name, &columns),
+            apply: apply(&name),
+            name,
+        };
+        staged(self.key_encoder.clone(), stage)
+    }
+
+    fn stage_name(&self, purpose: &str) -> String {
+        format!("pg_temp.\"syncset_{}_{purpose}\"", self.number)
+    }
+
+    fn create_stage(&self, stage: &str, columns: &str) -> String {
+        format!(
+            "CREATE TEMP TABLE {stage} ON COMMIT DROP AS SELECT {columns} FROM {} AS t WITH NO DATA",
+            self.target
+        )
+    }
+
+    /// The stage, or its rows with their text columns cast once.
+    fn typed_rows(&self, stage: &str) -> String {
+        if !self.needs_casts() {
+            return stage.to_owned();
+        }
+        let columns = join(&self.written, ", ", |column| {
+            let name = quote_ident(&column.name);
+            match &column.form {
+                Form::Direct(_) => format!("s.{name}"),
+                Form::Cast(cast) => format!("s.{name}{cast} AS {name}"),
+            }
+        });
+        // Without the barrier each cast would be repeated wherever the column is named.
+        format!("(SELECT {columns} FROM {stage} AS s OFFSET 0)")
+    }
+
+    fn key_matches(&self, staged: Staged) -> String {
+        join(&self.key, " AND ", |part| {
+            let name = quote_ident(&part.name);
+            let cast = match (&part.form, staged) {
+                (Form::Cast(cast), Staged::AsSent) => cast.as_str(),
+                _ => "",
+            };
+            format!("t.{name} {} s.{name}{cast}", part.operator)
+        })
+    }
+}
+
+fn staged(encoder: RowEncoder, stage: Stage) -> Path {
+    Path {
+        encoder,
+        copy: format!("COPY {} FROM STDIN (FORMAT binary)", stage.name),
+        stage: Some(stage),
+    }
+}
+
+fn key_parts(table: &TargetTable, shape: &Shape) -> Result<Vec<KeyPart>> {
+    if table.key.is_empty() {
+        return Err(ConnectorError::new(
+            ErrorClass::Unsupported,
+            format!("`{}` has no key, so its rows cannot be updated", table.name),
+        )
+        .with_hint("name the columns that identify a row with `key:`"));
+    }
+    let index = shape.unique_index(&table.key).ok_or_else(|| {
+        ConnectorError::new(
+            ErrorClass::TargetDiffers,
+            format!(
+                "`{}` has no unique index on ({})",
+                table.name,
+                table.key.join(", ")
+            ),
+        )
+        .with_hint(create_index(table))
+    })?;
+    table
+        .key
+        .iter()
+        .map(|name| key_part(table, shape, name, &index.columns))
+        .collect()
+}
+
+fn key_part(
+    table: &TargetTable,
+    shape: &Shape,
+    name: &str,
+    operators: &[(String, String)],
+) -> Result<KeyPart> {
+    let column = table
+        .columns
+        .iter()
+        .find(|column| column.name == name)
+        .ok_or_else(|| {
+            ConnectorError::new(
+                ErrorClass::Config,
+                format!("key column `{name}` of `{}` is not selected", table.name),
+            )
+        })?;
+    let actual = shape.column(name).ok_or_else(|| missing(table, column))?;
+    let form =
+        form_of(&column.data_type, actual).ok_or_else(|| not_carried(table, column, actual))?;
+    let operator = operators
+        .iter()
+        .find(|(column, _)| column == name)
+        .map(|(_, operator)| operator.clone())
+        .expect("the index has exactly the key's columns");
+    Ok(KeyPart {
+        name: name.to_owned(),
+        operator,
+        form,
+    })
+}
+
+/// The statement that makes a table's key unique.
+pub(crate) fn create_index(table: &TargetTable) -> String {
+    format!(
+        "CREATE UNIQUE INDEX ON {} ({})",
+        target_name(&table.name),
+        join(&table.key, ", ", |name| quote_ident(name))
+    )
+}
+
+fn missing(table: &TargetTable, column: &TargetColumn) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::TargetDiffers,
+        format!("`{}` has no column `{}`", table.name, column.name),
+    )
+    .with_hint("add the column at the target, or leave it out of `columns:`")
+}
+
+fn not_carried(
+    table: &TargetTable,
+    column: &TargetColumn,
+    actual: &ActualColumn,
+) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Unsupported,
+        format!(
+            "column `{}` of `{}` is {} at the target, which cannot take {}",
+            column.name, table.name, actual.declared, column.data_type
+        ),
+    )
+    .with_hint("change the column's type at the target, or leave it out of `columns:`")
+}
+
+fn wire(form: &Form) -> Wire {
+    match form {
+        Form::Direct(wire) => *wire,
+        Form::Cast(_) => Wire::Text,
+    }
+}
+
+/// A column of a stage: of the table's own type, or text.
+fn stage_column(name: &str, form: &Form) -> String {
+    let name = quote_ident(name);
+    match form {
+        Form::Direct(_) => format!("t.{name}"),
+        Form::Cast(_) => format!("NULL::text AS {name}"),
+    }
+}
+
+fn join<'a, T: 'a>(
+    parts: impl IntoIterator<Item = &'a T>,
+    separator: &str,
+    render: impl Fn(&T) -> String,
+) -> String {
+    let rendered: Vec<_> = parts.into_iter().map(render).collect();
+    rendered.join(separator)
+}
