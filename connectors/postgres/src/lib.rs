@@ -9,9 +9,12 @@
 
 mod connect;
 mod connector;
+mod copy_out;
+mod decode;
 mod describe;
 mod error;
 mod sql;
 mod state;
+mod types;
 
 pub use connector::CONNECTOR;
