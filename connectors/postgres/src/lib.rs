@@ -7,12 +7,14 @@
 // The reading, writing and state modules use what stands here; the line goes when all are in.
 #![allow(dead_code, unused_imports)]
 
+mod changes;
 mod connect;
 mod connector;
 mod copy_out;
 mod decode;
 mod describe;
 mod error;
+mod source;
 mod sql;
 mod state;
 mod types;
