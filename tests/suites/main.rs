@@ -3,4 +3,6 @@
 mod capture_lab;
 mod cursor_rules;
 mod kit_itself;
+mod late_commits;
 mod state_postgres;
+mod window_rules;

@@ -83,6 +83,8 @@ pub(crate) struct Watermark {
     pub(crate) columns: Vec<ColumnNumber>,
     /// The selection it was made under.
     pub(crate) selection: String,
+    /// Windows that were finished since the load: orders positions whose bounds are equal.
+    pub(crate) window_count: u64,
     /// What has been read.
     pub(crate) bound: Bound,
     /// The rest of a window that was cut.
@@ -103,6 +105,7 @@ impl Watermark {
             identity,
             columns,
             selection,
+            window_count: 0,
             bound,
             pending: None,
         }
@@ -149,10 +152,10 @@ pub(crate) fn compare(left: &Position, right: &Position) -> PositionOrder {
         return PositionOrder::Unknown;
     }
     let rank = |mark: &Watermark| {
-        let pending = mark.pending.as_ref();
         (
             (mark.bound.cursor, mark.bound.snapshot_xmin),
-            pending.map(|pending| (pending.bound.cursor, pending.bound.snapshot_xmin)),
+            mark.window_count,
+            mark.pending.is_some(),
         )
     };
     match rank(&left).cmp(&rank(&right)) {
@@ -211,11 +214,14 @@ mod tests {
 
         let order =
             |left: &Watermark, right: &Watermark| compare(&left.position(), &right.position());
+        let mut finished = mark(1, 10);
+        finished.window_count = 1;
 
         assert_eq!(order(&mark(1, 10), &mark(2, 10)), PositionOrder::Before);
         assert_eq!(order(&mark(2, 10), &mark(1, 99)), PositionOrder::After);
         assert_eq!(order(&mark(1, 10), &cut), PositionOrder::Before);
         assert_eq!(order(&cut, &mark(2, 11)), PositionOrder::Before);
+        assert_eq!(order(&cut, &finished), PositionOrder::Before);
         assert_eq!(order(&cut, &cut), PositionOrder::Same);
     }
 

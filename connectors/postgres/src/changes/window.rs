@@ -109,9 +109,11 @@ impl Evidence<'_> {
             Some(pending) => pending.bound.clone(),
             None => self.next_bound(base, seen),
         };
+        let mut next = self.watermark(next);
+        next.window_count = base.window_count.saturating_add(1);
         Ok(Decision::Read(Box::new(WindowPlan {
             condition: self.condition(base, skip, &whole)?,
-            next: self.watermark(next),
+            next,
             collects_xmins: base.pending.is_none() && self.relation.has_xmin,
             base: base.clone(),
             whole,
