@@ -5,11 +5,14 @@
 //! tables; read the rows at or above the old bound; store the new bound with the rows.
 
 mod bound;
+mod check;
 mod chunk;
 mod condition;
 mod cursor;
 mod digest;
 mod key_text;
+mod low;
+mod open;
 mod position;
 mod prepare;
 mod read;
@@ -22,6 +25,7 @@ pub(crate) use bound::READER_APPLICATION;
 pub(crate) use chunk::boundaries;
 pub(crate) use digest::{DigestColumn, digest_sql, read_digest};
 pub(crate) use key_text::text_of;
+pub(crate) use low::low_positions;
 pub(crate) use position::compare;
-pub(crate) use prepare::{low_positions, prepare};
+pub(crate) use prepare::prepare;
 pub(crate) use snapshot::PgSnapshot;

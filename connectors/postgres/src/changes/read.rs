@@ -8,11 +8,10 @@ use super::window::{SEEN_XMINS_MAX, WindowPlan, xid};
 use crate::connect::Session;
 use crate::copy_out::read_copy;
 use crate::error;
-use crate::sql::quote_ident;
 use crate::types::{computed_column, select_expression};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array, BooleanArray, RecordBatch};
+use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::DataType;
 use arrow_select::filter::filter_record_batch;
 use futures::{StreamExt, TryStreamExt};
@@ -340,10 +339,4 @@ pub(crate) fn rows_by_key_sql(
         format!("({}) IN (VALUES {})", names.join(", "), list.join(", "))
     };
     Ok(rows_sql(&read.read_columns(), shape, &[condition]))
-}
-
-/// `"a", "b"` of the table's own names.
-pub(crate) fn names_sql(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|name| quote_ident(name)).collect();
-    names.join(", ")
 }
