@@ -487,3 +487,47 @@ async fn row_that_leaves_the_selection_arrives_as_a_key() {
     assert_eq!(run.deletes, [1, 2]);
     assert_eq!(run.upserts, [101]);
 }
+
+#[tokio::test]
+async fn walsender_does_not_hold_the_bound() {
+    let mut lab = followed().await;
+    let name = lab.database.name().to_owned();
+    lab.database
+        .execute(&format!(
+            "SELECT pg_create_logical_replication_slot('{name}', 'test_decoding')"
+        ))
+        .await;
+    let mut sender = std::process::Command::new("pg_recvlogical")
+        .args([
+            "--slot",
+            &name,
+            "--start",
+            "-f",
+            "/dev/null",
+            "--dbname",
+            &lab.database.url(),
+        ])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the client programs of PostgreSQL are installed");
+    let mut clock = lab.database.connect().await;
+    let age = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - query_start)), 0)::bigint
+        FROM pg_stat_activity
+        WHERE backend_type = 'walsender' AND datname = current_database()";
+    while number(&mut clock, age).await < 2 {}
+    let start = number(
+        &mut clock,
+        "SELECT (extract(epoch FROM query_start) * 1000000)::bigint FROM pg_stat_activity
+           WHERE backend_type = 'walsender' AND datname = current_database()",
+    )
+    .await;
+
+    lab.run().await;
+    let bound = lab.bound();
+    sender.kill().expect("it runs");
+    sender.wait().expect("it ends");
+    let drop_slot = format!("SELECT pg_drop_replication_slot('{name}')");
+    while lab.database.try_execute(&drop_slot).await.is_err() {}
+
+    assert!(bound > start);
+}

@@ -2,13 +2,13 @@
 //!
 //! The rules people usually write lose rows here, which shows that the harness sees a loss.
 
-use crate::capture_lab::{CaptureLab, cursor};
+use crate::capture_lab::{CaptureLab, cursor, seconds};
 use kit::postgres::{raw, rows_of};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::{Executor, PgConnection};
 use std::collections::BTreeSet;
-use syncset_connector::Capture;
+use syncset_connector::{Capture, CursorSpec, Filter};
 
 const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
     updated_at timestamptz NOT NULL DEFAULT now());
@@ -62,9 +62,8 @@ fn transaction(random: &mut StdRng, gid: &str) -> String {
 }
 
 /// Runs windows back to back while writers write, then compares.
-async fn nothing_is_lost(capture: Capture, seed: u64) {
+async fn nothing_is_lost(mut lab: CaptureLab, seed: u64) {
     println!("seed {seed}");
-    let mut lab = CaptureLab::new(TABLE, capture).await;
     lab.set_batch_bytes(512);
     lab.unit_bytes = 1;
     lab.units_max = 3;
@@ -109,16 +108,30 @@ async fn nothing_is_lost(capture: Capture, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cursor_loses_no_row_that_is_committed_late() {
-    nothing_is_lost(
-        Capture::Cursor(cursor("updated_at")),
-        rand::random::<u32>().into(),
-    )
-    .await;
+    let lab = CaptureLab::new(TABLE, Capture::Cursor(cursor("updated_at"))).await;
+    nothing_is_lost(lab, rand::random::<u32>().into()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn xmin_loses_no_row_that_is_committed_late() {
-    nothing_is_lost(Capture::Xmin, rand::random::<u32>().into()).await;
+    let lab = CaptureLab::new(TABLE, Capture::Xmin).await;
+    nothing_is_lost(lab, rand::random::<u32>().into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overlap_loses_no_row_of_sessions_that_are_hidden() {
+    let spec = CursorSpec {
+        overlap: seconds(600),
+        ..cursor("updated_at")
+    };
+    let lab = CaptureLab::new(TABLE, Capture::Cursor(spec.clone())).await;
+    let role = lab.database.role("low", &[]).await;
+    lab.database
+        .execute(&format!("GRANT SELECT ON t TO \"{}\"", role.name))
+        .await;
+    let capture = Capture::Cursor(spec);
+    let low = CaptureLab::follow(lab.database, &role.url, capture, Filter::All).await;
+    nothing_is_lost(low, rand::random::<u32>().into()).await;
 }
 
 /// A rule that people write: which rows a run reads, and where the next one starts.

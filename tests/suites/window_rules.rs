@@ -533,3 +533,98 @@ async fn digests_differ_by_one_key() {
     assert_eq!(before.row_count, after.row_count);
     assert_ne!(before.hash, after.hash);
 }
+
+#[tokio::test]
+async fn view_over_a_rewritten_table_is_reloaded() {
+    let ddl = TABLE.replace(" t ", " base ").replace("ON t ", "ON base ");
+    let spec = CursorSpec {
+        null_cursor: NullCursor::Ignore,
+        ..cursor("updated_at")
+    };
+    let ddl = format!("{ddl}; CREATE VIEW t AS SELECT id, v, updated_at FROM base WHERE id < 90");
+    let mut lab = CaptureLab::new(&ddl, Capture::Cursor(spec))
+        .await
+        .loaded()
+        .await;
+
+    lab.database
+        .execute("UPDATE base SET v = 'new', updated_at = now() WHERE id = 7")
+        .await;
+    let changed = lab.run().await;
+    lab.database.execute("TRUNCATE base").await;
+
+    assert!(changed.upserts.contains(&7), "{changed:?}");
+    assert!(lab.run().await.reload.is_some());
+}
+
+#[tokio::test]
+async fn bound_is_read_in_a_transaction_before_the_snapshot() {
+    let server = kit::PostgresServer::start_own("");
+    let database = server.database("log").await;
+    database.execute(TABLE).await;
+    database.log_statements().await;
+    let url = database.url();
+    let lab = CaptureLab::follow(database, &url, by_time(), Filter::All).await;
+    let mut lab = lab.loaded().await;
+    let before = server.statements_seen(&lab.database).len();
+
+    lab.run().await;
+
+    let seen = server.statements_seen(&lab.database);
+    let text = seen.get(before..).unwrap_or_default().join("\n");
+    let clock = text.find("clock_timestamp()").expect("the clock is read");
+    let sessions = text
+        .find("pg_stat_activity")
+        .expect("the sessions are read");
+    let prepared = text
+        .find("pg_prepared_xacts")
+        .expect("the prepared ones are read");
+    let end = text.find("COMMIT\n").expect("the transaction ends");
+    let snapshot = text.find("REPEATABLE READ").expect("a snapshot is taken");
+    assert!(
+        clock < sessions && sessions < prepared && prepared < end && end < snapshot,
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn any_number_of_tables_is_opened_in_as_many_round_trips_as_one() {
+    let server = kit::PostgresServer::start_own("");
+    let database = server.database("trips").await;
+    database.execute(TABLE).await;
+    database.log_statements().await;
+    let url = database.url();
+    let lab = CaptureLab::follow(database, &url, by_time(), Filter::All)
+        .await
+        .loaded()
+        .await;
+    let mut trips = Vec::new();
+    for count in [1, 40] {
+        let reads = vec![lab.read(); count];
+        let requests: Vec<_> = reads
+            .iter()
+            .map(|read| SnapshotRequest {
+                read: read.clone(),
+                from: lab.position.clone(),
+            })
+            .collect();
+        let before = server.statement_log(&lab.database).len();
+        lab.source()
+            .low_positions(&reads)
+            .await
+            .expect("they can be asked");
+        lab.source()
+            .prepare(&reads)
+            .await
+            .expect("they can be asked");
+        let snapshot = lab
+            .source()
+            .open_snapshot(&requests, None)
+            .await
+            .expect("it opens");
+        assert_eq!(snapshot.windows().len(), count);
+        trips.push(server.statement_log(&lab.database).len() - before);
+    }
+
+    assert_eq!(trips[0], trips[1]);
+}

@@ -22,7 +22,7 @@ const PART_END: char = '\u{1f}';
 pub(crate) struct Relation {
     /// Which table it is.
     pub(crate) identity: Identity,
-    /// Where its rows lie, sorted; empty for views.
+    /// Where its rows lie, sorted; for a view, the tables it reads.
     pub(crate) leaves: Vec<Leaf>,
     /// The columns that the read names.
     pub(crate) columns: Vec<ColumnNumber>,
@@ -101,13 +101,23 @@ pub(crate) fn describe_sql(reads: &[&TableRead]) -> Result<String> {
          tree(i, root, leaf) AS (
            SELECT i, root, root FROM asked WHERE root IS NOT NULL
            UNION
-           SELECT t.i, t.root, h.inhrelid FROM tree t
-             JOIN pg_catalog.pg_inherits h ON h.inhparent = t.leaf)
+           SELECT t.i, t.root, below.oid FROM tree t CROSS JOIN LATERAL (
+             SELECT h.inhrelid FROM pg_catalog.pg_inherits h WHERE h.inhparent = t.leaf
+             UNION ALL
+             SELECT d.refobjid FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
+               ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+               AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+               AND d.refobjid <> r.ev_class
+               JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind = 'v'
+               WHERE r.ev_class = t.leaf AND r.rulename = '_RETURN') below(oid))
          SELECT t.i, t.root, c.oid, c.relkind, c.relfilenode,
            coalesce(pg_catalog.pg_relation_filenode(c.oid), 0),
-           pg_catalog.has_column_privilege(t.root, 'xmin', 'SELECT'),
-           pg_catalog.has_column_privilege(t.root, 'tableoid', 'SELECT')
+           CASE WHEN r.relkind IN ('r', 'p')
+             THEN pg_catalog.has_column_privilege(t.root, 'xmin', 'SELECT') END,
+           CASE WHEN r.relkind IN ('r', 'p')
+             THEN pg_catalog.has_column_privilege(t.root, 'tableoid', 'SELECT') END
            FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.leaf
+             JOIN pg_catalog.pg_class r ON r.oid = t.root
            ORDER BY t.i, c.oid;
          WITH asked(i, root) AS (VALUES {asked})
          SELECT i, pg_catalog.string_agg(a.attnum || {part_end} || a.atttypid || {part_end}
@@ -180,7 +190,8 @@ fn add_leaf(relation: &mut Relation, row: &TextRow, read: &TableRead) -> Result<
     let in_snapshot: u32 = row.parse(4)?;
     let filenode: u32 = row.parse(5)?;
     let stored = matches!(kind, "r" | "m");
-    if stored && in_snapshot != filenode {
+    // Nothing above the catalogues has these numbers, and nothing rewrites it under a lock.
+    if stored && in_snapshot != filenode && in_snapshot != 0 {
         return Err(changed(
             read,
             "was rewritten or truncated while it was opened",

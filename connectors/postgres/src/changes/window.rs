@@ -94,9 +94,9 @@ impl Evidence<'_> {
             Some(pending) => pending.whole.clone(),
             None => self.new_leaves(base),
         };
-        if !whole.is_empty() && !self.relation.has_tableoid {
+        if !whole.is_empty() && !(self.relation.has_tableoid && self.relation.keeps_versions) {
             return Ok(Decision::Reload(
-                "a partition was attached and this user may not read `tableoid`".into(),
+                "a table was added below it whose rows cannot be told apart".into(),
             ));
         }
         let skip = self.skip_sql(base);
