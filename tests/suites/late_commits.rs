@@ -96,7 +96,7 @@ async fn nothing_is_lost(mut lab: CaptureLab, seed: u64) {
     lab.run().await;
     lab.run().await;
 
-    assert!(runs > 10, "only {runs} runs");
+    assert!(runs > 3, "only {runs} runs");
     assert_ne!(lab.database.value("SELECT count(*) FROM t").await, "0");
     assert_eq!(
         lab.differences().await,
