@@ -1,5 +1,9 @@
 //! All suites as one binary, so that they are linked once and share one server.
 
+mod capture_lab;
+mod cursor_rules;
 mod kit_itself;
+mod late_commits;
 mod state_postgres;
+mod window_rules;
 mod write_postgres;

@@ -121,7 +121,7 @@ impl Store for PgStore {
 
     // Each of the three becomes `Some(self)` with the module that implements it.
     fn source(&self) -> Option<&dyn Source> {
-        None
+        Some(self)
     }
 
     fn target(&self) -> Option<&dyn Target> {

@@ -7,16 +7,21 @@
 // The reading, writing and state modules use what stands here; the line goes when all are in.
 #![allow(dead_code, unused_imports)]
 
+mod changes;
 mod connect;
 mod connector;
+mod copy_out;
 mod ddl;
+mod decode;
 mod describe;
 mod digest;
 mod encode;
 mod error;
+mod source;
 mod sql;
 mod state;
 mod target;
+mod types;
 mod write;
 
 pub use connector::CONNECTOR;

@@ -13,6 +13,7 @@ pub(crate) use config::{Config, SETTINGS};
 pub(crate) use facts::ServerFacts;
 pub(crate) use session::{CopyIn, Session, TextRow};
 
+use crate::changes::READER_APPLICATION;
 use crate::error;
 use crate::sql::quote_literal;
 use crate::write::WriterPool;
@@ -172,7 +173,13 @@ fn settings_sql(config: &Config, options: &OpenOptions) -> String {
         }
         Role::Target => (TARGET_IDLE_IN_TRANSACTION, String::new()),
     };
-    let application: String = options.application.chars().take(63).collect();
+    // Sessions that only read cannot stamp a row; their name says so to our own windows.
+    let application = match (options.role, options.application.strip_prefix("syncset:")) {
+        (Role::Source, Some(rest)) => format!("{READER_APPLICATION}{rest}"),
+        (Role::Source, None) => format!("{READER_APPLICATION}{}", options.application),
+        (Role::Target, _) => options.application.clone(),
+    };
+    let application: String = application.chars().take(63).collect();
     let application =
         quote_literal(&application.replace('\0', "")).expect("a literal without NUL can be quoted");
     format!(

@@ -1,0 +1,381 @@
+//! Kinds of cursor columns: where a window starts, in the column's own type and precision.
+//!
+//! Pure. The bound of time cursors is an instant; zone-less columns are compared with local times
+//! of their `zone:`, so that an hour that occurs twice loses nothing.
+
+use chrono::{DateTime, Duration, NaiveDateTime, Offset, SubsecRound, TimeZone, Timelike};
+use chrono_tz::Tz;
+use syncset_connector::{
+    Column, ConnectorError, CursorSpec, ErrorClass, Overlap, Result, TableRead, WrittenBy,
+};
+
+use arrow_schema::{DataType, TimeUnit};
+
+/// Overlap of integer cursors when none is set: values of transactions that commit later than
+/// their neighbours are found as long as fewer than this many values were taken meanwhile.
+pub(crate) const INTEGER_OVERLAP: u64 = 10_000;
+
+/// A jump wider than this many times the usual step stops an integer cursor.
+const JUMP_FACTOR: u64 = 1_000;
+
+/// No fold of a zone is longer than a day; two hours of slack.
+const FOLD_HOURS: i64 = 26;
+
+/// What a cursor column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CursorKind {
+    /// An instant with this many digits of a second.
+    Instant {
+        /// Digits after the second.
+        digits: u16,
+    },
+    /// A local time of a zone.
+    Local {
+        /// Digits after the second.
+        digits: u16,
+        /// The zone.
+        zone: Tz,
+    },
+    /// A day of a zone.
+    Day {
+        /// The zone.
+        zone: Tz,
+    },
+    /// A number.
+    Integer,
+}
+
+impl CursorKind {
+    /// The kind of a cursor, with every rule that can be decided without the server.
+    ///
+    /// # Errors
+    /// `Config` for a column that cannot be a cursor or that lacks `zone:`, `written_by:` or
+    /// `overlap:`.
+    pub(crate) fn of(read: &TableRead, spec: &CursorSpec) -> Result<Self> {
+        let table = &read.description.name;
+        let column = read.description.column(&spec.column).ok_or_else(|| {
+            let names: Vec<_> = read
+                .description
+                .columns
+                .iter()
+                .map(|column| format!("`{}`", column.name))
+                .collect();
+            refused(format!("`{table}` has no cursor column `{}`", spec.column))
+                .with_hint(format!("it has {}", names.join(", ")))
+        })?;
+        let zone = || zone_of(table, spec);
+        let kind = match &column.data_type {
+            DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => Self::Instant {
+                digits: second_digits(column),
+            },
+            DataType::Timestamp(TimeUnit::Microsecond, None) => Self::Local {
+                digits: second_digits(column),
+                zone: zone()?,
+            },
+            DataType::Date32 => Self::Day { zone: zone()? },
+            DataType::Int16 | DataType::Int32 | DataType::Int64 => Self::Integer,
+            _ => {
+                return Err(refused(format!(
+                    "cursor column `{}` of `{table}` has type `{}`, which cannot be a cursor",
+                    spec.column, column.native.name
+                ))
+                .with_hint("use a column of type timestamptz, timestamp, date or an integer"));
+            }
+        };
+        kind.check(table, spec)?;
+        Ok(kind)
+    }
+
+    fn check(self, table: &syncset_connector::TableName, spec: &CursorSpec) -> Result<()> {
+        let place = format!("cursor column `{}` of `{table}`", spec.column);
+        match (self, spec.overlap) {
+            (Self::Integer, Some(Overlap::Time(_))) => {
+                return Err(
+                    refused(format!("{place} is an integer, its overlap is a time"))
+                        .with_hint("give `overlap:` as a number of values"),
+                );
+            }
+            (Self::Integer, _) => return Ok(()),
+            (_, Some(Overlap::Units(_))) => {
+                return Err(
+                    refused(format!("{place} is a time, its overlap is a number"))
+                        .with_hint("give `overlap:` as a time, such as `10m`"),
+                );
+            }
+            _ => {}
+        }
+        match spec.written_by {
+            None => Err(
+                refused(format!("who stamps {place} is not said")).with_hint(
+                    "add `written_by: database` if a default or a trigger stamps it, else \
+                 `written_by: application` and an `overlap:`",
+                ),
+            ),
+            Some(WrittenBy::Application) if spec.overlap.is_none() => Err(refused(format!(
+                "{place} is stamped by an application and has no overlap"
+            ))
+            .with_hint(
+                "add `overlap:`: longer than the longest transaction plus the \
+                         difference of the clocks, such as `10m`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// True if the bound of its windows comes from the server's clock and sessions.
+    pub(crate) fn is_time(self) -> bool {
+        self != Self::Integer
+    }
+
+    /// The smallest value that a window from `bound` must read, as a literal of SQL.
+    pub(crate) fn lower_sql(self, bound: i64, overlap: Option<Overlap>) -> String {
+        if self == Self::Integer {
+            let units = match overlap {
+                Some(Overlap::Units(units)) => units,
+                _ => INTEGER_OVERLAP,
+            };
+            let lower = i128::from(bound) - i128::from(units);
+            let lower = i64::try_from(lower).unwrap_or(i64::MIN);
+            return format!("'{lower}'::pg_catalog.int8");
+        }
+        let overlap = match overlap {
+            Some(Overlap::Time(time)) => i64::try_from(time.as_micros()).unwrap_or(i64::MAX),
+            _ => 0,
+        };
+        let Some(start) = DateTime::from_timestamp_micros(bound.saturating_sub(overlap)) else {
+            return self.minus_infinity().to_owned();
+        };
+        match self {
+            Self::Instant { digits } => format!(
+                "'{}+00'::pg_catalog.timestamptz",
+                iso(floor(start.naive_utc(), digits))
+            ),
+            Self::Local { digits, zone } => format!(
+                "'{}'::pg_catalog.timestamp",
+                iso(floor(smallest_local(start.naive_utc(), zone), digits))
+            ),
+            Self::Day { zone } => format!(
+                "'{}'::pg_catalog.date",
+                smallest_local(start.naive_utc(), zone)
+                    .date()
+                    .format("%Y-%m-%d")
+            ),
+            Self::Integer => unreachable!("integers have returned"),
+        }
+    }
+
+    fn minus_infinity(self) -> &'static str {
+        match self {
+            Self::Instant { .. } => "'-infinity'::pg_catalog.timestamptz",
+            Self::Local { .. } => "'-infinity'::pg_catalog.timestamp",
+            Self::Day { .. } => "'-infinity'::pg_catalog.date",
+            Self::Integer => "'-9223372036854775808'::pg_catalog.int8",
+        }
+    }
+}
+
+/// Whether the largest value of an integer cursor ran away, so that a bound there would hide every
+/// row that follows the usual count. Returns the new usual step otherwise.
+pub(crate) fn integer_step(
+    last: Option<i64>,
+    largest: Option<i64>,
+    usual: Option<u64>,
+    overlap: Option<Overlap>,
+) -> Result<Option<u64>, u64> {
+    let (Some(last), Some(largest)) = (last, largest) else {
+        return Ok(usual);
+    };
+    let jump = if largest > last {
+        largest.abs_diff(last)
+    } else {
+        0
+    };
+    let overlap = match overlap {
+        Some(Overlap::Units(units)) => units,
+        _ => INTEGER_OVERLAP,
+    };
+    let limit = usual
+        .unwrap_or(0)
+        .max(overlap)
+        .max(1_000)
+        .saturating_mul(JUMP_FACTOR);
+    // A clock kept as a number steps far after a quiet week and is still the same clock.
+    if jump > limit && jump > last.unsigned_abs() {
+        return Err(jump);
+    }
+    Ok(Some(usual.unwrap_or(0).max(jump)))
+}
+
+fn refused(message: String) -> ConnectorError {
+    ConnectorError::new(ErrorClass::Config, message)
+}
+
+fn zone_of(table: &syncset_connector::TableName, spec: &CursorSpec) -> Result<Tz> {
+    let Some(name) = &spec.zone else {
+        return Err(refused(format!(
+            "cursor column `{}` of `{table}` has no time zone",
+            spec.column
+        ))
+        .with_hint(
+            "add the zone of its local times to `capture:`, such as `zone: Europe/Berlin`",
+        ));
+    };
+    name.parse().map_err(|_| {
+        refused(format!("`{name}` is not the name of a time zone"))
+            .with_hint("use a name of the IANA list, such as `Europe/Berlin` or `UTC`")
+    })
+}
+
+/// Digits after the second that a column keeps. A type whose name says nothing keeps none, which
+/// only makes windows start up to a second earlier.
+fn second_digits(column: &Column) -> u16 {
+    let name = column.native.name.as_str();
+    let known = name.starts_with("timestamp") || name.starts_with("pg_catalog.timestamp");
+    match name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.split_once(')'))
+    {
+        Some((digits, _)) => digits.parse().unwrap_or(0),
+        None if known => 6,
+        None => 0,
+    }
+}
+
+/// The server rounds a stamp to its column's digits, so it may be up to half a unit too early.
+fn floor(time: NaiveDateTime, digits: u16) -> NaiveDateTime {
+    time.trunc_subsecs(digits.min(6))
+}
+
+/// The smallest local time of any instant at or after `instant`.
+pub(crate) fn smallest_local(instant: NaiveDateTime, zone: Tz) -> NaiveDateTime {
+    let local = |utc: NaiveDateTime| utc + zone.offset_from_utc_datetime(&utc).fix();
+    let here = local(instant);
+    let Some(end) = instant.checked_add_signed(Duration::hours(FOLD_HOURS)) else {
+        return here;
+    };
+    let offset = |utc: NaiveDateTime| zone.offset_from_utc_datetime(&utc).fix().local_minus_utc();
+    if offset(end) >= offset(instant) {
+        return here;
+    }
+    // Clocks are put back somewhere in between, at a whole minute.
+    let whole_minute = instant
+        .with_second(0)
+        .and_then(|time| time.with_nanosecond(0))
+        .unwrap_or(instant);
+    (1..=FOLD_HOURS * 60)
+        .filter_map(|minute| whole_minute.checked_add_signed(Duration::minutes(minute)))
+        .map(local)
+        .fold(here, std::cmp::min)
+}
+
+fn iso(time: NaiveDateTime) -> String {
+    time.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn micros(text: &str) -> i64 {
+        DateTime::parse_from_rfc3339(text)
+            .expect("the test's own literal")
+            .timestamp_micros()
+    }
+
+    fn berlin() -> Tz {
+        "Europe/Berlin".parse().expect("the zone exists")
+    }
+
+    #[test]
+    fn instant_is_cut_to_the_digits_of_its_column() {
+        let bound = micros("2026-03-01T10:00:00.987654Z");
+
+        let lower = |digits| CursorKind::Instant { digits }.lower_sql(bound, None);
+
+        assert_eq!(
+            lower(6),
+            "'2026-03-01 10:00:00.987654+00'::pg_catalog.timestamptz"
+        );
+        assert_eq!(
+            lower(3),
+            "'2026-03-01 10:00:00.987000+00'::pg_catalog.timestamptz"
+        );
+        assert_eq!(
+            lower(0),
+            "'2026-03-01 10:00:00.000000+00'::pg_catalog.timestamptz"
+        );
+    }
+
+    #[test]
+    fn overlap_is_taken_from_the_instant() {
+        let overlap = Some(Overlap::Time(std::time::Duration::from_secs(600)));
+        let kind = CursorKind::Instant { digits: 6 };
+
+        let lower = kind.lower_sql(micros("2026-03-01T00:05:00Z"), overlap);
+
+        assert_eq!(
+            lower,
+            "'2026-02-28 23:55:00.000000+00'::pg_catalog.timestamptz"
+        );
+    }
+
+    #[test]
+    fn local_time_before_the_autumn_fold_starts_at_the_repeated_hour() {
+        // 2026-10-25 01:00 UTC: 03:00 becomes 02:00 in Berlin.
+        let kind = CursorKind::Local {
+            digits: 6,
+            zone: berlin(),
+        };
+
+        let lower = |text| kind.lower_sql(micros(text), None);
+
+        assert_eq!(
+            lower("2026-10-25T00:30:00Z"),
+            "'2026-10-25 02:00:00.000000'::pg_catalog.timestamp"
+        );
+        assert_eq!(
+            lower("2026-10-24T23:30:00Z"),
+            "'2026-10-25 01:30:00.000000'::pg_catalog.timestamp"
+        );
+        assert_eq!(
+            lower("2026-10-25T01:30:00Z"),
+            "'2026-10-25 02:30:00.000000'::pg_catalog.timestamp"
+        );
+    }
+
+    #[test]
+    fn date_cursor_starts_at_the_local_day() {
+        let kind = CursorKind::Day { zone: berlin() };
+
+        let lower = kind.lower_sql(micros("2026-06-30T22:30:00Z"), None);
+
+        assert_eq!(lower, "'2026-07-01'::pg_catalog.date");
+    }
+
+    #[test]
+    fn integer_overlap_is_taken_from_the_value() {
+        let lower = |bound, overlap| CursorKind::Integer.lower_sql(bound, overlap);
+
+        assert_eq!(lower(50, Some(Overlap::Units(7))), "'43'::pg_catalog.int8");
+        assert_eq!(lower(50_000, None), "'40000'::pg_catalog.int8");
+        assert_eq!(
+            lower(i64::MIN + 1, Some(Overlap::Units(7))),
+            "'-9223372036854775808'::pg_catalog.int8"
+        );
+    }
+
+    #[test]
+    fn integer_that_jumps_far_out_of_its_step_is_stopped() {
+        let units = Some(Overlap::Units(100));
+
+        assert_eq!(
+            integer_step(Some(1_000), Some(1_500), Some(20), units),
+            Ok(Some(500))
+        );
+        assert!(integer_step(Some(1_000), Some(9_000_000_000), Some(20), units).is_err());
+        // A clock in microseconds after a quiet week.
+        let now = 1_790_000_000_000_000;
+        assert!(integer_step(Some(now), Some(now + 604_800_000_000), None, units).is_ok());
+        assert_eq!(integer_step(None, Some(5), None, units), Ok(None));
+    }
+}

@@ -1,0 +1,382 @@
+//! Which rows a window reads, decided from the stored watermark and what the server shows.
+//!
+//! Pure: values in, conditions out.
+
+use super::bound::Activity;
+use super::cursor::integer_step;
+use super::position::{Bound, Leaf, Pending, Watermark};
+use super::relation::{Relation, SnapshotNumbers};
+use super::shape::{Cursor, Shape, compare_row};
+use syncset_connector::{ConnectorError, ErrorClass, Result, TableRead};
+
+/// Row xmins that one watermark holds at most; with more, it holds none.
+pub(crate) const SEEN_XMINS_MAX: usize = 10_000;
+
+/// Transaction numbers are compared as 32 bits, so nothing older than this is trusted.
+const XIDS_APART_MAX: u64 = (1 << 31) - 10_000_000;
+
+/// What a window does.
+#[derive(Debug, Clone)]
+pub(crate) enum Decision {
+    /// The watermark proves nothing any more.
+    Reload(String),
+    /// These rows are read.
+    Read(Box<WindowPlan>),
+}
+
+/// How a window is read, and what it makes of the watermark.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowPlan {
+    /// Holds for the rows that may have changed and were not read before.
+    pub(crate) condition: String,
+    /// The watermark the window started from.
+    pub(crate) base: Watermark,
+    /// The watermark at its end, without the row xmins that it reads.
+    pub(crate) next: Watermark,
+    /// True if row xmins of the window belong into `next`.
+    pub(crate) collects_xmins: bool,
+    /// Leaves that are read whole.
+    pub(crate) whole: Vec<u32>,
+}
+
+/// What a decision is made from.
+pub(crate) struct Evidence<'a> {
+    /// The read.
+    pub(crate) read: &'a TableRead,
+    /// The read, rendered.
+    pub(crate) shape: &'a Shape,
+    /// The table in the snapshot.
+    pub(crate) relation: &'a Relation,
+    /// The snapshot.
+    pub(crate) numbers: SnapshotNumbers,
+    /// The look at the sessions before the snapshot.
+    pub(crate) activity: &'a Activity,
+}
+
+impl Evidence<'_> {
+    /// The lowest watermark of a first load. `largest` is that of an integer cursor.
+    pub(crate) fn low(&self, largest: Option<i64>) -> Watermark {
+        let cursor = self.shape.cursor.as_ref().and_then(|cursor| {
+            if cursor.kind.is_time() {
+                Some(self.activity.bound())
+            } else {
+                largest
+            }
+        });
+        self.watermark(Bound {
+            cursor,
+            snapshot_xmin: self.numbers.xmin,
+            seen: Vec::new(),
+            leaves: self.relation.leaves.clone(),
+            step: None,
+        })
+    }
+
+    fn watermark(&self, bound: Bound) -> Watermark {
+        Watermark::new(
+            self.relation.identity.clone(),
+            self.relation.columns.clone(),
+            self.read.selection.clone(),
+            bound,
+        )
+    }
+
+    /// Decides the window from a stored watermark.
+    ///
+    /// # Errors
+    /// `SourceReplaced` if the watermark belongs to another server.
+    pub(crate) fn decide(&self, base: &Watermark) -> Result<Decision> {
+        self.check_system(base)?;
+        if let Some(reason) = self.reload_reason(base) {
+            return Ok(Decision::Reload(reason));
+        }
+        let whole = match &base.pending {
+            Some(pending) => pending.whole.clone(),
+            None => self.new_leaves(base),
+        };
+        if !whole.is_empty() && !(self.relation.has_tableoid && self.relation.keeps_versions) {
+            return Ok(Decision::Reload(
+                "a table was added below it whose rows cannot be told apart".into(),
+            ));
+        }
+        let skip = self.skip_sql(base);
+        let seen = if skip.is_some() {
+            seen_from(&base.bound.seen, self.numbers.xmin)
+        } else {
+            Vec::new()
+        };
+        let next = match &base.pending {
+            Some(pending) => pending.bound.clone(),
+            None => self.next_bound(base, seen),
+        };
+        let mut next = self.watermark(next);
+        next.window_count = base.window_count.saturating_add(1);
+        Ok(Decision::Read(Box::new(WindowPlan {
+            condition: self.condition(base, skip, &whole)?,
+            next,
+            collects_xmins: base.pending.is_none() && self.relation.has_xmin,
+            base: base.clone(),
+            whole,
+        })))
+    }
+
+    fn check_system(&self, base: &Watermark) -> Result<()> {
+        let stored = &base.identity.system;
+        let found = &self.relation.identity.system;
+        if stored.is_some() && found.is_some() && stored != found {
+            return Err(ConnectorError::new(
+                ErrorClass::SourceReplaced,
+                format!(
+                    "`{}` is on another server than the one its watermark belongs to",
+                    self.read.description.name
+                ),
+            )
+            .with_hint(
+                "if the server was replaced on purpose, load the table again with \
+                 `pipeline run --full-refresh`; else check the connection",
+            ));
+        }
+        Ok(())
+    }
+
+    fn reload_reason(&self, base: &Watermark) -> Option<String> {
+        let identity = &self.relation.identity;
+        let stored = &base.identity;
+        if stored.timeline != identity.timeline {
+            return Some("the server failed over or was restored since the last run".into());
+        }
+        if stored.database != identity.database || stored.table != identity.table {
+            return Some("the table was created anew since the last run".into());
+        }
+        if base.selection != self.read.selection {
+            return Some("the selection is not the one of the last run".into());
+        }
+        if base.columns != self.relation.columns {
+            return Some("a column was dropped and added again, or has another type".into());
+        }
+        if let Some(leaf) = self.rewritten_leaf(base) {
+            return Some(format!(
+                "the table, or a partition of it (OID {leaf}), was rewritten or truncated"
+            ));
+        }
+        if let Some(cursor) = self
+            .shape
+            .cursor
+            .as_ref()
+            .filter(|cursor| cursor.kind.is_time())
+        {
+            let Some(bound) = base.bound.cursor else {
+                return Some(format!(
+                    "the watermark holds no time for `{}`",
+                    cursor.spec.column
+                ));
+            };
+            if self.activity.clock < bound {
+                return Some("the server's clock is behind the watermark".into());
+            }
+        }
+        if self.shape.by_xmin && !self.is_near(base) {
+            return Some("transaction numbers wrapped around since the last run".into());
+        }
+        None
+    }
+
+    fn rewritten_leaf(&self, base: &Watermark) -> Option<u32> {
+        let stored = base
+            .pending
+            .as_ref()
+            .map_or(&base.bound, |pending| &pending.bound);
+        base.bound
+            .leaves
+            .iter()
+            .chain(&stored.leaves)
+            .find_map(|old| {
+                self.relation
+                    .leaves
+                    .iter()
+                    .find(|leaf| leaf.oid == old.oid && leaf.filenode != old.filenode)
+                    .map(|leaf| leaf.oid)
+            })
+    }
+
+    fn new_leaves(&self, base: &Watermark) -> Vec<u32> {
+        let known = |leaf: &&Leaf| base.bound.leaves.iter().all(|old| old.oid != leaf.oid);
+        self.relation
+            .leaves
+            .iter()
+            .filter(known)
+            .map(|leaf| leaf.oid)
+            .collect()
+    }
+
+    /// Leaves that hold rows no longer read: nothing but a warning can come of them here.
+    pub(crate) fn lost_leaves(&self, base: &Watermark) -> usize {
+        let lost = |old: &&Leaf| self.relation.leaves.iter().all(|leaf| leaf.oid != old.oid);
+        base.bound.leaves.iter().filter(lost).count()
+    }
+
+    fn is_near(&self, base: &Watermark) -> bool {
+        self.numbers
+            .xmax
+            .checked_sub(base.bound.snapshot_xmin)
+            .is_some_and(|apart| apart < XIDS_APART_MAX)
+    }
+
+    /// The condition under which a row was read before; `None` where that cannot be told.
+    fn skip_sql(&self, base: &Watermark) -> Option<String> {
+        let leaves = base.bound.leaves == self.relation.leaves || self.shape.by_xmin;
+        if !(self.relation.has_xmin && leaves && self.is_near(base)) {
+            return None;
+        }
+        let xmin = format!("{}.xmin", self.shape.table);
+        let floor = xid(base.bound.snapshot_xmin);
+        let mut sql = format!("pg_catalog.age({xmin}) > pg_catalog.age('{floor}'::pg_catalog.xid)");
+        if !base.bound.seen.is_empty() {
+            let seen: Vec<_> = base.bound.seen.iter().map(u32::to_string).collect();
+            sql.push_str(&format!(
+                " OR {xmin} = ANY ('{{{}}}'::pg_catalog.xid[])",
+                seen.join(",")
+            ));
+        }
+        Some(sql)
+    }
+
+    fn next_bound(&self, base: &Watermark, seen: Vec<u32>) -> Bound {
+        let cursor = match &self.shape.cursor {
+            // Filled in from the snapshot.
+            Some(cursor) if !cursor.kind.is_time() => base.bound.cursor,
+            Some(_) if self.activity.prepared.is_some() => base.bound.cursor,
+            Some(_) => base.bound.cursor.max(Some(self.activity.bound())),
+            None => None,
+        };
+        Bound {
+            cursor,
+            snapshot_xmin: self.numbers.xmin,
+            seen,
+            leaves: self.relation.leaves.clone(),
+            step: base.bound.step,
+        }
+    }
+
+    fn condition(&self, base: &Watermark, skip: Option<String>, whole: &[u32]) -> Result<String> {
+        let mut parts = Vec::new();
+        let cursor = self.shape.cursor.as_ref();
+        if let Some(cursor) = cursor {
+            parts.extend(lower_sql(cursor, base.bound.cursor));
+        }
+        if let Some(skip) = skip {
+            parts.push(format!("NOT ({skip})"));
+        }
+        if parts.is_empty() {
+            parts.push("true".into());
+        }
+        let mut sql = parts.join(" AND ");
+        if !whole.is_empty() {
+            let oids: Vec<_> = whole.iter().map(u32::to_string).collect();
+            sql = format!(
+                "({sql} OR {}.tableoid = ANY ('{{{}}}'::pg_catalog.oid[]))",
+                self.shape.table,
+                oids.join(",")
+            );
+        }
+        if let Some(cursor) = cursor.filter(|cursor| cursor.ignores_null()) {
+            sql.push_str(&format!(" AND {} IS NOT NULL", cursor.column.sql));
+        }
+        if let Some(pending) = &base.pending {
+            sql.push_str(&format!(" AND {}", self.after_sql(pending)?));
+        }
+        Ok(sql)
+    }
+
+    /// Rows behind the place where a window was cut. Rows without a cursor come last.
+    fn after_sql(&self, pending: &Pending) -> Result<String> {
+        let order = self.shape.order();
+        if pending.after.len() != order.len() {
+            return Err(ConnectorError::new(
+                ErrorClass::Store,
+                format!(
+                    "the watermark of `{}` was cut at another key",
+                    self.read.description.name
+                ),
+            )
+            .with_hint("load the table again with `pipeline run --full-refresh`"));
+        }
+        let values: Vec<_> = pending.after.iter().flatten().cloned().collect();
+        let Some(cursor) = &self.shape.cursor else {
+            return compare_row(&order, ">", &values);
+        };
+        let name = &cursor.column.sql;
+        if pending.after.first().is_some_and(Option::is_none) {
+            let key = compare_row(order.get(1..).unwrap_or_default(), ">", &values)?;
+            return Ok(format!("({name} IS NULL AND {key})"));
+        }
+        let after = compare_row(&order, ">", &values)?;
+        Ok(if cursor.reads_null() {
+            format!("({after} OR {name} IS NULL)")
+        } else {
+            after
+        })
+    }
+}
+
+impl WindowPlan {
+    /// Fixes the bound of an integer cursor: the largest value in the snapshot.
+    ///
+    /// # Errors
+    /// `Config` if that value jumped far out of its usual step.
+    pub(crate) fn fix_integer_bound(
+        &mut self,
+        read: &TableRead,
+        cursor: &Cursor,
+        activity: &Activity,
+        largest: Option<i64>,
+    ) -> Result<()> {
+        if self.base.pending.is_some() || activity.prepared.is_some() {
+            return Ok(());
+        }
+        let bound = &self.base.bound;
+        match integer_step(bound.cursor, largest, bound.step, cursor.spec.overlap) {
+            Ok(step) => {
+                self.next.bound.cursor = bound.cursor.max(largest);
+                self.next.bound.step = step;
+                Ok(())
+            }
+            Err(jump) => Err(ConnectorError::new(
+                ErrorClass::Config,
+                format!(
+                    "cursor `{}` of `{}` jumped by {jump}, far more than ever before: a watermark \
+                     there would hide every row that follows the usual count",
+                    cursor.spec.column, read.description.name
+                ),
+            )
+            .with_hint(
+                "correct the row with the largest value; if the jump is right, load the table \
+                 again with `pipeline run --full-refresh`",
+            )),
+        }
+    }
+}
+
+fn lower_sql(cursor: &Cursor, bound: Option<i64>) -> Option<String> {
+    let name = &cursor.column.sql;
+    let lower = cursor.kind.lower_sql(bound?, cursor.spec.overlap);
+    Some(if cursor.reads_null() {
+        format!("({name} >= {lower} OR {name} IS NULL)")
+    } else {
+        format!("{name} >= {lower}")
+    })
+}
+
+/// The 32 bits of a transaction number that row versions hold.
+pub(crate) fn xid(number: u64) -> u32 {
+    u32::try_from(number & u64::from(u32::MAX)).expect("32 bits are left")
+}
+
+/// Those row xmins that a snapshot's xmin does not cover yet.
+fn seen_from(seen: &[u32], snapshot_xmin: u64) -> Vec<u32> {
+    let floor = xid(snapshot_xmin);
+    seen.iter()
+        .copied()
+        .filter(|number| number.wrapping_sub(floor) < 1 << 31)
+        .collect()
+}

@@ -1,0 +1,42 @@
+//! The reading side of a PostgreSQL database.
+
+use crate::changes::{self, PgSnapshot};
+use crate::connect::PgStore;
+use crate::sql;
+use async_trait::async_trait;
+use std::sync::Arc;
+use syncset_connector::{
+    KeyBound, Position, PositionOrder, Predicate, ReadPlan, Result, Snapshot, SnapshotRequest,
+    SnapshotToken, Source, TableDescription, TableRead,
+};
+
+#[async_trait]
+impl Source for PgStore {
+    async fn prepare(&self, reads: &[Arc<TableRead>]) -> Result<Vec<ReadPlan>> {
+        changes::prepare(self, reads).await
+    }
+
+    fn can_push(&self, table: &TableDescription, predicate: &Predicate) -> Result<(), String> {
+        sql::can_push(table, predicate)
+    }
+
+    async fn low_positions(&self, reads: &[Arc<TableRead>]) -> Result<Vec<Position>> {
+        changes::low_positions(self, reads).await
+    }
+
+    async fn boundaries(&self, read: &TableRead, chunk_bytes: u64) -> Result<Vec<KeyBound>> {
+        changes::boundaries(self, read, chunk_bytes).await
+    }
+
+    async fn open_snapshot(
+        &self,
+        requests: &[SnapshotRequest],
+        shared: Option<&SnapshotToken>,
+    ) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(PgSnapshot::open(self, requests, shared).await?))
+    }
+
+    fn compare(&self, left: &Position, right: &Position) -> PositionOrder {
+        changes::compare(left, right)
+    }
+}
