@@ -6,7 +6,7 @@
 
 use crate::cell::{Cell, OwnedCell, bind, cell, fetched};
 use crate::connect::{Session, arguments};
-use crate::cursor::{Bound, Cursor, CursorPosition, Pending, capped};
+use crate::cursor::{Bound, Cursor, CursorPosition, Lower, Pending, capped};
 use crate::decode::Decoder;
 use crate::digest::Hasher;
 use crate::read::{cursor_of, decoder, key_positions, key_text, selection};
@@ -243,8 +243,24 @@ fn window_query(
     Ok(WindowQuery { sql, arguments })
 }
 
-/// Rows at or above a stored value.
-fn at_least(name: &str, lower: &OwnedCell, arguments: &mut SqliteArguments) -> Result<String> {
+/// Rows at or above the start of a window.
+fn at_least(name: &str, lower: &Lower, arguments: &mut SqliteArguments) -> Result<String> {
+    let Some(with_offset) = &lower.with_offset else {
+        return at_least_value(name, &lower.value, arguments);
+    };
+    bind(arguments, Cell::Text(with_offset))?;
+    let exact = at_least_value(name, &lower.value, arguments)?;
+    let in_utc = format!(
+        "{name} GLOB '*Z' OR {name} GLOB '*+00:00' OR {name} GLOB '????-??-??[ T]??:??:??'"
+    );
+    Ok(format!("({name} >= ? AND ({exact} OR NOT ({in_utc})))"))
+}
+
+fn at_least_value(
+    name: &str,
+    lower: &OwnedCell,
+    arguments: &mut SqliteArguments,
+) -> Result<String> {
     bind(arguments, lower.as_cell())?;
     let OwnedCell::Text(text) = lower else {
         return Ok(format!("{name} >= ?"));

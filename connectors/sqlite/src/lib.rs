@@ -29,4 +29,4 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use connector::SqliteConnector;
+pub use connector::{CONNECTOR, SqliteConnector};

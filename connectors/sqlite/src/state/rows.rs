@@ -186,7 +186,7 @@ pub(crate) async fn claim(session: &mut Session, key: &PipelineKey, load: &LoadP
                 ErrorClass::TargetDiffers,
                 format!("table `{target}` belongs to pipeline `{owner}`"),
             )
-            .with_hint("write to another table, or `pipeline reset` the other pipeline"));
+            .with_hint("write to another table with `to:`: two pipelines never write one table"));
         }
     }
     let sql = "INSERT INTO _syncset_owner (target, project, pipeline, stream) VALUES (?, ?, ?, ?) \
@@ -276,10 +276,30 @@ pub(crate) async fn move_watermark(
         return Err(fenced(key));
     }
     if phase == Some(StreamPhase::Following) {
-        let sql = "DELETE FROM _syncset_chunk WHERE project = ? AND pipeline = ? AND stream = ?";
-        let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), stream];
-        session.execute(sql, arguments, place).await?;
+        drop_chunks(session, key, stream).await?;
     }
+    Ok(())
+}
+
+/// Ends a load. With a chunk that was never written its rows would be missing for ever.
+async fn drop_chunks(session: &mut Session, key: &PipelineKey, stream: &str) -> Result<()> {
+    let place = "ending a load";
+    let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
+    let sql = "SELECT count(*) FROM _syncset_chunk \
+               WHERE project = ? AND pipeline = ? AND stream = ? AND done = 0";
+    let rows = session
+        .rows(sql, arguments![project, pipeline, stream], place)
+        .await?;
+    if rows.first().is_some_and(|row| integer(row, 0) > 0) {
+        return Err(ConnectorError::new(
+            ErrorClass::Store,
+            format!("the load of `{stream}` cannot end: a chunk of it is not done"),
+        ));
+    }
+    let sql = "DELETE FROM _syncset_chunk WHERE project = ? AND pipeline = ? AND stream = ?";
+    session
+        .execute(sql, arguments![project, pipeline, stream], place)
+        .await?;
     Ok(())
 }
 
@@ -411,14 +431,22 @@ pub(crate) async fn record_run(
     Ok(())
 }
 
-/// Forgets everything about a stream.
+/// Forgets the watermark of a stream. Its target table stays claimed: the rows in it are ours.
 pub(crate) async fn forget(session: &mut Session, key: &PipelineKey, stream: &str) -> Result<()> {
-    for table in ["watermark", "chunk", "rejected", "owner"] {
+    let place = "resetting";
+    let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
+    for table in ["chunk", "rejected"] {
         let sql = format!(
             "DELETE FROM _syncset_{table} WHERE project = ? AND pipeline = ? AND stream = ?"
         );
-        let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), stream];
-        session.execute(sql, arguments, "resetting").await?;
+        session
+            .execute(sql, arguments![project, pipeline, stream], place)
+            .await?;
     }
+    let sql = "UPDATE _syncset_watermark SET selection = '', phase = 'loading', position = 'null', \
+               into_empty = 0, version = version + 1, updated_at = ? \
+               WHERE project = ? AND pipeline = ? AND stream = ?";
+    let arguments = arguments![now_seconds(), project, pipeline, stream];
+    session.execute(sql, arguments, place).await?;
     Ok(())
 }
