@@ -9,7 +9,9 @@
 
 mod connect;
 mod connector;
+mod copy_out;
 mod ddl;
+mod decode;
 mod describe;
 mod digest;
 mod encode;
@@ -17,6 +19,7 @@ mod error;
 mod sql;
 mod state;
 mod target;
+mod types;
 mod write;
 
 pub use connector::CONNECTOR;
