@@ -1,0 +1,3 @@
+//! The binary that the suites run: the real one, with fail points.
+
+fn main() {}
