@@ -162,7 +162,7 @@ async fn chinook_loads_into_both_engines() {
 }
 
 #[tokio::test]
-async fn frozen_run_is_seen_and_killed() {
+async fn project_runs_the_binary() {
     let project = Project::new("version: 1\n");
 
     let output = project.syncset(["--version"]).await;
