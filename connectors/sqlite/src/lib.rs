@@ -20,10 +20,14 @@ mod init;
 mod lease;
 mod predicate;
 mod read;
+mod scan;
+mod snapshot;
 mod sql;
 mod state;
+mod statement;
 mod target;
 mod types;
+mod window;
 mod write;
 
 #[cfg(test)]
