@@ -3,4 +3,5 @@
 mod arrows;
 mod kit_itself;
 mod state_postgres;
+mod units_postgres;
 mod write_postgres;
