@@ -43,6 +43,9 @@ static INFO: ConnectorInfo = ConnectorInfo {
     },
 };
 
+/// The connector.
+pub const CONNECTOR: &dyn Connector = &SqliteConnector;
+
 /// SQLite.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SqliteConnector;
@@ -57,7 +60,7 @@ impl Connector for SqliteConnector {
         let mut problems: Vec<(String, String)> = settings
             .values
             .keys()
-            .filter(|key| !matches!(key.as_str(), "path" | "url" | "type" | "init"))
+            .filter(|key| !matches!(key.as_str(), "path" | "init" | "url" | "type"))
             .map(|key| {
                 (
                     key.clone(),

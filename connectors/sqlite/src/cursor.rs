@@ -222,14 +222,17 @@ impl Cursor {
     }
 
     /// The smallest stored value that a window from this bound must read. `None`: all of them.
-    pub(crate) fn lower(&self, bound: Bound) -> Option<OwnedCell> {
+    pub(crate) fn lower(&self, bound: Bound) -> Option<Lower> {
         let micros = match bound {
             Bound::Integer(value) => {
                 let units = match self.overlap {
                     Some(Overlap::Units(units)) => i64::try_from(units).unwrap_or(i64::MAX),
                     _ => 0,
                 };
-                return Some(OwnedCell::Integer(value.saturating_sub(units)));
+                return Some(Lower {
+                    value: OwnedCell::Integer(value.saturating_sub(units)),
+                    with_offset: None,
+                });
             }
             Bound::Micros(micros) => micros,
         };
@@ -237,18 +240,46 @@ impl Cursor {
             Some(Overlap::Time(time)) => time,
             _ => Duration::ZERO,
         };
-        let (zone, margin) = match self.kind {
-            CursorKind::Integer => return None,
-            CursorKind::Instant => (Tz::UTC, OFFSET_MAX),
-            CursorKind::Local(Tz::UTC) | CursorKind::Day(Tz::UTC) => (Tz::UTC, Duration::ZERO),
-            CursorKind::Local(zone) | CursorKind::Day(zone) => (zone, FOLD_MAX),
+        let below = |margin: Duration| {
+            let micros_below = i64::try_from((overlap + margin).as_micros()).unwrap_or(i64::MAX);
+            micros.saturating_sub(micros_below)
         };
-        let below = i64::try_from((overlap + margin).as_micros()).unwrap_or(i64::MAX);
-        let mut local = local_of(zone, micros.saturating_sub(below));
-        if matches!(self.kind, CursorKind::Day(_)) {
-            local = local.div_euclid(civil::DAY_MICROS) * civil::DAY_MICROS;
-        }
-        lower_text(local).map(OwnedCell::Text)
+        let local = match self.kind {
+            CursorKind::Integer => return None,
+            CursorKind::Instant => {
+                let with_offset = lower_text(below(OFFSET_MAX))?;
+                return Some(Lower {
+                    value: OwnedCell::Text(lower_text(below(Duration::ZERO))?),
+                    with_offset: Some(with_offset),
+                });
+            }
+            CursorKind::Local(zone) => local_of(zone, below(fold_of(zone))),
+            CursorKind::Day(zone) => {
+                let local = local_of(zone, below(fold_of(zone)));
+                local.div_euclid(civil::DAY_MICROS) * civil::DAY_MICROS
+            }
+        };
+        Some(Lower {
+            value: OwnedCell::Text(lower_text(local)?),
+            with_offset: None,
+        })
+    }
+}
+
+/// Where a window starts, as SQLite compares stored values.
+pub(crate) struct Lower {
+    /// Values from here on are read.
+    pub(crate) value: OwnedCell,
+    /// Texts with an offset from UTC are read from here on: their hours are local ones.
+    pub(crate) with_offset: Option<String>,
+}
+
+/// How far local times can go back while instants go on.
+fn fold_of(zone: Tz) -> Duration {
+    if zone == Tz::UTC {
+        Duration::ZERO
+    } else {
+        FOLD_MAX
     }
 }
 

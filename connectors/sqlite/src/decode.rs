@@ -154,8 +154,9 @@ impl Builder {
                  exclude the column"
             }
             Self::Decimal(..) => {
-                "the value has more digits than the declared type; mend it, widen the declared \
-                 type, or exclude the column"
+                "the value has more digits than the declared type, as sums and products of floats \
+                 do behind what is shown: store `round(value, scale)`, widen the declared type, or \
+                 exclude the column"
             }
             _ => "SQLite stores any value anywhere; mend the value or exclude the column",
         }

@@ -8,8 +8,8 @@ use syncset_connector::{ConnectorError, ErrorClass, Result, Settings};
 
 /// Makes the database at `path` from the SQL that `init:` names, unless it exists.
 ///
-/// It is made beside its place and moved there when it is whole, so a run that ends in the middle
-/// leaves nothing that looks like it.
+/// It is made beside its place and appears there when it is whole, so a run that ends in the
+/// middle leaves nothing that looks like it. A file that somebody else made meanwhile stays.
 pub(crate) async fn make_if_missing(settings: &Settings, path: &Path) -> Result<()> {
     let Some(script) = settings.value("init") else {
         return Ok(());
@@ -29,20 +29,19 @@ pub(crate) async fn make_if_missing(settings: &Settings, path: &Path) -> Result<
             .caused_by(error)
     })?;
     let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".draft-{}", std::process::id()));
+    draft.push(format!(".draft-{}", uuid::Uuid::new_v4().simple()));
     let draft = Path::new(&draft);
     let made = make(&sql, draft).await;
-    let moved = made.and_then(|()| {
-        std::fs::rename(draft, path).map_err(|error| {
+    let linked = made.and_then(|()| match std::fs::hard_link(draft, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             let message = format!("cannot make `{}`", path.display());
-            ConnectorError::new(ErrorClass::Config, message).caused_by(error)
-        })
+            Err(ConnectorError::new(ErrorClass::Config, message).caused_by(error))
+        }
+        _ => Ok(()),
     });
-    if moved.is_err() {
-        // Best effort: the error that is returned says what happened.
-        let _ = std::fs::remove_file(draft);
-    }
-    moved
+    // Best effort: a draft that stays does no harm.
+    let _ = std::fs::remove_file(draft);
+    linked
 }
 
 async fn make(sql: &str, draft: &Path) -> Result<()> {
@@ -56,6 +55,12 @@ async fn make(sql: &str, draft: &Path) -> Result<()> {
         .map_err(failed)?;
     let script = format!("BEGIN;\n{sql};\nCOMMIT;");
     sqlx::raw_sql(AssertSqlSafe(script))
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+    // A source is opened read-only and could not say so itself: readers and writers of a WAL
+    // database do not wait for each other.
+    sqlx::raw_sql("PRAGMA journal_mode = wal")
         .execute(&mut connection)
         .await
         .map_err(failed)?;

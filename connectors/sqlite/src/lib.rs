@@ -20,13 +20,17 @@ mod init;
 mod lease;
 mod predicate;
 mod read;
+mod scan;
+mod snapshot;
 mod sql;
 mod state;
+mod statement;
 mod target;
 mod types;
+mod window;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use connector::SqliteConnector;
+pub use connector::{CONNECTOR, SqliteConnector};

@@ -1,34 +1,20 @@
-//! The reading side: plans, snapshots and plain reads.
+//! The reading side: what is planned, and where snapshots come from.
 
 use crate::boundary;
-use crate::cell::{bind, cell, fetched};
-use crate::changes::{self, WindowPlan};
 use crate::connect::{Database, Session, arguments};
 use crate::cursor::{Cursor, CursorPosition, capped, compare};
-use crate::decode::{DecodedColumn, Decoder};
 use crate::describe;
-use crate::digest::{KeySum, RowHashes};
-use crate::encode::Encoded;
 use crate::predicate;
-use crate::sql;
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_schema::{DataType, SchemaRef};
-use arrow_select::filter::filter_record_batch;
+use crate::scan::select;
+use crate::snapshot::SqliteSnapshot;
+use crate::window;
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use sqlx::AssertSqlSafe;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use std::path::PathBuf;
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, Capture, ChangeStream, Column, ConnectorError, ErrorClass, Filter, KeyBound,
-    KeyDigest, KeyRange, Position, PositionOrder, Predicate, ReadPlan, Result, Snapshot,
-    SnapshotRequest, SnapshotToken, Source, TableDescription, TableRead, TargetColumn, Window,
-    WindowState,
+    Capture, ConnectorError, ErrorClass, Filter, KeyBound, Position, PositionOrder, Predicate,
+    ReadPlan, Result, Snapshot, SnapshotRequest, SnapshotToken, Source, TableDescription,
+    TableRead,
 };
-
-/// Keys looked up by one statement.
-const KEYS_PER_STATEMENT: usize = 200;
 
 /// A file as a source.
 pub(crate) struct SqliteSource {
@@ -74,98 +60,6 @@ pub(crate) fn selection(read: &TableRead) -> Result<Option<String>> {
     }
 }
 
-/// `SELECT columns FROM table [WHERE conditions]`
-fn select(read: &TableRead, columns: &[String], conditions: &[String]) -> String {
-    let filter = if conditions.is_empty() {
-        String::new()
-    } else {
-        format!(" WHERE {}", conditions.join(" AND "))
-    };
-    format!(
-        "SELECT {} FROM {}{filter}",
-        sql::identifiers(columns),
-        sql::table(&read.description.name)
-    )
-}
-
-/// The key of a row for messages, from the positions of its parts.
-pub(crate) fn key_text(row: &SqliteRow, key: &[usize]) -> String {
-    let parts: Vec<String> = key.iter().map(|index| cell(row, *index).shown()).collect();
-    if parts.is_empty() {
-        "(it has no key)".into()
-    } else {
-        parts.join(", ")
-    }
-}
-
-/// Positions of the key within the columns of a read.
-pub(crate) fn key_positions(read: &TableRead, columns: &[String]) -> Vec<usize> {
-    let position = |name: &String| columns.iter().position(|column| column == name);
-    read.key.iter().filter_map(position).collect()
-}
-
-/// A decoder of the columns of a read.
-pub(crate) fn decoder<'a>(
-    read: &TableRead,
-    columns: impl IntoIterator<Item = &'a Column>,
-    schema: SchemaRef,
-) -> Result<Decoder> {
-    let columns = columns.into_iter().map(DecodedColumn::of).collect();
-    Decoder::new(&read.description.name.name, columns, schema)
-}
-
-/// One statement whose rows become batches.
-pub(crate) struct Scan {
-    pub(crate) statement: String,
-    pub(crate) arguments: SqliteArguments,
-    pub(crate) decoder: Decoder,
-    pub(crate) key: Vec<usize>,
-    pub(crate) batch_bytes: usize,
-    pub(crate) place: String,
-}
-
-struct Scanning<'a> {
-    rows: BoxStream<'a, std::result::Result<SqliteRow, sqlx::Error>>,
-    scan: Scan,
-    path: PathBuf,
-    done: bool,
-}
-
-impl Scan {
-    /// Runs the statement.
-    pub(crate) fn stream(mut self, session: &mut Session) -> BatchStream<'_> {
-        let path = session.path().to_owned();
-        let statement = AssertSqlSafe(std::mem::take(&mut self.statement));
-        let arguments = std::mem::take(&mut self.arguments);
-        let scanning = Scanning {
-            rows: sqlx::query_with(statement, arguments).fetch(&mut session.connection),
-            scan: self,
-            path,
-            done: false,
-        };
-        stream::try_unfold(scanning, |mut scanning| async move {
-            Ok(scanning.next_batch().await?.map(|batch| (batch, scanning)))
-        })
-        .boxed()
-    }
-}
-
-impl Scanning<'_> {
-    async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        while !self.done && !self.scan.decoder.is_full(self.scan.batch_bytes) {
-            let Some(row) = self.rows.next().await else {
-                self.done = true;
-                break;
-            };
-            let row = fetched(row, &self.path, &self.scan.place)?;
-            let key = &self.scan.key;
-            let cells = (0..sqlx::Row::len(&row)).map(|index| cell(&row, index));
-            self.scan.decoder.append(cells, || key_text(&row, key))?;
-        }
-        self.scan.decoder.flush()
-    }
-}
-
 #[async_trait]
 impl Source for SqliteSource {
     async fn prepare(&self, reads: &[Arc<TableRead>]) -> Result<Vec<ReadPlan>> {
@@ -194,7 +88,7 @@ impl Source for SqliteSource {
             positions.push(match cursor_of(read)? {
                 None => Position(serde_json::Value::Null),
                 Some(cursor) => {
-                    let largest = changes::largest(&mut session, read, &cursor).await?;
+                    let largest = window::largest(&mut session, read, &cursor).await?;
                     CursorPosition::at(capped(largest, now), None).store()
                 }
             });
@@ -227,22 +121,11 @@ impl Source for SqliteSource {
         session.run("BEGIN", "opening a snapshot").await?;
         verify(&mut session, requests).await?;
         let mut tables = Vec::with_capacity(requests.len());
-        let mut windows = Vec::with_capacity(requests.len());
         for request in requests {
-            let plan = changes::plan_window(&mut session, request, now).await?;
-            windows.push(Window {
-                state: plan
-                    .as_ref()
-                    .map_or(WindowState::Changed, |plan| plan.state.clone()),
-                warnings: Vec::new(),
-            });
+            let plan = window::plan_window(&mut session, request, now).await?;
             tables.push((Arc::clone(&request.read), plan));
         }
-        Ok(Box::new(SqliteSnapshot {
-            session,
-            tables,
-            windows,
-        }))
+        Ok(Box::new(SqliteSnapshot::new(session, tables)))
     }
 
     fn compare(&self, left: &Position, right: &Position) -> PositionOrder {
@@ -354,168 +237,6 @@ fn statement(read: &TableRead) -> Result<String> {
             &read.columns,
             &Vec::from_iter(selection(read)?),
         )),
-        Some(cursor) => changes::shown_statement(read, &cursor),
+        Some(cursor) => window::shown_statement(read, &cursor),
     }
-}
-
-/// One read transaction.
-struct SqliteSnapshot {
-    session: Session,
-    tables: Vec<(Arc<TableRead>, Option<WindowPlan>)>,
-    windows: Vec<Window>,
-}
-
-impl SqliteSnapshot {
-    fn read(&self, table: usize) -> Arc<TableRead> {
-        Arc::clone(&self.tables[table].0)
-    }
-
-    fn scan(read: &TableRead, conditions: &[String], arguments: SqliteArguments) -> Result<Scan> {
-        Ok(Scan {
-            statement: select(read, &read.columns, conditions),
-            arguments,
-            decoder: decoder(read, read.read_columns(), read.schema())?,
-            key: key_positions(read, &read.columns),
-            batch_bytes: read.batch_bytes,
-            place: format!("reading `{}`", read.description.name),
-        })
-    }
-
-    fn scan_keys(read: &TableRead) -> Result<Scan> {
-        let conditions = Vec::from_iter(selection(read)?);
-        Ok(Scan {
-            statement: select(read, &read.key, &conditions),
-            arguments: arguments![],
-            decoder: decoder(read, read.key_columns(), read.key_schema())?,
-            key: (0..read.key.len()).collect(),
-            batch_bytes: read.batch_bytes,
-            place: format!("reading keys of `{}`", read.description.name),
-        })
-    }
-}
-
-#[async_trait]
-impl Snapshot for SqliteSnapshot {
-    fn windows(&self) -> &[Window] {
-        &self.windows
-    }
-
-    async fn read_changes(&mut self, table: usize, unit_bytes: u64) -> Result<ChangeStream<'_>> {
-        let read = self.read(table);
-        let plan = self.tables[table].1.clone().ok_or_else(|| {
-            ConnectorError::new(
-                ErrorClass::Store,
-                format!("no window was asked for `{}`", read.description.name),
-            )
-        })?;
-        changes::stream(&mut self.session, read, plan, unit_bytes).await
-    }
-
-    async fn read_chunk(&mut self, table: usize, range: &KeyRange) -> Result<BatchStream<'_>> {
-        let read = self.read(table);
-        let mut arguments = arguments![];
-        let mut conditions = boundary::condition(&read, range, &mut arguments)?;
-        conditions.extend(selection(&read)?);
-        Ok(Self::scan(&read, &conditions, arguments)?.stream(&mut self.session))
-    }
-
-    async fn read_rows(&mut self, table: usize, keys: &RecordBatch) -> Result<BatchStream<'_>> {
-        let read = self.read(table);
-        let wanted = RowHashes::of(keys.columns(), keys.num_rows())?;
-        let positions = key_positions(&read, &read.columns);
-        let filtered = move |batch: RecordBatch| -> Result<Option<RecordBatch>> {
-            let columns: Vec<_> = positions
-                .iter()
-                .map(|index| Arc::clone(batch.column(*index)))
-                .collect();
-            let found = wanted.contains(&columns, batch.num_rows())?;
-            let kept =
-                filter_record_batch(&batch, &BooleanArray::from(found)).map_err(|cause| {
-                    ConnectorError::new(ErrorClass::Store, "rows could not be picked by key")
-                        .caused_by(cause)
-                })?;
-            Ok((kept.num_rows() > 0).then_some(kept))
-        };
-        let scans = key_scans(&read, keys)?;
-        let session = &mut self.session;
-        let mut batches = Vec::new();
-        for scan in scans {
-            let mut found = scan.stream(session);
-            while let Some(batch) = found.try_next().await? {
-                batches.extend(filtered(batch)?);
-            }
-        }
-        Ok(stream::iter(batches.into_iter().map(Ok)).boxed())
-    }
-
-    async fn key_digest(&mut self, table: usize) -> Result<KeyDigest> {
-        let read = self.read(table);
-        let mut sum = KeySum::default();
-        let mut keys = Self::scan_keys(&read)?.stream(&mut self.session);
-        while let Some(batch) = keys.try_next().await? {
-            sum.add(&batch)?;
-        }
-        Ok(sum.digest())
-    }
-
-    async fn read_keys(&mut self, table: usize) -> Result<BatchStream<'_>> {
-        let read = self.read(table);
-        Ok(Self::scan_keys(&read)?.stream(&mut self.session))
-    }
-
-    async fn share(&mut self) -> Result<Option<SnapshotToken>> {
-        Ok(None)
-    }
-
-    async fn close(mut self: Box<Self>) {
-        if self
-            .session
-            .run("ROLLBACK", "ending a snapshot")
-            .await
-            .is_ok()
-        {
-            self.session.release();
-        }
-    }
-}
-
-/// Statements that find rows by key. Only where the key has one stored form: a UUID or a date may
-/// be written in several ways, so those are found by reading all rows.
-fn key_scans(read: &TableRead, keys: &RecordBatch) -> Result<Vec<Scan>> {
-    let one_form = read.key_columns().iter().all(|column| {
-        matches!(
-            column.data_type,
-            DataType::Int64 | DataType::Utf8 | DataType::Binary
-        ) && !column.native.as_text
-    });
-    let filter = Vec::from_iter(selection(read)?);
-    if !one_form {
-        return Ok(vec![SqliteSnapshot::scan(read, &filter, arguments![])?]);
-    }
-    let columns: Vec<TargetColumn> = read
-        .key_columns()
-        .into_iter()
-        .map(|column| TargetColumn::of(column, &column.name))
-        .collect();
-    let encoded = Encoded::new(&read.description.name.name, &columns, keys)?;
-    let mut scans = Vec::new();
-    let mut row = 0;
-    while row < encoded.row_count() {
-        let end = (row + KEYS_PER_STATEMENT).min(encoded.row_count());
-        let mut arguments = arguments![];
-        for index in row..end {
-            for cell in encoded.row(index) {
-                bind(&mut arguments, cell)?;
-            }
-        }
-        let mut conditions = vec![format!(
-            "({}) IN (VALUES {})",
-            sql::identifiers(&read.key),
-            sql::placeholders(end - row, read.key.len())
-        )];
-        conditions.extend(filter.iter().cloned());
-        scans.push(SqliteSnapshot::scan(read, &conditions, arguments)?);
-        row = end;
-    }
-    Ok(scans)
 }

@@ -1,5 +1,6 @@
 //! `_syncset`: tables beside the user's own, in the file that is written.
 
+pub(crate) mod records;
 pub(crate) mod rows;
 mod schema;
 
@@ -182,8 +183,8 @@ impl StateStore for SqliteState {
         session.run("BEGIN", "reading the state").await?;
         let state = PipelineState {
             streams: rows::streams(&mut session, key).await?,
-            runs: rows::runs(&mut session, key, run_count).await?,
-            rejected: rows::rejected(&mut session, key).await?,
+            runs: records::runs(&mut session, key, run_count).await?,
+            rejected: records::rejected(&mut session, key).await?,
             owners: rows::owners(&mut session).await?,
             holder: None,
         };
@@ -290,7 +291,7 @@ impl StateStore for SqliteState {
 
     async fn record_run(&self, key: &PipelineKey, run: &RunRecord) -> Result<()> {
         let mut writing = Writing::begin(&self.database, "recording the run").await?;
-        rows::record_run(&mut writing.session, key, run).await?;
+        records::record_run(&mut writing.session, key, run).await?;
         let oldest = rows::now_seconds() - RUN_SECONDS_MAX;
         let sql = "DELETE FROM _syncset_run WHERE project = ? AND pipeline = ? AND started_at < ?";
         let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), oldest];

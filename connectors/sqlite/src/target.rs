@@ -5,7 +5,7 @@ use crate::decode::{DecodedColumn, Decoder};
 use crate::describe;
 use crate::digest::KeySum;
 use crate::encode::plain;
-use crate::read::Scan;
+use crate::scan::Scan;
 use crate::sql;
 use crate::state::{check_fence, fenced, rows};
 use crate::types;

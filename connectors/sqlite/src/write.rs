@@ -8,37 +8,20 @@ use crate::cell::bind;
 use crate::connect::{Writing, arguments};
 use crate::encode::Encoded;
 use crate::sql::{identifier, identifiers, placeholders, table as table_name};
-use crate::state::rows;
+use crate::state::{records, rows};
+use crate::statement::{Action, Statement, key_columns, rows_per_statement};
 use crate::target::keyless;
 use arrow_array::RecordBatch;
-use arrow_schema::DataType;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use std::ops::Range;
 use syncset_connector::{
     BatchStream, ConnectorError, ErrorClass, Position, Receipt, RejectedRow, Rejection, Result,
-    StreamPhase, TargetColumn, TargetTable, UnitStart, UnitStep, UnitWriter,
+    StreamPhase, TargetTable, UnitStart, UnitStep, UnitWriter,
 };
-
-/// Values bound by one statement. Beyond some hundreds more ones hardly help.
-const VALUES_PER_STATEMENT: usize = 1000;
-
-/// Rows of one statement at most.
-const ROWS_PER_STATEMENT: usize = 100;
 
 /// Bytes of upserts that wait for the deletes of their unit.
 const WAITING_BYTES_MAX: usize = 32 << 20;
-
-/// What a statement does with the rows bound to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    /// Insert or update what differs.
-    Upsert,
-    /// The same, into a table that was empty: no look-up first.
-    Fill,
-    /// Delete by key.
-    Delete,
-}
 
 /// A unit that is being written.
 pub(crate) struct SqliteUnit {
@@ -184,123 +167,6 @@ fn rejection(row: usize, error: ConnectorError) -> Rejection {
     }
 }
 
-/// A statement for any number of rows of one table.
-struct Statement {
-    table: String,
-    columns: Vec<TargetColumn>,
-    place: String,
-    before_rows: String,
-    after_rows: String,
-}
-
-impl Statement {
-    fn new(table: &TargetTable, action: Action) -> Result<Self> {
-        let name = table_name(&table.name);
-        let (columns, place, before_rows, after_rows) = match action {
-            Action::Delete => {
-                if table.key.is_empty() {
-                    return Err(keyless(table));
-                }
-                let before = format!(
-                    "DELETE FROM {name} WHERE ({}) IN (VALUES ",
-                    identifiers(&table.key)
-                );
-                (key_columns(table), "deleting from", before, ")".to_owned())
-            }
-            Action::Fill => {
-                let names = identifiers(table.columns.iter().map(|column| &column.name));
-                let before = format!("INSERT INTO {name} ({names}) VALUES ");
-                (table.columns.clone(), "writing", before, on_conflict(table))
-            }
-            Action::Upsert if table.key.is_empty() => return Self::new(table, Action::Fill),
-            Action::Upsert => {
-                let names = identifiers(table.columns.iter().map(|column| &column.name));
-                let values: Vec<String> = (1..=table.columns.len())
-                    .map(|index| format!("s.column{index}"))
-                    .collect();
-                let before = format!(
-                    "INSERT INTO {name} ({names}) SELECT {} FROM (VALUES ",
-                    values.join(", ")
-                );
-                let after = format!(
-                    ") AS s WHERE NOT EXISTS (SELECT 1 FROM {name} AS t WHERE {}){}",
-                    same_image(table),
-                    on_conflict(table)
-                );
-                (table.columns.clone(), "writing", before, after)
-            }
-        };
-        Ok(Self {
-            place: format!("{place} `{}`", table.name),
-            table: table.name.name.clone(),
-            columns,
-            before_rows,
-            after_rows,
-        })
-    }
-
-    fn rows_per_statement(&self) -> usize {
-        (VALUES_PER_STATEMENT / self.columns.len().max(1)).clamp(1, ROWS_PER_STATEMENT)
-    }
-
-    fn sql(&self, row_count: usize) -> String {
-        let rows = placeholders(row_count, self.columns.len());
-        format!("{}{rows}{}", self.before_rows, self.after_rows)
-    }
-}
-
-fn key_columns(table: &TargetTable) -> Vec<TargetColumn> {
-    let find = |name: &String| table.columns.iter().find(|column| column.name == *name);
-    table.key.iter().filter_map(find).cloned().collect()
-}
-
-/// True for the stored row `t` that has the key and the image of the given row `s`.
-fn same_image(table: &TargetTable) -> String {
-    let key = table
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| table.key.contains(&column.name));
-    let mut conditions: Vec<String> = key
-        .map(|(index, column)| format!("t.{} = s.column{}", identifier(&column.name), index + 1))
-        .collect();
-    for (index, column) in table.columns.iter().enumerate() {
-        // A key of integers that is equal is the same.
-        if table.key.contains(&column.name) && column.data_type == DataType::Int64 {
-            continue;
-        }
-        let (name, value) = (identifier(&column.name), index + 1);
-        conditions.push(format!(
-            "typeof(t.{name}) = typeof(s.column{value}) AND t.{name} COLLATE BINARY IS s.column{value}"
-        ));
-    }
-    conditions.join(" AND ")
-}
-
-fn on_conflict(table: &TargetTable) -> String {
-    if table.key.is_empty() {
-        return String::new();
-    }
-    // Equal keys may have two images only where numbers have: 1 and 1.0.
-    let written = table.columns.iter().filter(|column| {
-        !table.key.contains(&column.name)
-            || matches!(
-                column.data_type,
-                DataType::Float64 | DataType::Decimal128(..)
-            )
-    });
-    let sets: Vec<String> = written
-        .map(|column| identifier(&column.name))
-        .map(|name| format!("{name} = excluded.{name}"))
-        .collect();
-    let key = identifiers(&table.key);
-    if sets.is_empty() {
-        format!(" ON CONFLICT ({key}) DO NOTHING")
-    } else {
-        format!(" ON CONFLICT ({key}) DO UPDATE SET {}", sets.join(", "))
-    }
-}
-
 #[async_trait]
 impl UnitWriter for SqliteUnit {
     async fn upsert(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>> {
@@ -345,7 +211,7 @@ impl UnitWriter for SqliteUnit {
                 &place,
             )
             .await?;
-        let step = (VALUES_PER_STATEMENT / columns.len()).clamp(1, ROWS_PER_STATEMENT);
+        let step = rows_per_statement(columns.len());
         while let Some(batch) = keys.try_next().await? {
             let encoded = Encoded::new(&table.name.name, &columns, &batch)?;
             let mut row = 0;
@@ -380,11 +246,11 @@ impl UnitWriter for SqliteUnit {
     }
 
     async fn store_rejected(&mut self, rejected: &[RejectedRow]) -> Result<()> {
-        rows::store_rejected(&mut self.writing.session, &self.start.lease.key, rejected).await
+        records::store_rejected(&mut self.writing.session, &self.start.lease.key, rejected).await
     }
 
     async fn forget_rejected(&mut self, stream: &str, keys: &[serde_json::Value]) -> Result<()> {
-        rows::forget_rejected(
+        records::forget_rejected(
             &mut self.writing.session,
             &self.start.lease.key,
             stream,

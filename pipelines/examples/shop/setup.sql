@@ -174,7 +174,7 @@ CREATE INDEX orders_updated_at ON orders (updated_at);
 
 CREATE TRIGGER book_order AFTER INSERT ON inbox WHEN new.kind = 'order' BEGIN
     INSERT INTO orders (id, customer_id, status, ordered_on, total, updated_at)
-    VALUES (new.order_id, new.customer_id, 'paid', date(new.sent_at), new.quantity * new.price, new.sent_at);
+    VALUES (new.order_id, new.customer_id, 'paid', date(new.sent_at), round(new.quantity * new.price, 2), new.sent_at);
     INSERT INTO order_items (order_id, product_id, quantity, unit_price)
     VALUES (new.order_id, new.product_id, new.quantity, new.price);
 END;

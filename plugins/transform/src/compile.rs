@@ -57,6 +57,7 @@ pub(crate) fn compile(
         .and_then(|expr| fix_clock(expr, context))
         .and_then(|expr| use_microseconds(expr, schema))
         .and_then(|expr| uuid::read_literals(expr, schema))
+        .and_then(|expr| narrow_integers(expr, schema))
         .map_err(|error| refuse_plan(place, &error))?;
     let logical = logical.unalias_nested().data;
     refuse_mixed_comparisons(&logical, schema, place)?;
@@ -181,6 +182,44 @@ fn use_microseconds(expr: Expr, schema: &DFSchema) -> PlanResult<Expr> {
         other => Ok(Transformed::no(other)),
     })
     .map(|transformed| transformed.data)
+}
+
+/// Makes an integer constant beside a decimal a decimal of its own digits. As a column of 64 bits
+/// it would count for twenty digits, and `price * 100` would be wider than most stores can hold.
+fn narrow_integers(expr: Expr, schema: &DFSchema) -> PlanResult<Expr> {
+    let is_decimal = |expr: &Expr| {
+        expr.get_type(schema)
+            .is_ok_and(|data_type| data_type.is_decimal())
+    };
+    expr.transform_up(|expr| {
+        let Expr::BinaryExpr(mut binary) = expr else {
+            return Ok(Transformed::no(expr));
+        };
+        if !binary.op.is_numerical_operators() {
+            return Ok(Transformed::no(Expr::BinaryExpr(binary)));
+        }
+        if is_decimal(&binary.left) {
+            *binary.right = narrow(*binary.right);
+        } else if is_decimal(&binary.right) {
+            *binary.left = narrow(*binary.left);
+        }
+        Ok(Transformed::yes(Expr::BinaryExpr(binary)))
+    })
+    .map(|transformed| transformed.data)
+}
+
+fn narrow(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => {
+            let digits = value.checked_abs().map_or(19, |value| {
+                value.checked_ilog10().map_or(1, |digits| digits + 1)
+            });
+            let precision = u8::try_from(digits).unwrap_or(19);
+            let value = ScalarValue::Decimal128(Some(value.into()), precision, 0);
+            Expr::Literal(value, metadata)
+        }
+        other => other,
+    }
 }
 
 fn in_microseconds(data_type: &DataType) -> Option<DataType> {

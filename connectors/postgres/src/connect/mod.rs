@@ -189,7 +189,7 @@ fn settings_sql(config: &Config, options: &OpenOptions) -> String {
          SET bytea_output = 'hex'; SET extra_float_digits = 3;
          SET standard_conforming_strings = on; SET client_encoding = 'UTF8';
          SET xmlbinary = 'base64'; SET xmloption = 'content';
-         SET lock_timeout = {lock_ms}; SET statement_timeout = {statement_ms};
+         SET jit = off; SET lock_timeout = {lock_ms}; SET statement_timeout = {statement_ms};
          SET idle_in_transaction_session_timeout = {idle_ms};
          SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
          SET tcp_keepalives_count = 3;

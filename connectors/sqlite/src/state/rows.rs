@@ -1,13 +1,13 @@
 //! Rows of the state, read and written.
 
-use crate::cell::{Cell, cell, integer, text};
+use crate::cell::{integer, text};
 use crate::connect::{Session, arguments};
 use crate::state::fenced;
 use sqlx::sqlite::SqliteRow;
 use std::collections::HashMap;
 use syncset_connector::{
     ChunkState, ConnectorError, ErrorClass, KeyRange, LoadPlan, Ownership, PipelineKey, Position,
-    RejectedRow, Result, RunRecord, StreamPhase, StreamState, TableName,
+    Result, StreamPhase, StreamState, TableName,
 };
 
 /// Seconds since the epoch.
@@ -15,12 +15,12 @@ pub(crate) fn now_seconds() -> i64 {
     chrono::Utc::now().timestamp()
 }
 
-fn json(row: &SqliteRow, index: usize) -> Result<serde_json::Value> {
+pub(super) fn json(row: &SqliteRow, index: usize) -> Result<serde_json::Value> {
     let parsed = text(row, index).and_then(|text| serde_json::from_str(&text).ok());
     parsed.ok_or_else(damaged)
 }
 
-fn damaged() -> ConnectorError {
+pub(super) fn damaged() -> ConnectorError {
     ConnectorError::new(
         ErrorClass::Store,
         "a row of the `_syncset` tables cannot be read",
@@ -103,56 +103,6 @@ async fn chunks(
     Ok(chunks)
 }
 
-/// The newest runs, newest first.
-pub(crate) async fn runs(
-    session: &mut Session,
-    key: &PipelineKey,
-    run_count: u32,
-) -> Result<Vec<RunRecord>> {
-    let sql = "SELECT run_id, started_at, finished_at, exit_code, report FROM _syncset_run \
-               WHERE project = ? AND pipeline = ? ORDER BY started_at DESC, rowid DESC LIMIT ?";
-    let arguments = arguments![
-        key.project.as_str(),
-        key.pipeline.as_str(),
-        i64::from(run_count)
-    ];
-    let rows = session.rows(sql, arguments, "reading runs").await?;
-    let optional = |row: &SqliteRow, index| match cell(row, index) {
-        Cell::Integer(value) => Some(value),
-        _ => None,
-    };
-    let records = rows.iter().map(|row| {
-        Ok(RunRecord {
-            run_id: text(row, 0).ok_or_else(damaged)?,
-            started_at: integer(row, 1),
-            finished_at: optional(row, 2),
-            exit_code: optional(row, 3).and_then(|code| i32::try_from(code).ok()),
-            report: json(row, 4)?,
-        })
-    });
-    records.collect()
-}
-
-/// Rows that were refused and wait.
-pub(crate) async fn rejected(session: &mut Session, key: &PipelineKey) -> Result<Vec<RejectedRow>> {
-    let sql = "SELECT stream, key, reason, code, \"row\" FROM _syncset_rejected \
-               WHERE project = ? AND pipeline = ? ORDER BY stream, key";
-    let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
-    let rows = session
-        .rows(sql, arguments, "reading rejected rows")
-        .await?;
-    let refused = rows.iter().map(|row| {
-        Ok(RejectedRow {
-            stream: text(row, 0).ok_or_else(damaged)?,
-            key: json(row, 1)?,
-            reason: text(row, 2).unwrap_or_default(),
-            code: text(row, 3),
-            row: json(row, 4)?,
-        })
-    });
-    refused.collect()
-}
-
 /// Owners of target tables, of all pipelines.
 pub(crate) async fn owners(session: &mut Session) -> Result<Vec<Ownership>> {
     let sql = "SELECT target, project, pipeline FROM _syncset_owner ORDER BY target";
@@ -186,7 +136,7 @@ pub(crate) async fn claim(session: &mut Session, key: &PipelineKey, load: &LoadP
                 ErrorClass::TargetDiffers,
                 format!("table `{target}` belongs to pipeline `{owner}`"),
             )
-            .with_hint("write to another table, or `pipeline reset` the other pipeline"));
+            .with_hint("write to another table with `to:`: two pipelines never write one table"));
         }
     }
     let sql = "INSERT INTO _syncset_owner (target, project, pipeline, stream) VALUES (?, ?, ?, ?) \
@@ -276,10 +226,30 @@ pub(crate) async fn move_watermark(
         return Err(fenced(key));
     }
     if phase == Some(StreamPhase::Following) {
-        let sql = "DELETE FROM _syncset_chunk WHERE project = ? AND pipeline = ? AND stream = ?";
-        let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), stream];
-        session.execute(sql, arguments, place).await?;
+        drop_chunks(session, key, stream).await?;
     }
+    Ok(())
+}
+
+/// Ends a load. With a chunk that was never written its rows would be missing for ever.
+async fn drop_chunks(session: &mut Session, key: &PipelineKey, stream: &str) -> Result<()> {
+    let place = "ending a load";
+    let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
+    let sql = "SELECT count(*) FROM _syncset_chunk \
+               WHERE project = ? AND pipeline = ? AND stream = ? AND done = 0";
+    let rows = session
+        .rows(sql, arguments![project, pipeline, stream], place)
+        .await?;
+    if rows.first().is_some_and(|row| integer(row, 0) > 0) {
+        return Err(ConnectorError::new(
+            ErrorClass::Store,
+            format!("the load of `{stream}` cannot end: a chunk of it is not done"),
+        ));
+    }
+    let sql = "DELETE FROM _syncset_chunk WHERE project = ? AND pipeline = ? AND stream = ?";
+    session
+        .execute(sql, arguments![project, pipeline, stream], place)
+        .await?;
     Ok(())
 }
 
@@ -338,87 +308,22 @@ pub(crate) async fn finish_chunk(
     }
 }
 
-/// Stores rows that were refused.
-pub(crate) async fn store_rejected(
-    session: &mut Session,
-    key: &PipelineKey,
-    rows: &[RejectedRow],
-) -> Result<()> {
-    let sql = "INSERT INTO _syncset_rejected (project, pipeline, stream, key, reason, code, \"row\") \
-               VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, pipeline, stream, key) \
-               DO UPDATE SET reason = excluded.reason, code = excluded.code, \"row\" = excluded.\"row\"";
-    for row in rows {
-        let arguments = arguments![
-            key.project.as_str(),
-            key.pipeline.as_str(),
-            row.stream.as_str(),
-            row.key.to_string(),
-            row.reason.as_str(),
-            row.code.as_deref(),
-            row.row.to_string(),
-        ];
-        session
-            .execute(sql, arguments, "storing rejected rows")
-            .await?;
-    }
-    Ok(())
-}
-
-/// Forgets rows that were refused before.
-pub(crate) async fn forget_rejected(
-    session: &mut Session,
-    key: &PipelineKey,
-    stream: &str,
-    keys: &[serde_json::Value],
-) -> Result<()> {
-    let sql = "DELETE FROM _syncset_rejected \
-               WHERE project = ? AND pipeline = ? AND stream = ? AND key = ?";
-    for row in keys {
-        let arguments = arguments![
-            key.project.as_str(),
-            key.pipeline.as_str(),
-            stream,
-            row.to_string()
-        ];
-        session
-            .execute(sql, arguments, "forgetting rejected rows")
-            .await?;
-    }
-    Ok(())
-}
-
-/// Inserts or updates a run.
-pub(crate) async fn record_run(
-    session: &mut Session,
-    key: &PipelineKey,
-    run: &RunRecord,
-) -> Result<()> {
-    let sql = "INSERT INTO _syncset_run (project, pipeline, run_id, started_at, finished_at, \
-               exit_code, report) VALUES (?, ?, ?, ?, ?, ?, ?) \
-               ON CONFLICT (project, pipeline, run_id) DO UPDATE SET started_at = excluded.started_at, \
-               finished_at = excluded.finished_at, exit_code = excluded.exit_code, \
-               report = excluded.report";
-    let arguments = arguments![
-        key.project.as_str(),
-        key.pipeline.as_str(),
-        run.run_id.as_str(),
-        run.started_at,
-        run.finished_at,
-        run.exit_code.map(i64::from),
-        run.report.to_string(),
-    ];
-    session.execute(sql, arguments, "recording the run").await?;
-    Ok(())
-}
-
-/// Forgets everything about a stream.
+/// Forgets the watermark of a stream. Its target table stays claimed: the rows in it are ours.
 pub(crate) async fn forget(session: &mut Session, key: &PipelineKey, stream: &str) -> Result<()> {
-    for table in ["watermark", "chunk", "rejected", "owner"] {
+    let place = "resetting";
+    let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
+    for table in ["chunk", "rejected"] {
         let sql = format!(
             "DELETE FROM _syncset_{table} WHERE project = ? AND pipeline = ? AND stream = ?"
         );
-        let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), stream];
-        session.execute(sql, arguments, "resetting").await?;
+        session
+            .execute(sql, arguments![project, pipeline, stream], place)
+            .await?;
     }
+    let sql = "UPDATE _syncset_watermark SET selection = '', phase = 'loading', position = 'null', \
+               into_empty = 0, version = version + 1, updated_at = ? \
+               WHERE project = ? AND pipeline = ? AND stream = ?";
+    let arguments = arguments![now_seconds(), project, pipeline, stream];
+    session.execute(sql, arguments, place).await?;
     Ok(())
 }

@@ -1,18 +1,17 @@
 //! Files to test with, and short forms of the contract's calls.
 
-use crate::SqliteConnector;
+use crate::CONNECTOR;
 use arrow_array::RecordBatch;
 use futures::TryStreamExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use syncset_connector::{
-    Capture, ChangeEvent, Connector, CursorSpec, Filter, KeyRange, Lease, LeaseOutcome,
-    LeaseRequest, LoadPlan, NullCursor, OpenOptions, Overlap, PipelineKey, Position, Receipt, Role,
-    Secret, Settings, SnapshotRequest, Store, StreamPhase, TableDescription, TableName, TableRead,
+    Capture, ChangeEvent, CursorSpec, Filter, KeyRange, Lease, LeaseOutcome, LeaseRequest,
+    LoadPlan, NullCursor, OpenOptions, Overlap, PipelineKey, Position, Receipt, Role, Secret,
+    Settings, SnapshotRequest, Store, StreamPhase, TableDescription, TableName, TableRead,
     TargetColumn, TargetTable, UnitStart, UnitStep, WindowState, WrittenBy,
 };
 use tempfile::TempDir;
@@ -73,9 +72,29 @@ impl Lab {
         name: &str,
         role: Role,
     ) -> syncset_connector::Result<Box<dyn Store>> {
+        self.try_open_with(&[("path", name)], role).await
+    }
+
+    pub(crate) async fn try_open_from(
+        &self,
+        name: &str,
+        script: &str,
+    ) -> syncset_connector::Result<Box<dyn Store>> {
+        self.try_open_with(&[("path", name), ("init", script)], Role::Source)
+            .await
+    }
+
+    async fn try_open_with(
+        &self,
+        values: &[(&str, &str)],
+        role: Role,
+    ) -> syncset_connector::Result<Box<dyn Store>> {
+        let values = values.iter();
         let settings = Settings {
             name: "lab".into(),
-            values: BTreeMap::from([("path".into(), Secret::new(name.into()))]),
+            values: values
+                .map(|(key, value)| ((*key).to_owned(), Secret::new((*value).to_owned())))
+                .collect(),
             base: self.folder.path().to_owned(),
         };
         let options = OpenOptions {
@@ -86,7 +105,7 @@ impl Lab {
             lock_timeout: Duration::from_millis(300),
             statement_timeout: Duration::ZERO,
         };
-        SqliteConnector.open(&settings, &options).await
+        CONNECTOR.open(&settings, &options).await
     }
 }
 
@@ -221,6 +240,22 @@ pub(crate) async fn acquired(store: &dyn Store, owner: &str) -> Lease {
         LeaseOutcome::Acquired { lease, .. } => lease,
         LeaseOutcome::Held { owner, .. } => panic!("held by {owner}"),
     }
+}
+
+/// Finishes the one chunk of a load.
+pub(crate) async fn finish_chunk(store: &dyn Store, lease: &Lease, table: &str) {
+    let start = UnitStart {
+        lease: lease.clone(),
+        step: UnitStep::Chunk {
+            stream: table.into(),
+            index: 0,
+        },
+        into_empty: true,
+        careful: false,
+    };
+    let target = store.target().expect("it is a target");
+    let unit = target.begin(start).await.expect("a unit");
+    unit.commit(None).await.expect("the unit commits");
 }
 
 /// Begins a load of one stream in one chunk.

@@ -345,3 +345,42 @@ async fn wrong_and_unstable_conditions_are_problems_of_the_plan() {
         None
     );
 }
+
+#[tokio::test]
+async fn file_is_made_once_from_its_script_or_not_at_all() {
+    let lab = Lab::new();
+    std::fs::write(
+        lab.path("good.sql"),
+        "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);",
+    )
+    .expect("written");
+    std::fs::write(
+        lab.path("bad.sql"),
+        "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO u VALUES (1);",
+    )
+    .expect("written");
+
+    assert!(lab.try_open_from("bad.db", "bad.sql").await.is_err());
+    for _ in 0..2 {
+        let store = lab
+            .try_open_from("good.db", "good.sql")
+            .await
+            .expect("opens");
+        let read = whole(&*store, "t").await;
+        assert_eq!(count(&read_all(&*store, &read).await.expect("rows")), 1);
+    }
+
+    let mut names: Vec<_> = std::fs::read_dir(lab.path(""))
+        .expect("a folder")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("a name")
+        })
+        .filter(|name| !name.contains("-shm") && !name.contains("-wal"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["bad.sql", "good.db", "good.sql"]);
+}

@@ -1,6 +1,6 @@
 //! Every value comes back as it went in.
 
-use super::lab::{Lab, acquired, begin_load, read_all, target_of, upsert, whole};
+use super::lab::{Lab, acquired, begin_load, finish_chunk, read_all, target_of, upsert, whole};
 use arrow_array::builder::FixedSizeBinaryBuilder;
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
@@ -224,6 +224,7 @@ fn every_type_comes_back_and_a_replay_writes_nothing() {
                 .await
                 .expect("created");
             begin_load(&*store, &lease, "t").await;
+            finish_chunk(&*store, &lease, "t").await;
             upsert(&*store, &lease, &table, std::slice::from_ref(&sent)).await;
             let again = upsert(&*store, &lease, &table, std::slice::from_ref(&sent)).await;
             let read = whole(&*store, "t").await;
@@ -261,6 +262,7 @@ async fn sqlite_types_come_back_through_another_file() {
     let target = store.target().expect("a target");
     target.create(&lease, &table).await.expect("created");
     begin_load(&*store, &lease, "t").await;
+    finish_chunk(&*store, &lease, "t").await;
 
     let first = upsert(&*store, &lease, &table, &sent).await;
     let second = upsert(&*store, &lease, &table, &sent).await;

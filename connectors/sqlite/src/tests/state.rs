@@ -331,7 +331,8 @@ async fn load_is_stored_settles_and_follows() {
 
     assert_eq!(state.reset(&held, &[]).await.expect("reset"), ["public.t"]);
     let loaded = state.load(&key(), 1).await.expect("the state");
-    assert!(loaded.streams.is_empty() && loaded.owners.is_empty() && loaded.rejected.is_empty());
+    assert_eq!(loaded.streams[0].selection, "");
+    assert_eq!((loaded.owners.len(), loaded.rejected.len()), (1, 0));
 }
 
 #[tokio::test]
@@ -365,4 +366,35 @@ async fn runs_are_kept_newest_first() {
 
     assert_eq!(runs.len(), 2);
     assert_eq!(runs[0], finished);
+}
+
+#[tokio::test]
+async fn load_with_an_open_chunk_does_not_settle() {
+    let lab = Lab::new();
+    let store = lab.open("a.db", Role::Target).await;
+    let held = acquired(&*store, "a").await;
+    begin_load(&*store, &held, "t").await;
+    let start = watermark_start(&*store, &held, "t").await;
+    let unit = store
+        .target()
+        .expect("a target")
+        .begin(start)
+        .await
+        .expect("a unit");
+
+    let settled = unit
+        .commit(Some((
+            Position(serde_json::json!(1)),
+            StreamPhase::Following,
+        )))
+        .await;
+
+    assert!(settled.is_err());
+    let state = store
+        .state()
+        .expect("state")
+        .load(&key(), 1)
+        .await
+        .expect("the state");
+    assert_eq!(state.streams[0].phase, StreamPhase::Loading);
 }

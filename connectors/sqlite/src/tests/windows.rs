@@ -311,3 +311,26 @@ async fn time_cursors_need_an_application_and_an_overlap() {
 
     assert!(!plans[0].problems.is_empty());
 }
+
+#[tokio::test]
+async fn offsets_from_utc_are_read_as_instants() {
+    let lab = Lab::new();
+    // 10:00 UTC is the newest; the others are 9:30, 10:00 and 8:00 in UTC.
+    lab.sql(
+        "a.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at TIMESTAMPTZ NOT NULL);
+         INSERT INTO t VALUES (1, '2024-01-01 10:00:00Z'), (2, '2024-01-01 00:30:00-09:00'),
+             (3, '2024-01-01T12:00:00+02:00'), (4, '2024-01-01 08:00:00'), (5, '2024-01-01T08:00:00+00:00')",
+    )
+    .await;
+    let store = lab.open("a.db", Role::Source).await;
+    let read = following(&*store, "t", "at", Overlap::Time(Duration::from_secs(3600))).await;
+    let ten = 1_704_103_200_000_000_i64;
+    let start = Position(serde_json::json!({ "version": 1, "bound": { "micros": ten } }));
+
+    let (_, events) = window(&*store, &read, &start, u64::MAX).await;
+
+    let mut found = ids(&events).0;
+    found.sort_unstable();
+    assert_eq!(found, [1, 2, 3]);
+}

@@ -1,6 +1,8 @@
 //! Units: what they change, what they leave alone, and what they refuse.
 
-use super::lab::{Lab, acquired, begin_load, read_all, target_of, upsert, watermark_start, whole};
+use super::lab::{
+    Lab, acquired, begin_load, finish_chunk, read_all, target_of, upsert, watermark_start, whole,
+};
 use futures::{StreamExt, stream};
 use syncset_connector::{
     ErrorClass, Lease, Position, Role, Store, StreamPhase, TargetTable, UnitStart, UnitStep,
@@ -34,6 +36,7 @@ async fn synced(
         .await
         .expect("created");
     begin_load(&*store, &lease, "t").await;
+    finish_chunk(&*store, &lease, "t").await;
     (store, lease, table, rows)
 }
 
@@ -118,6 +121,7 @@ async fn deletes_come_before_upserts_of_their_unit() {
 async fn unit_that_is_dropped_leaves_nothing() {
     let lab = Lab::new();
     let (store, lease, table, rows) = synced(&lab).await;
+    begin_load(&*store, &lease, "t").await;
     let start = UnitStart {
         into_empty: true,
         step: UnitStep::Chunk {
@@ -298,6 +302,7 @@ async fn rows_of_one_unit_may_refer_to_later_ones() {
     let store = lab.open("target.db", Role::Target).await;
     let lease = acquired(&*store, "a").await;
     begin_load(&*store, &lease, "t").await;
+    finish_chunk(&*store, &lease, "t").await;
 
     let receipt = upsert(
         &*store,

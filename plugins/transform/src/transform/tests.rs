@@ -254,6 +254,8 @@ fn derived_columns_have_values_and_plain_types() {
     ] {
         assert_eq!(texts(sql), expected, "{sql}");
     }
+    let narrow = derive("price * 100").expect("the price is small");
+    assert_eq!(narrow.data_type(), &DataType::Decimal128(16, 2));
     let schema = compile(
         None,
         vec![

@@ -1,0 +1,130 @@
+//! What a person looks at: runs, and rows that were refused.
+
+use super::rows::{damaged, json};
+use crate::cell::{Cell, cell, integer, text};
+use crate::connect::{Session, arguments};
+use sqlx::sqlite::SqliteRow;
+use syncset_connector::{PipelineKey, RejectedRow, Result, RunRecord};
+
+/// The newest runs, newest first.
+pub(crate) async fn runs(
+    session: &mut Session,
+    key: &PipelineKey,
+    run_count: u32,
+) -> Result<Vec<RunRecord>> {
+    let sql = "SELECT run_id, started_at, finished_at, exit_code, report FROM _syncset_run \
+               WHERE project = ? AND pipeline = ? ORDER BY started_at DESC, rowid DESC LIMIT ?";
+    let arguments = arguments![
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        i64::from(run_count)
+    ];
+    let rows = session.rows(sql, arguments, "reading runs").await?;
+    let optional = |row: &SqliteRow, index| match cell(row, index) {
+        Cell::Integer(value) => Some(value),
+        _ => None,
+    };
+    let records = rows.iter().map(|row| {
+        Ok(RunRecord {
+            run_id: text(row, 0).ok_or_else(damaged)?,
+            started_at: integer(row, 1),
+            finished_at: optional(row, 2),
+            exit_code: optional(row, 3).and_then(|code| i32::try_from(code).ok()),
+            report: json(row, 4)?,
+        })
+    });
+    records.collect()
+}
+
+/// Rows that were refused and wait.
+pub(crate) async fn rejected(session: &mut Session, key: &PipelineKey) -> Result<Vec<RejectedRow>> {
+    let sql = "SELECT stream, key, reason, code, \"row\" FROM _syncset_rejected \
+               WHERE project = ? AND pipeline = ? ORDER BY stream, key";
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
+    let rows = session
+        .rows(sql, arguments, "reading rejected rows")
+        .await?;
+    let refused = rows.iter().map(|row| {
+        Ok(RejectedRow {
+            stream: text(row, 0).ok_or_else(damaged)?,
+            key: json(row, 1)?,
+            reason: text(row, 2).unwrap_or_default(),
+            code: text(row, 3),
+            row: json(row, 4)?,
+        })
+    });
+    refused.collect()
+}
+
+/// Stores rows that were refused.
+pub(crate) async fn store_rejected(
+    session: &mut Session,
+    key: &PipelineKey,
+    rows: &[RejectedRow],
+) -> Result<()> {
+    let sql = "INSERT INTO _syncset_rejected (project, pipeline, stream, key, reason, code, \"row\") \
+               VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, pipeline, stream, key) \
+               DO UPDATE SET reason = excluded.reason, code = excluded.code, \"row\" = excluded.\"row\"";
+    for row in rows {
+        let arguments = arguments![
+            key.project.as_str(),
+            key.pipeline.as_str(),
+            row.stream.as_str(),
+            row.key.to_string(),
+            row.reason.as_str(),
+            row.code.as_deref(),
+            row.row.to_string(),
+        ];
+        session
+            .execute(sql, arguments, "storing rejected rows")
+            .await?;
+    }
+    Ok(())
+}
+
+/// Forgets rows that were refused before.
+pub(crate) async fn forget_rejected(
+    session: &mut Session,
+    key: &PipelineKey,
+    stream: &str,
+    keys: &[serde_json::Value],
+) -> Result<()> {
+    let sql = "DELETE FROM _syncset_rejected \
+               WHERE project = ? AND pipeline = ? AND stream = ? AND key = ?";
+    for row in keys {
+        let arguments = arguments![
+            key.project.as_str(),
+            key.pipeline.as_str(),
+            stream,
+            row.to_string()
+        ];
+        session
+            .execute(sql, arguments, "forgetting rejected rows")
+            .await?;
+    }
+    Ok(())
+}
+
+/// Inserts or updates a run.
+pub(crate) async fn record_run(
+    session: &mut Session,
+    key: &PipelineKey,
+    run: &RunRecord,
+) -> Result<()> {
+    let sql = "INSERT INTO _syncset_run (project, pipeline, run_id, started_at, finished_at, \
+               exit_code, report) VALUES (?, ?, ?, ?, ?, ?, ?) \
+               ON CONFLICT (project, pipeline, run_id) DO UPDATE SET started_at = excluded.started_at, \
+               finished_at = excluded.finished_at, exit_code = excluded.exit_code, \
+               report = excluded.report";
+    let arguments = arguments![
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        run.run_id.as_str(),
+        run.started_at,
+        run.finished_at,
+        run.exit_code.map(i64::from),
+        run.report.to_string(),
+    ];
+    session.execute(sql, arguments, "recording the run").await?;
+    Ok(())
+}
