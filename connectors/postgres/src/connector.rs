@@ -39,6 +39,10 @@ impl Connector for PostgresConnector {
         &INFO
     }
 
+    fn type_samples(&self) -> Vec<TargetColumn> {
+        crate::samples::columns()
+    }
+
     fn map_type(&self, column: &TargetColumn) -> TypeMapping {
         crate::ddl::map_type(column)
     }

@@ -17,6 +17,7 @@ mod describe;
 mod digest;
 mod encode;
 mod error;
+mod samples;
 mod source;
 mod sql;
 mod state;

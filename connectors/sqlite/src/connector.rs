@@ -12,7 +12,7 @@ use std::sync::Arc;
 use syncset_connector::{
     Atomicity, Capabilities, Connector, ConnectorInfo, OpenOptions, Result, Role, ServerInfo,
     SettingSchema, Settings, Source, StateStore, Store, TableDescription, TableEntry, TableName,
-    Target,
+    Target, TargetColumn, TypeMapping,
 };
 
 static INFO: ConnectorInfo = ConnectorInfo {
@@ -54,6 +54,14 @@ pub struct SqliteConnector;
 impl Connector for SqliteConnector {
     fn info(&self) -> &'static ConnectorInfo {
         &INFO
+    }
+
+    fn type_samples(&self) -> Vec<TargetColumn> {
+        crate::samples::columns()
+    }
+
+    fn map_type(&self, column: &TargetColumn) -> TypeMapping {
+        crate::types::map(column).0
     }
 
     fn check_settings(&self, settings: &Settings) -> Vec<(String, String)> {

@@ -20,6 +20,7 @@ mod init;
 mod lease;
 mod predicate;
 mod read;
+mod samples;
 mod scan;
 mod snapshot;
 mod sql;
