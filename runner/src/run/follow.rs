@@ -181,7 +181,7 @@ async fn follow_one(
         .filter(|row| row.stream == table.stream())
         .cloned()
         .collect();
-    let retried = !rejected.is_empty() && table.report.rows_rejected == 0;
+    let retried = !rejected.is_empty() && !table.begun_here && table.report.rows_rejected == 0;
     if retried {
         retry_rejected(context, table, snapshot, slot, &rejected).await?;
     }

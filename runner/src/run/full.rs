@@ -21,8 +21,9 @@ pub(crate) async fn copy_whole(context: &RunContext, table: &mut TableRun) -> bo
         }
         tokio::time::sleep(retry::pause(table.attempts)).await;
         let Err(mut failure) = attempt(context, table).await else {
+            table.count_time(started);
             table.done(Outcome::Loaded);
-            break true;
+            return true;
         };
         failure.retry |= failure.is(ErrorClass::SnapshotLost);
         match after_failure(table, failure) {

@@ -69,6 +69,9 @@ pub(crate) async fn begin(
     fail_point("load.begun");
     for (table, state) in tables.iter_mut().zip(states) {
         table.stored = Some(state);
+        // Whatever was refused before is read again with the rest.
+        table.rejected_before = 0;
+        table.begun_here = true;
     }
     Ok(())
 }

@@ -27,6 +27,8 @@ pub(crate) struct TableRun {
     pub(crate) parked: bool,
     /// Refused rows stored before this unit.
     pub(crate) rejected_before: u64,
+    /// True once this run has begun to load it from the start.
+    pub(crate) begun_here: bool,
     /// Attempts that failed and were worth another one.
     pub(crate) attempts: u32,
 }
@@ -48,6 +50,7 @@ impl TableRun {
             careful: false,
             parked: false,
             rejected_before: 0,
+            begun_here: false,
             attempts: 0,
         }
     }
