@@ -83,10 +83,7 @@ impl Lab {
     }
 
     async fn commit(&mut self, unit: Box<dyn UnitWriter>) -> Receipt {
-        let watermark = (
-            Position(json!({"at": self.version})),
-            StreamPhase::Following,
-        );
+        let watermark = (Position(json!({"at": self.version})), StreamPhase::Loading);
         let receipt = unit
             .commit(Some(watermark))
             .await
@@ -377,7 +374,7 @@ async fn plain_unit_names_the_constraint_and_can_be_given_up() {
 
     let mut unit = lab.begin(lab.window()).await;
     unit.upsert(&table, batch).await.expect("accepted");
-    let watermark = (Position(json!(1)), StreamPhase::Following);
+    let watermark = (Position(json!(1)), StreamPhase::Loading);
     let error = unit.commit(Some(watermark)).await.expect_err("refused");
 
     assert_eq!(error.class, ErrorClass::RowRefused);
@@ -394,6 +391,54 @@ async fn plain_unit_names_the_constraint_and_can_be_given_up() {
         ("name", "text", texts([Some("y")])),
     ]);
     assert_eq!(lab.write(&table, good).await.rows_written, 1);
+}
+
+#[tokio::test]
+async fn commit_that_was_never_answered_is_decided_by_the_row() {
+    let lab = Lab::new(
+        "CREATE TABLE t (id integer PRIMARY KEY, name text, amount numeric);
+         CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
+         CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED
+           FOR EACH ROW EXECUTE FUNCTION die()",
+    )
+    .await;
+    let (table, batch) = plain(&[(1, None, "1")]);
+
+    let mut unit = lab.begin(lab.window()).await;
+    unit.upsert(&table, batch).await.expect("accepted");
+    let watermark = (Position(json!(1)), StreamPhase::Loading);
+    let error = unit
+        .commit(Some(watermark))
+        .await
+        .expect_err("the link is gone");
+
+    assert_eq!(error.class, ErrorClass::CommitUnknown);
+    assert!(
+        !lab.target()
+            .was_committed(&lab.window())
+            .await
+            .expect("decided")
+    );
+}
+
+#[tokio::test]
+async fn triggers_find_their_tables_as_in_any_session_of_the_role() {
+    let mut lab = Lab::new(
+        "CREATE TABLE t (id integer PRIMARY KEY, name text, amount numeric);
+         CREATE TABLE audit (id integer);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NEW; END';
+         CREATE TRIGGER note BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note()",
+    )
+    .await;
+    let (table, batch) = plain(&[(1, None, "1")]);
+
+    lab.write(&table, batch.clone()).await;
+    lab.write(&table, batch).await;
+
+    // A row that is there already does not even reach a trigger.
+    assert_eq!(lab.database.value("SELECT count(*) FROM audit").await, "1");
 }
 
 #[tokio::test]

@@ -1,14 +1,12 @@
 //! What columns of any source become here, and the statements that create a target table.
 
 use crate::sql::{quote_ident, quote_idents, quote_literal};
+use crate::types;
 use crate::write::catalog::{schema_of, target_name};
 use arrow_schema::{DataType, TimeUnit};
 use syncset_connector::{
     Exactness, NativeType, Result, TargetColumn, TargetTable, TypeDefinition, TypeMapping,
 };
-
-/// Engine of native types that are used as they are.
-const OWN_ENGINE: &str = "postgres";
 
 /// Largest precision of `Decimal128` and `Decimal256`.
 const DECIMAL_PRECISION_MAX: u8 = 76;
@@ -30,18 +28,7 @@ pub(crate) fn own(column: &TargetColumn) -> Option<&NativeType> {
     column
         .native
         .as_ref()
-        .filter(|native| native.engine == OWN_ENGINE)
-}
-
-/// The type as DDL spells it, with domains replaced by what they stand for.
-pub(crate) fn base_type(native: &NativeType) -> &str {
-    let mut name = native.name.as_str();
-    let mut definition = native.definition.as_ref();
-    while let Some(TypeDefinition::Domain { base, needs }) = definition {
-        name = base;
-        definition = needs.as_deref().map(|(_, definition)| definition);
-    }
-    name
+        .filter(|native| native.engine == types::ENGINE)
 }
 
 fn own_note(native: &NativeType) -> Option<String> {

@@ -132,7 +132,7 @@ fn shapes_sql(tables: &[&TableName]) -> Result<String> {
         .collect();
     // One implicit transaction, unless the session is in one already.
     Ok(format!(
-        "SET LOCAL search_path = pg_catalog;\n{}",
+        "SET LOCAL search_path = pg_catalog;\n{};\nSET LOCAL search_path = DEFAULT",
         statements.join(";\n")
     ))
 }

@@ -28,17 +28,17 @@ use syncset_connector::{
 /// Bytes of keys to delete that are kept here before they are staged.
 const DELETES_KEPT_BYTES: usize = 1024 * 1024;
 
-/// Settings of a unit. Names are looked up in the catalog only; a commit that is answered is
-/// durable; compiling expressions costs more than it gains here.
+/// Settings of a unit: a commit that is answered is durable; compiling expressions costs more than
+/// it gains here. `search_path` stays what the role has, since the table's triggers may count on
+/// it; our own names are qualified.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
-SET LOCAL search_path = pg_catalog;
 SET LOCAL jit = off;
 SELECT set_config('synchronous_commit', 'on', true)
   WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
 ";
 
 /// Result sets of [`BEGIN`].
-const BEGIN_SETS: usize = 4;
+const BEGIN_SETS: usize = 3;
 
 /// One unit. Holds its session, unless a running COPY has it.
 pub(crate) struct PgUnit {
@@ -116,6 +116,10 @@ impl PgUnit {
             Err(error) => Err(error),
         };
         if let Err(error) = locked {
+            if error.class == ErrorClass::Connection {
+                // The others were idle as long and are likely to be gone too.
+                pool.drop_idle();
+            }
             roll_back(session, pool, &start).await;
             return Err(error);
         }

@@ -225,7 +225,7 @@ impl WritePlan {
             "DO NOTHING".to_owned()
         } else {
             format!(
-                "DO UPDATE SET {set} WHERE {} *<> {}",
+                "DO UPDATE SET {set} WHERE {} OPERATOR(pg_catalog.*<>) {}",
                 image("t"),
                 image("excluded")
             )
@@ -236,7 +236,7 @@ impl WritePlan {
         format!(
             "INSERT INTO {target} AS t ({columns}) OVERRIDING SYSTEM VALUE \
              SELECT {columns} FROM {rows} AS s WHERE NOT EXISTS (SELECT FROM {target} AS t \
-             WHERE {matches} AND {old} *= {new}) ORDER BY {key} ON CONFLICT ({key}) {action}",
+             WHERE {matches} AND {old} OPERATOR(pg_catalog.*=) {new}) ORDER BY {key} ON CONFLICT ({key}) {action}",
             target = self.target,
             rows = self.typed_rows(stage),
             matches = self.key_matches(Staged::Typed),

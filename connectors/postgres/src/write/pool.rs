@@ -57,6 +57,11 @@ impl WriterPool {
         }
     }
 
+    /// Drops all idle sessions: their links may be broken.
+    pub(crate) fn drop_idle(&self) {
+        locked(&self.idle).clear();
+    }
+
     /// Ends all idle sessions.
     pub(crate) async fn close(&self) {
         let idle = std::mem::take(&mut *locked(&self.idle));

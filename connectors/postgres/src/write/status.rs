@@ -4,6 +4,7 @@ use super::catalog::{ActualColumn, Shape, target_name};
 use super::plan::{create_index, form_of};
 use crate::ddl;
 use crate::sql::{quote_ident, quote_literal};
+use crate::types;
 use syncset_connector::{TableName, TargetColumn, TargetTable, TypeDefinition};
 
 /// Sentences with advice, each of which stops the table.
@@ -130,7 +131,7 @@ fn missing_label<'a>(column: &'a TargetColumn, actual: &ActualColumn) -> Option<
 /// True if a column of another type than the wanted one holds every value and gives it back.
 fn holds(column: &TargetColumn, wanted: &str, actual: &ActualColumn) -> bool {
     let wanted = match ddl::own(column) {
-        Some(native) => ddl::base_type(native),
+        Some(native) => types::base_type(native),
         None => wanted,
     };
     let actual = actual.base_declared.as_str();
