@@ -1,6 +1,7 @@
 //! All suites as one binary, so that they are linked once and share one server.
 
 mod arrows;
+mod examples;
 mod capture_lab;
 mod cursor_rules;
 mod kit_itself;
