@@ -9,7 +9,6 @@ mod check;
 mod chunk;
 mod condition;
 mod cursor;
-mod digest;
 mod key_text;
 mod low;
 mod open;
@@ -23,8 +22,6 @@ mod window;
 
 pub(crate) use bound::READER_APPLICATION;
 pub(crate) use chunk::boundaries;
-pub(crate) use digest::{DigestColumn, digest_sql, read_digest};
-pub(crate) use key_text::text_of;
 pub(crate) use low::low_positions;
 pub(crate) use position::compare;
 pub(crate) use prepare::prepare;

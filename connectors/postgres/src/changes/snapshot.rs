@@ -2,7 +2,6 @@
 
 use super::bound::Activity;
 use super::chunk::range_conditions;
-use super::digest::{DigestColumn, digest_sql, read_digest};
 use super::open::open_verified;
 use super::position::Watermark;
 use super::read::{changes, rows_by_key_sql, rows_sql};
@@ -11,6 +10,7 @@ use super::shape::Shape;
 use super::window::{Decision, Evidence, WindowPlan};
 use crate::connect::{PgStore, ServerFacts, Session, TextRow};
 use crate::copy_out::read_copy;
+use crate::digest::{DigestColumn, digest_sql, read_digest};
 use crate::error;
 use arrow_array::RecordBatch;
 use async_trait::async_trait;

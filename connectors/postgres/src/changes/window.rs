@@ -94,7 +94,8 @@ impl Evidence<'_> {
             Some(pending) => pending.whole.clone(),
             None => self.new_leaves(base),
         };
-        if !whole.is_empty() && !(self.relation.has_tableoid && self.relation.keeps_versions) {
+        let tells_leaves = self.relation.has_tableoid && self.relation.keeps_versions;
+        if !whole.is_empty() && !tells_leaves {
             return Ok(Decision::Reload(
                 "a table was added below it whose rows cannot be told apart".into(),
             ));
