@@ -1,9 +1,9 @@
 //! All suites as one binary, so that they are linked once and share one server.
 
 mod arrows;
-mod examples;
 mod capture_lab;
 mod cursor_rules;
+mod examples;
 mod kit_itself;
 mod late_commits;
 mod state_postgres;

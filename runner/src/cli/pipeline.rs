@@ -97,8 +97,14 @@ fn print_report(report: &crate::report::RunReport) {
     for warning in &report.warnings {
         eprintln!("warning: {warning}");
     }
+    let mut said = std::collections::BTreeSet::new();
     for table in &report.tables {
-        for warning in &table.warnings {
+        // Who holds the watermarks back is said once, not once a table.
+        for warning in table
+            .warnings
+            .iter()
+            .filter(|&warning| said.insert(warning.clone()))
+        {
             eprintln!("warning: table `{}`: {warning}", table.table);
         }
         if let Some(failure) = &table.failure {

@@ -86,6 +86,10 @@ pub(crate) async fn follow(
                     left.reload.push((index, reason));
                     continue;
                 }
+                Ok(Followed::Again) => {
+                    again.push(index);
+                    continue;
+                }
                 Err(failure) => failure,
             };
             match after_failure(table, failure) {
@@ -158,6 +162,8 @@ enum Followed {
     Done(Outcome),
     Idle(Position),
     Reload(String),
+    /// A cut window was finished; the next one, in a new snapshot, settles the load.
+    Again,
 }
 
 async fn follow_one(
@@ -186,6 +192,7 @@ async fn follow_one(
         retry_rejected(context, table, snapshot, slot, &rejected).await?;
     }
     let settling = table.state().phase != StreamPhase::Following;
+    let was_whole = table.position_is_whole;
     let (position, changed) = match window.state {
         WindowState::Unchanged(position) => (position, false),
         _ => {
@@ -194,6 +201,10 @@ async fn follow_one(
             pump(stream, &context.stop, window).await?
         }
     };
+    table.position_is_whole = true;
+    if settling && !was_whole {
+        return Ok(Followed::Again);
+    }
     if settling {
         settle(context, table, snapshot, slot, position).await?;
         return Ok(Followed::Done(Outcome::Loaded));
@@ -236,6 +247,8 @@ async fn apply(
             stored.version = receipt.version;
             stored.position = position.clone();
             stored.updated_at = seconds_since_epoch();
+            // Until the stream ends well, this may be the middle of the window.
+            table.position_is_whole = false;
             fail_point("window.unit_committed");
             if let Some(reason) = context.stop.reason() {
                 return Err(reason);

@@ -72,6 +72,7 @@ pub(crate) async fn begin(
         // Whatever was refused before is read again with the rest.
         table.rejected_before = 0;
         table.begun_here = true;
+        table.position_is_whole = true;
     }
     Ok(())
 }

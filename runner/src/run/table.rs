@@ -29,6 +29,9 @@ pub(crate) struct TableRun {
     pub(crate) rejected_before: u64,
     /// True once this run has begun to load it from the start.
     pub(crate) begun_here: bool,
+    /// False while the stored position may lie within a window that was cut: finishing that
+    /// window does not bring the table up to the snapshot it is finished in.
+    pub(crate) position_is_whole: bool,
     /// Attempts that failed and were worth another one.
     pub(crate) attempts: u32,
 }
@@ -51,6 +54,7 @@ impl TableRun {
             parked: false,
             rejected_before: 0,
             begun_here: false,
+            position_is_whole: false,
             attempts: 0,
         }
     }
