@@ -6,8 +6,8 @@ use crate::open::Ends;
 use serde::Serialize;
 use std::sync::Arc;
 use syncset_connector::{
-    OnDelete, PipelineKey, PipelineState, ReadPlan, StreamPhase, TableDescription, TargetColumn,
-    TargetStatus, TargetTable,
+    Exactness, OnDelete, PipelineKey, PipelineState, ReadPlan, StreamPhase, TableDescription,
+    TargetColumn, TargetStatus, TargetTable,
 };
 use syncset_pipeline::{
     OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables, select_tables,
@@ -231,9 +231,34 @@ async fn ask_stores(ends: &Ends, tables: &mut [PlannedTable]) -> Result<(), Fail
                 let message = format!("table `{stream}`: {difference}");
                 Failure::new(exit_code::APPROVAL, message)
             }));
+        table
+            .failures
+            .extend(lossy_columns(ends, &table.target, &stream));
         table.status = status;
     }
     Ok(())
+}
+
+/// Columns whose values the target could not keep: refused before anything is touched.
+fn lossy_columns(ends: &Ends, target: &TargetTable, stream: &str) -> Vec<Failure> {
+    let lossy = target.columns.iter().filter_map(|column| {
+        let mapping = ends.target().map_type(column);
+        if mapping.exactness != Exactness::Lossy {
+            return None;
+        }
+        let native = match &column.native {
+            Some(native) => native.name.clone(),
+            None => column.data_type.to_string(),
+        };
+        let note = mapping.note.map(|note| format!(": {note}")).unwrap_or_default();
+        let name = &column.name;
+        let message =
+            format!("table `{stream}`: column `{name}` of type `{native}` would lose values{note}");
+        Some(Failure::new(exit_code::CONFIG, message).with_hint(format!(
+            "leave it out with `columns: {{ exclude: [{name}] }}`, or carry another form of it with `derive`"
+        )))
+    });
+    lossy.collect()
 }
 
 /// What a run would do with a table, given what is stored of it.
