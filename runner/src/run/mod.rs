@@ -85,6 +85,16 @@ async fn run_into(
     };
     let planned = planned::plan(&ends, spec, &settings.args.tables).await?;
     let planned: Vec<_> = planned.tables.into_iter().map(Arc::new).collect();
+    let wrong: Vec<Failure> = planned
+        .iter()
+        .flat_map(|table| &table.failures)
+        .filter(|failure| failure.exit_code == exit_code::CONFIG)
+        .cloned()
+        .collect();
+    if !wrong.is_empty() {
+        // A file that is wrong touches nothing, not even the tables it is right about.
+        return Err(Failures(wrong));
+    }
     if settings.args.dry_run {
         let mut tables = table_runs(&planned, settings, &PipelineState::default());
         dry::count(&ends, &mut tables, settings).await?;
