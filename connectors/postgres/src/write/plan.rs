@@ -1,71 +1,10 @@
-//! How the batches of one table are written: the form of each column, the stages, the statements.
+//! How the batches of one table are written: the stages and the statements.
 
 use super::catalog::{ActualColumn, Shape, target_name};
-use crate::encode::{EncodedColumn, RowEncoder, Wire, can_encode};
+use super::form::{Form, form_of};
+use crate::encode::{EncodedColumn, RowEncoder};
 use crate::sql::quote_ident;
-use arrow_schema::DataType;
 use syncset_connector::{ConnectorError, ErrorClass, Result, TargetColumn, TargetTable};
-
-/// How a column goes over the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// In the binary form of its own type.
-    Direct(Wire),
-    /// As text into a text column of a stage, then cast: what follows the column's name.
-    Cast(String),
-}
-
-/// The form in which values of this Arrow type reach this column; `None`: they cannot.
-pub(crate) fn form_of(data_type: &DataType, actual: &ActualColumn) -> Option<Form> {
-    if let Some(wire) = wire_of(actual)
-        && can_encode(data_type, wire)
-    {
-        return Some(Form::Direct(wire));
-    }
-    let is_text = matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null
-    );
-    // Without length or precision: an explicit cast to `bit(3)` or `varchar(3)` cuts what is too
-    // long, the assignment that follows refuses it.
-    is_text.then(|| {
-        Form::Cast(if actual.built_in && actual.base == "money" {
-            // The text form of money depends on a setting of the server.
-            format!("::numeric::{}", actual.bare)
-        } else {
-            format!("::{}", actual.bare)
-        })
-    })
-}
-
-/// The binary form of a column's type, where we write it ourselves.
-fn wire_of(actual: &ActualColumn) -> Option<Wire> {
-    // The binary form of an enumeration and of citext is their text.
-    if actual.is_enum || (!actual.built_in && actual.base == "citext") {
-        return Some(Wire::Text);
-    }
-    if !actual.built_in {
-        return None;
-    }
-    Some(match actual.base.as_str() {
-        "bool" => Wire::Bool,
-        "int2" => Wire::Int2,
-        "int4" => Wire::Int4,
-        "int8" => Wire::Int8,
-        "oid" | "xid" | "cid" => Wire::Oid,
-        "float4" => Wire::Float4,
-        "float8" => Wire::Float8,
-        "numeric" => Wire::Numeric,
-        "text" | "varchar" | "bpchar" | "name" | "json" | "xml" => Wire::Text,
-        "jsonb" => Wire::Jsonb,
-        "bytea" => Wire::Bytea,
-        "uuid" => Wire::Uuid,
-        "date" => Wire::Date,
-        "timestamp" | "timestamptz" => Wire::Timestamp,
-        "time" => Wire::Time,
-        _ => return None,
-    })
-}
 
 /// A column that is written.
 #[derive(Debug, Clone)]
@@ -148,7 +87,7 @@ impl WritePlan {
             encoded.push(EncodedColumn {
                 index,
                 name: column.name.clone(),
-                wire: wire(&form),
+                wire: form.wire(),
             });
             written.push(Written {
                 name: column.name.clone(),
@@ -160,7 +99,7 @@ impl WritePlan {
         let key_encoded = key.iter().enumerate().map(|(index, part)| EncodedColumn {
             index,
             name: part.name.clone(),
-            wire: wire(&part.form),
+            wire: part.form.wire(),
         });
         Ok(Self {
             target: target_name(&table.name),
@@ -423,13 +362,6 @@ fn not_carried(
         ),
     )
     .with_hint("change the column's type at the target, or leave it out of `columns:`")
-}
-
-fn wire(form: &Form) -> Wire {
-    match form {
-        Form::Direct(wire) => *wire,
-        Form::Cast(_) => Wire::Text,
-    }
 }
 
 /// A column of a stage: of the table's own type, or text.

@@ -1,7 +1,8 @@
 //! What stops a table from being written, and what a user should know of it. Pure.
 
 use super::catalog::{ActualColumn, Shape, target_name};
-use super::plan::{create_index, form_of};
+use super::form::form_of;
+use super::plan::create_index;
 use crate::ddl;
 use crate::sql::{quote_ident, quote_literal};
 use crate::types;

@@ -1,0 +1,303 @@
+//! The transaction of a unit: its session, its stages, and how it ends.
+
+use super::WriterPool;
+use super::copy::RunningCopy;
+use super::plan::{Path, Stage, WritePlan};
+use crate::connect::{PgStore, Session};
+use crate::{error, state};
+use arrow_array::RecordBatch;
+use std::sync::Arc;
+use syncset_connector::{
+    ConnectorError, ErrorClass, Position, Receipt, Result, StreamPhase, TargetTable, UnitStart,
+    UnitStep,
+};
+
+/// Settings of a unit: a commit that is answered is durable; compiling expressions costs more than
+/// it gains here. `search_path` stays what the role has, since the table's triggers may count on
+/// it; our own names are qualified.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+SET LOCAL jit = off;
+SELECT set_config('synchronous_commit', 'on', true)
+  WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
+";
+
+/// Result sets of [`BEGIN`].
+const BEGIN_SETS: usize = 3;
+
+/// One unit. Holds its session, unless a running COPY has it.
+pub(crate) struct PgUnit {
+    pub(super) pool: Arc<WriterPool>,
+    pub(super) session: Option<Session>,
+    pub(super) copy: Option<RunningCopy>,
+    pub(super) start: UnitStart,
+    pub(super) tables: Vec<TableWork>,
+    pub(super) receipt: Receipt,
+    /// Rows refused so far, in careful mode.
+    pub(super) rejected_count: usize,
+}
+
+/// What a unit has done to one table.
+pub(super) struct TableWork {
+    pub(super) table: TargetTable,
+    pub(super) plan: WritePlan,
+    /// Rows were sent straight into the table.
+    pub(super) wrote_directly: bool,
+    /// Rows are in the stage of [`WritePlan::upsert`].
+    pub(super) upserts_staged: bool,
+    /// Keys are in the stage of [`WritePlan::delete`].
+    pub(super) deletes_staged: bool,
+    /// Keys to delete that are not staged yet.
+    pub(super) deletes_kept: Vec<RecordBatch>,
+    pub(super) deletes_kept_bytes: usize,
+    /// Stages that exist.
+    pub(super) stages: Vec<String>,
+}
+
+impl TableWork {
+    fn new(table: &TargetTable, plan: WritePlan) -> Self {
+        Self {
+            table: table.clone(),
+            plan,
+            wrote_directly: false,
+            upserts_staged: false,
+            deletes_staged: false,
+            deletes_kept: Vec::new(),
+            deletes_kept_bytes: 0,
+            stages: Vec::new(),
+        }
+    }
+
+    fn delete_path(&self) -> Path {
+        if self.wrote_directly {
+            self.plan.delete_older()
+        } else {
+            self.plan.delete()
+        }
+    }
+}
+
+impl PgUnit {
+    /// Begins the transaction, locks the fence and the unit's row, and verifies both, in one
+    /// round trip.
+    pub(crate) async fn begin(
+        store: &PgStore,
+        pool: &Arc<WriterPool>,
+        start: UnitStart,
+    ) -> Result<Self> {
+        let mut session = pool.session(store, &start.lease).await?;
+        let constraints = if start.careful {
+            // A row that a deferred constraint refuses must be found while it can be told apart.
+            "SET CONSTRAINTS ALL IMMEDIATE;"
+        } else {
+            ""
+        };
+        let sql = format!("{BEGIN}{}{constraints}", state::lock_statements(&start));
+        let locked = match session.result_sets(&sql).await {
+            Ok(sets) => {
+                let sets = sets.get(BEGIN_SETS..).unwrap_or_default();
+                state::check_locked(sets.get(..state::LOCK_SETS).unwrap_or(sets), &start)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = locked {
+            if error.class == ErrorClass::Connection {
+                // The others were idle as long and are likely to be gone too.
+                pool.drop_idle();
+            }
+            roll_back(session, pool, &start).await;
+            return Err(error);
+        }
+        Ok(Self {
+            pool: Arc::clone(pool),
+            session: Some(session),
+            copy: None,
+            start,
+            tables: Vec::new(),
+            receipt: Receipt::default(),
+            rejected_count: 0,
+        })
+    }
+
+    /// The place of a table among those of the unit.
+    pub(super) async fn work_on(&mut self, table: &TargetTable) -> Result<usize> {
+        if let Some(place) = self.tables.iter().position(|work| work.table == *table) {
+            return Ok(place);
+        }
+        let pool = Arc::clone(&self.pool);
+        let session = self.session().await?;
+        let shape = pool.shape(session, &table.name).await?;
+        let plan = WritePlan::new(table, &shape, self.tables.len())?;
+        self.tables.push(TableWork::new(table, plan));
+        Ok(self.tables.len() - 1)
+    }
+
+    /// The session, with no COPY running.
+    pub(super) async fn session(&mut self) -> Result<&mut Session> {
+        self.end_copy().await?;
+        self.session.as_mut().ok_or_else(error::lost_link)
+    }
+
+    pub(super) async fn end_copy(&mut self) -> Result<()> {
+        let Some(copy) = self.copy.take() else {
+            return Ok(());
+        };
+        let is_direct = copy.is_direct();
+        let (session, outcome) = copy.finish().await;
+        self.session = session;
+        let row_count = outcome.map_err(|error| self.examined(error))?;
+        if is_direct {
+            self.receipt.rows_written += row_count;
+        }
+        Ok(())
+    }
+
+    /// A shape that is out of date shows as an error of the server.
+    pub(super) fn examined(&self, error: ConnectorError) -> ConnectorError {
+        self.pool.forget_shapes();
+        error
+    }
+
+    /// Sends a batch the way it has to go, creating the stage where there is none yet.
+    pub(super) async fn send(
+        &mut self,
+        place: usize,
+        path: &Path,
+        batch: &RecordBatch,
+    ) -> Result<()> {
+        if !self.copy.as_ref().is_some_and(|copy| copy.is_into(path)) {
+            if let Some(stage) = &path.stage {
+                self.create_stage(place, stage).await?;
+            }
+            self.session().await?;
+            let session = self.session.take().ok_or_else(error::lost_link)?;
+            self.copy = Some(RunningCopy::start(session, path.clone()));
+        }
+        let copy = self.copy.as_mut().expect("a COPY was started above");
+        if copy.push(batch).await? {
+            return Ok(());
+        }
+        self.end_copy().await?;
+        Err(error::lost_link())
+    }
+
+    pub(super) async fn create_stage(&mut self, place: usize, stage: &Stage) -> Result<()> {
+        if self.tables[place].stages.contains(&stage.name) {
+            return Ok(());
+        }
+        let created = self.session().await?.execute(&stage.create).await;
+        created.map_err(|error| self.examined(no_stage(error)))?;
+        self.tables[place].stages.push(stage.name.clone());
+        Ok(())
+    }
+
+    pub(super) async fn apply(&mut self, path: &Path) -> Result<u64> {
+        let stage = path.stage.as_ref().expect("only stages are applied");
+        let applied = self.session().await?.execute(&stage.apply).await;
+        applied.map_err(|error| self.examined(error))
+    }
+
+    /// Moves kept keys into their stage.
+    pub(super) async fn stage_deletes(&mut self, place: usize) -> Result<()> {
+        let kept = std::mem::take(&mut self.tables[place].deletes_kept);
+        self.tables[place].deletes_kept_bytes = 0;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let path = self.tables[place].plan.delete();
+        for keys in &kept {
+            self.send(place, &path, keys).await?;
+        }
+        self.tables[place].deletes_staged = true;
+        Ok(())
+    }
+
+    /// Deletes what is staged, then merges what is staged.
+    pub(super) async fn apply_staged(&mut self) -> Result<()> {
+        for place in 0..self.tables.len() {
+            self.stage_deletes(place).await?;
+            if std::mem::take(&mut self.tables[place].deletes_staged) {
+                let path = self.tables[place].delete_path();
+                self.receipt.rows_deleted += self.apply(&path).await?;
+            }
+        }
+        for place in 0..self.tables.len() {
+            if std::mem::take(&mut self.tables[place].upserts_staged) {
+                let path = self.tables[place].plan.upsert();
+                self.receipt.rows_written += self.apply(&path).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties all stages, so that they can be filled once more.
+    pub(super) async fn empty_stages(&mut self) -> Result<()> {
+        let stages: Vec<_> = self
+            .tables
+            .iter()
+            .flat_map(|work| &work.stages)
+            .cloned()
+            .collect();
+        if stages.is_empty() {
+            return Ok(());
+        }
+        self.run(&format!("TRUNCATE {}", stages.join(", "))).await
+    }
+
+    /// True if rows may go straight into the table.
+    pub(super) fn is_direct(&self) -> bool {
+        self.start.into_empty && !self.start.careful
+    }
+
+    pub(super) async fn finish(
+        &mut self,
+        watermark: Option<&(Position, StreamPhase)>,
+    ) -> Result<Receipt> {
+        self.apply_staged().await?;
+        let statements =
+            state::finish_statements(&self.start, watermark, self.receipt.rows_written);
+        let session = self.session().await?;
+        let sql = format!("{statements}COMMIT");
+        if let Err(error) = session.result_sets(&sql).await {
+            return Err(match error.class {
+                // COMMIT was on its way: the server may have done it and not been able to say so.
+                ErrorClass::Connection => ConnectorError::new(
+                    ErrorClass::CommitUnknown,
+                    "lost the link to the server before it confirmed the commit",
+                )
+                .caused_by(error),
+                _ => state::replaced_if_lost(error),
+            });
+        }
+        if let UnitStep::Watermark { version, .. } = &self.start.step {
+            self.receipt.version = version + 1;
+        }
+        Ok(self.receipt)
+    }
+}
+
+impl PgUnit {
+    pub(super) async fn run(&mut self, sql: &str) -> Result<()> {
+        if sql.is_empty() {
+            return Ok(());
+        }
+        self.session().await?.execute(sql).await.map(drop)
+    }
+}
+
+/// Ends the transaction; the session is kept if it is still in order.
+pub(super) async fn roll_back(mut session: Session, pool: &WriterPool, start: &UnitStart) {
+    if session.execute("ROLLBACK").await.is_ok() {
+        pool.give_back(session, &start.lease);
+    }
+}
+
+fn no_stage(error: ConnectorError) -> ConnectorError {
+    if error.class == ErrorClass::Privilege {
+        error.with_hint(
+            "grant what is missing: `GRANT TEMPORARY ON DATABASE ... TO ...`, and SELECT, INSERT, \
+             UPDATE and DELETE on the table",
+        )
+    } else {
+        error
+    }
+}
