@@ -41,3 +41,6 @@ pub use spec::{
 };
 pub use table_pattern::TablePattern;
 pub use template::Template;
+
+#[cfg(test)]
+mod tests;

@@ -318,15 +318,22 @@ mod tests {
     fn ambiguous_yaml_is_refused_all_at_once() {
         let found = problems("a: 1\nb: &x { c: 1 }\nd: *x\n<<: {}\na: 2\ne: !t 1\n[x]: 1\n");
 
-        insta::assert_snapshot!(found.join("\n"), @r"");
+        insta::assert_snapshot!(found.join("\n"), @"
+        anchors and aliases (`&`, `*`) are not supported (p.yaml:2:4)
+        anchors and aliases (`&`, `*`) are not supported (p.yaml:3:4)
+        merge keys (`<<`) are not supported (p.yaml:4:1)
+        `a` is written twice (p.yaml:5:1)
+        tags (`!`) are not supported (p.yaml:6:4)
+        a key must be a text, not a list (p.yaml:7:1)
+        ");
     }
 
     #[test]
     fn broken_yaml_names_its_place() {
-        insta::assert_snapshot!(problems("a:\n  - b\n c: [").join("\n"), @r"");
-        insta::assert_snapshot!(problems("a: 1\n---\nb: 2\n").join("\n"), @r"");
+        insta::assert_snapshot!(problems("a:\n  - b\n c: [").join("\n"), @"this is no YAML: while parsing a block mapping, did not find expected key (p.yaml:3:2)");
+        insta::assert_snapshot!(problems("a: 1\n---\nb: 2\n").join("\n"), @"the file has a second document (p.yaml:2:1)");
         let deep = "[".repeat(80);
-        insta::assert_snapshot!(problems(&deep).join("\n"), @r"");
+        insta::assert_snapshot!(problems(&deep).join("\n"), @"nested more than 64 levels deep (p.yaml:1:66)");
     }
 
     proptest! {

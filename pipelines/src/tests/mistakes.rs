@@ -1,0 +1,407 @@
+//! Mistakes that the files alone show.
+
+use super::lab::{pipeline, project, shown, with_tables};
+
+#[test]
+fn unknown_keys_of_the_project_name_the_nearest() {
+    let text = "version: 1\nproject: shop\nconections: {}\nleese: {}\nqqq: 1\nplugins: {}\n";
+
+    insta::assert_snapshot!(shown(project(text)), @"
+    unknown key `conections` (syncset.yaml:3:1)
+      hint: did you mean `connections`?
+    unknown key `leese` (syncset.yaml:4:1)
+      hint: did you mean `lease`?
+    unknown key `qqq` (syncset.yaml:5:1)
+      hint: the keys of the project file are `version`, `project`, `connections`, `lease`
+    `plugins` is not supported by this version (syncset.yaml:6:1)
+    ");
+}
+
+#[test]
+fn version_is_required_and_known() {
+    insta::assert_snapshot!(shown(project("project: shop\n")), @"
+    `version` is missing (syncset.yaml:1:1)
+      hint: write `version: 1` as the first line
+    ");
+    insta::assert_snapshot!(shown(project("version: 2\n")), @"
+    this version of syncset reads `version: 1` only (syncset.yaml:1:10)
+      hint: write `version: 1`, or use a newer syncset
+    ");
+    insta::assert_snapshot!(shown(project("version: one\n")), @"
+    `version` must be a whole number of 0 or more (syncset.yaml:1:10)
+      hint: for example `version: 1`
+    ");
+    insta::assert_snapshot!(shown(project("")), @"
+    the project file must be a mapping, not nothing (syncset.yaml:1:1)
+      hint: for example `version: 1`
+    ");
+}
+
+#[test]
+fn connections_are_checked_key_by_key() {
+    let text = r#"version: 1
+project: "a shop"
+lease: { expires: 60 }
+connections:
+  a: { type: postgers }
+  b: { host: db }
+  c: { url: "posgres://ann:hunter2@db" }
+  d: { type: sqlite, url: "postgres://ann:hunter2@db" }
+  e: { type: postgres, hots: db, qqq: 1, host: [db] }
+  f: [postgres]
+  g: "hunter2"
+  "sqlite:x": { type: sqlite }
+"#;
+
+    insta::assert_snapshot!(shown(project(text)), @r#"
+    `project` may hold letters, digits, `_`, `-` and `.` only (syncset.yaml:2:10)
+      hint: for example `project: shop`
+    `expires` must be a duration with its unit, such as `10m` or `24h` (syncset.yaml:3:19)
+      hint: for example `lease: { expires: 60s }`
+    unknown type `postgers` (syncset.yaml:5:14)
+      hint: did you mean `postgres`?
+    the connection `b` has no `type` (syncset.yaml:6:6)
+      hint: for example `crm: { type: postgres, url: "${CRM_URL}" }`
+    unknown URL scheme `posgres:` (syncset.yaml:7:13)
+      hint: did you mean `postgres:`?
+    the URL is one of `postgres`, the type is `sqlite` (syncset.yaml:8:27)
+      hint: write `type: postgres`, or leave `type` out
+    unknown key `hots` (syncset.yaml:9:24)
+      hint: did you mean `host`?
+    unknown key `qqq` (syncset.yaml:9:34)
+      hint: the keys of `type: postgres` are `type`, `url`, `host`, `database`, `user`, `password`
+    `host` must be a text, not a list (syncset.yaml:9:48)
+      hint: for example `host: "..."`
+    the connection `f` must be a mapping or a URL, not a list (syncset.yaml:10:6)
+      hint: for example `crm: { type: postgres, url: "${CRM_URL}" }`
+    a URL must start with its scheme (syncset.yaml:11:6)
+      hint: for example `postgres://user@host/database` or `sqlite:shop.db`
+    `sqlite:x` is no name of a connection (syncset.yaml:12:3)
+      hint: a name is not empty and does not look like a URL
+    "#);
+}
+
+#[test]
+fn missing_variables_and_files_are_named() {
+    let text = r#"version: 1
+connections:
+  a: { type: postgres, host: "${HOST}", user: "${USER_NAME}", password: "${file:none}" }
+  b: { url: "${NO_URL}" }
+  c: { type: postgres, host: "${oops", user: "${a b}" }
+"#;
+
+    insta::assert_snapshot!(shown(project(text)), @"
+    the variable `HOST` is not set (syncset.yaml:3:30)
+      hint: export HOST=..., or put it into the file `.env` beside `syncset.yaml`
+    the variable `USER_NAME` is not set (syncset.yaml:3:47)
+      hint: export USER_NAME=..., or put it into the file `.env` beside `syncset.yaml`
+    cannot read the file of `${file:none}`: no such file (syncset.yaml:3:73)
+      hint: relative paths start at the project folder
+    the variable `NO_URL` is not set (syncset.yaml:4:13)
+      hint: export NO_URL=..., or put it into the file `.env` beside `syncset.yaml`
+    `${` without its `}` (syncset.yaml:5:30)
+      hint: write `${NAME}`, or `$${` for the two characters themselves
+    `${a b}` is no name of a variable (syncset.yaml:5:46)
+      hint: write `${NAME}` or `${file:PATH}`, or `$${` for the two characters themselves
+    ");
+}
+
+#[test]
+fn lease_has_bounds() {
+    let text = "version: 1\nlease: { expires: 1s }\n";
+
+    insta::assert_snapshot!(shown(project(text)), @"
+    `expires` must be between 5s and 24h (syncset.yaml:2:19)
+      hint: for example `lease: { expires: 60s }`
+    ");
+}
+
+#[test]
+fn unknown_keys_of_a_pipeline_name_the_nearest() {
+    let text = r#"version: 1
+soruce: crm
+target: replica
+capture: { mod: cursor }
+defaults: { wher: "a = 1", clumns: [a] }
+tables:
+  public.customers:
+    colums: [id]
+    wirte: {}
+    write: { on_delte: keep }
+    rejects: { max_row: 1 }
+    columns: { exclud: [a] }
+    where: { sourcesql: "x" }
+"#;
+
+    insta::assert_snapshot!(shown(pipeline(text)), @r#"
+    `source` is missing (p.yaml:1:1)
+      hint: name a connection, as in `source: crm`, or write a URL
+    unknown key `soruce` (p.yaml:2:1)
+      hint: did you mean `source`?
+    `capture` has no `mode` (p.yaml:4:10)
+      hint: for example `capture: { mode: cursor, column: updated_at, written_by: database }`
+    unknown key `mod` (p.yaml:4:12)
+      hint: did you mean `mode`?
+    unknown key `wher` (p.yaml:5:13)
+      hint: did you mean `where`?
+    unknown key `clumns` (p.yaml:5:28)
+      hint: did you mean `columns`?
+    unknown key `colums` (p.yaml:8:5)
+      hint: did you mean `columns`?
+    unknown key `wirte` (p.yaml:9:5)
+      hint: did you mean `write`?
+    unknown key `on_delte` (p.yaml:10:14)
+      hint: did you mean `on_delete`?
+    unknown key `max_row` (p.yaml:11:16)
+      hint: did you mean `max_rows`?
+    unknown key `exclud` (p.yaml:12:16)
+      hint: did you mean `exclude`?
+    `where` says nothing (p.yaml:13:12)
+      hint: for example `where: "country in ('DE', 'FR')"` or `where: { source_sql: "country = 'DE'" }`
+    unknown key `sourcesql` (p.yaml:13:14)
+      hint: did you mean `source_sql`?
+    "#);
+}
+
+#[test]
+fn what_later_versions_have_is_refused_as_such() {
+    let text = r#"version: 1
+source: crm
+target: replica
+consistency: pipeline
+on_selection_change: reload
+guards: { max_delete_percent: 5 }
+capture: { mode: hash, find_deletes: { mode: hash, every: 24h } }
+defaults:
+  schema: { new_column: add }
+tables:
+  public.customers:
+    mask: { email: { constant: x } }
+    transform: [ { plugin: p } ]
+    on_lossy: text
+    write: { mode: replace, on_delete: soft }
+    rejects: { exit: 3 }
+  public.a_orders: { capture: log }
+  public.events: { write: { mode: append }, hooks: {} }
+"#;
+
+    insta::assert_snapshot!(shown(pipeline(text)), @"
+    `consistency: pipeline` is not supported by this version (p.yaml:4:14)
+      hint: what it does is `table`
+    `on_selection_change: reload` is not supported by this version (p.yaml:5:22)
+      hint: what it does is `fail`
+    `guards` is not supported by this version (p.yaml:6:1)
+    `mode: hash` is not supported by this version (p.yaml:7:18)
+      hint: what it does is `full`, `cursor`, `xmin`
+    `find_deletes` is not supported by this version (p.yaml:7:24)
+    `schema` is not supported by this version (p.yaml:9:3)
+    `mask` is not supported by this version (p.yaml:12:5)
+    `transform` is not supported by this version (p.yaml:13:5)
+    `on_lossy: text` is not supported by this version (p.yaml:14:15)
+      hint: what it does is `error`
+    `mode: replace` is not supported by this version (p.yaml:15:20)
+      hint: what it does is `upsert`
+    `on_delete: soft` is not supported by this version (p.yaml:15:40)
+      hint: what it does is `hard`, `keep`
+    `exit` is not supported by this version (p.yaml:16:16)
+    `mode: log` is not supported by this version (p.yaml:17:31)
+      hint: what it does is `full`, `cursor`, `xmin`
+    `mode: append` is not supported by this version (p.yaml:18:35)
+      hint: what it does is `upsert`
+    `hooks` is not supported by this version (p.yaml:18:45)
+    ");
+}
+
+#[test]
+fn two_way_pipelines_are_refused_as_such() {
+    let text = "version: 1\nmode: two_way\nleft: { connection: crm }\nright: {}\nkey: [sku]\n";
+
+    insta::assert_snapshot!(shown(pipeline(text)), @"
+    `mode: two_way` is not supported by this version (p.yaml:2:7)
+      hint: what it does is `one_way`
+    `left` is not supported by this version (p.yaml:3:1)
+    `right` is not supported by this version (p.yaml:4:1)
+    `key` is not supported by this version (p.yaml:5:1)
+    ");
+}
+
+#[test]
+fn source_and_target_must_exist_and_fit() {
+    let text = "version: 1\nsource: crn\ntarget: archive:x\ntables: { a: {} }\n";
+    insta::assert_snapshot!(shown(pipeline(text)), @"
+    no connection `crn` (p.yaml:2:9)
+      hint: did you mean `crm`?
+    `target` (type `archive`) cannot be written: it is no target (p.yaml:3:9)
+    ");
+
+    let text = "version: 1\nsource: \"${NONSENSE}\"\ntarget: msql://root:hunter2@h\n";
+    insta::assert_snapshot!(shown(pipeline(text)), @"
+    `tables` is missing (p.yaml:1:1)
+      hint: for example `tables: { public.customers: { columns: [id, name] } }`
+    no connection `${NONSENSE}` (p.yaml:2:9)
+      hint: the connections are `crm`, `replica`
+    unknown URL scheme `msql:` (p.yaml:3:9)
+      hint: did you mean `sqlite:`?
+    ");
+
+    insta::assert_snapshot!(shown(pipeline("version: 1\ntables: {}\n")), @"
+    `source` is missing (p.yaml:1:1)
+      hint: name a connection, as in `source: crm`, or write a URL
+    `target` is missing (p.yaml:1:1)
+      hint: name a connection, as in `target: crm`, or write a URL
+    `tables` is empty (p.yaml:2:9)
+      hint: for example `tables: { public.customers: { columns: [id, name] } }`
+    ");
+}
+
+#[test]
+fn wrong_types_say_what_is_expected() {
+    let tables = r#"tags: hourly
+tables:
+  public.customers:
+    columns: id
+    where: [a, b]
+    where_pushdown: besteffort
+    derive: [x]
+    rename: { name: [x] }
+    to: { table: x }
+    key: id
+    capture: [cursor]
+    write: upsert
+    rejects: { max_rows: -1 }
+  public.a_orders: yes
+  public.events: { columns: [], key: [], where: "", derive: { a: } }
+  public.log: { columns: { exclude: id }, key: [id, id] }
+"#;
+
+    insta::assert_snapshot!(shown(pipeline(&with_tables(tables))), @r#"
+    `tags` must be a list, not a text (p.yaml:4:7)
+      hint: for example `tags: [hourly]`
+    `columns` must be a list, or a mapping with `exclude`, not a text (p.yaml:7:14)
+      hint: for example `columns: [id, name] or columns: { exclude: [ssn, "tmp_*"] }`
+    `where` must be a text, not a list (p.yaml:8:12)
+      hint: for example `where: "country in ('DE', 'FR')"`
+    `besteffort` is no value of `where_pushdown` (p.yaml:9:21)
+      hint: did you mean `best_effort`?
+    `derive` must be a mapping, not a list (p.yaml:10:13)
+      hint: for example `derive: { initials: "left(name, 1)" }`
+    `name` must be a text, not a list (p.yaml:11:21)
+      hint: for example `rename: { name: full_name }`
+    `to` must be a text, not a mapping (p.yaml:12:9)
+      hint: for example `to: "crm.{table}"`
+    `key` must be a list, not a text (p.yaml:13:10)
+      hint: for example `key: [id]`
+    `capture` must be a mode or a mapping, not a list (p.yaml:14:14)
+      hint: for example `capture: { mode: cursor, column: updated_at, written_by: database }`
+    `write` must be a mapping, not a text (p.yaml:15:12)
+      hint: for example `write: { mode: upsert, on_delete: keep }`
+    `max_rows` must be a whole number of 0 or more (p.yaml:16:26)
+      hint: for example `rejects: { max_rows: 100 }`
+    the entry of `public.a_orders` must be a mapping or `skip`, not a text (p.yaml:17:20)
+      hint: for example `public.customers: { columns: [id, name] }`
+    `columns` is empty (p.yaml:18:29)
+      hint: leave it out to select all columns
+    `key` is empty (p.yaml:18:38)
+      hint: leave it out to use the primary key
+    `where` is empty (p.yaml:18:49)
+      hint: for example `where: "country in ('DE', 'FR')"`
+    `a` must be a text, not nothing (p.yaml:18:64)
+      hint: for example `derive: { initials: "left(name, 1)" }`
+    `exclude` must be a list, not a text (p.yaml:19:37)
+      hint: for example `columns: [id, name] or columns: { exclude: [ssn, "tmp_*"] }`
+    `key` names `id` twice (p.yaml:19:53)
+    "#);
+    insta::assert_snapshot!(shown(pipeline(&with_tables("tables: [a]\n"))), @"
+    `tables` must be a mapping, not a list (p.yaml:4:9)
+      hint: for example `tables: { public.customers: { columns: [id, name] } }`
+    ");
+    insta::assert_snapshot!(shown(pipeline(&with_tables("defaults: x\ntables: { a: {} }\n"))), @"
+    a table's entry must be a mapping, not a text (p.yaml:4:11)
+      hint: for example `public.customers: { columns: [id, name] }`
+    ");
+}
+
+#[test]
+fn captures_are_checked() {
+    let tables = r#"tables:
+  a: { capture: cursor }
+  b: { capture: { column: updated_at } }
+  c: { capture: { mode: full, column: updated_at } }
+  d: { capture: { mode: cursor, column: c, written_by: db, overlap: ten, zone: Europe/Berln } }
+  e: { capture: cursr }
+  f: { capture: { mode: cursor, column: c, null_cursor: skip } }
+"#;
+
+    insta::assert_snapshot!(shown(pipeline(&with_tables(tables))), @"
+    `mode: cursor` needs its `column` (p.yaml:5:17)
+      hint: for example `capture: { mode: cursor, column: updated_at, written_by: database }`
+    `capture` has no `mode` (p.yaml:6:17)
+      hint: for example `capture: { mode: cursor, column: updated_at, written_by: database }`
+    `column` means nothing with `mode: full` (p.yaml:7:39)
+      hint: remove it, or use `mode: cursor`
+    `db` is no value of `written_by` (p.yaml:8:56)
+      hint: did you mean `database`?
+    `overlap` must be a duration with its unit, such as `10m` or `24h` (p.yaml:8:69)
+      hint: for example `overlap: 10m`
+    unknown time zone `Europe/Berln` (p.yaml:8:80)
+      hint: did you mean `Europe/Berlin`?
+    `cursr` is no value of `mode` (p.yaml:9:17)
+      hint: did you mean `cursor`?
+    `skip` is no value of `null_cursor` (p.yaml:10:57)
+      hint: it is one of `read`, `ignore`, `error`
+    ");
+}
+
+#[test]
+fn table_names_and_templates_are_checked() {
+    let tables = r#"tables:
+  a.b.c: {}
+  '"open': {}
+  a..b: {}
+  "ref_[": {}
+  e: { to: "crm.{tabel}" }
+  f: { to: "a.b.{table}" }
+  g: { to: "crm.{table" }
+"#;
+
+    insta::assert_snapshot!(shown(pipeline(&with_tables(tables))), @r#"
+    `a.b.c` has more than two parts: a table is `schema.table`, and a name with a dot is quoted, as in 'public."Order.Items"' (p.yaml:5:3)
+    `"open` has a double quote that is not closed (p.yaml:6:3)
+    `a..b` has an empty part (p.yaml:7:3)
+    `ref_[` is not a glob: unclosed character class; missing ']' (p.yaml:8:3)
+    unknown placeholder `{tabel}` (p.yaml:9:12)
+      hint: did you mean `{table}`?
+    `a.b.{table}` has more than two parts: a target is `schema.table` (p.yaml:10:12)
+      hint: for example `to: "crm.{table}"`
+    `{table` has a brace that is not closed (p.yaml:11:12)
+      hint: write `{schema}` or `{table}`
+    "#);
+}
+
+#[test]
+fn variables_outside_of_connections_are_refused() {
+    let tables =
+        "tables:\n  a: { where: \"country = '${COUNTRY}'\" }\n  b: { where: \"x = '$${y}'\" }\n";
+
+    insta::assert_snapshot!(shown(pipeline(&with_tables(tables))), @"
+    `${...}` is replaced in connections, `source` and `target` only (p.yaml:5:15)
+      hint: write the value itself, or `$${` for the two characters
+    ");
+}
+
+#[test]
+fn a_mistake_in_the_defaults_counts_once() {
+    let tables = "defaults: { where_pushdown: never }\ntables: { a: {}, b: {}, c: {} }\n";
+
+    insta::assert_snapshot!(shown(pipeline(&with_tables(tables))), @"
+    `never` is no value of `where_pushdown` (p.yaml:4:29)
+      hint: it is one of `exact`, `best_effort`
+    ");
+}
+
+#[test]
+fn no_message_shows_a_value_of_a_connection() {
+    let spec = pipeline(&with_tables("tables: { customers: {} }\n")).expect("it is right");
+
+    assert!(!format!("{spec:?}").contains("hunter2"));
+}

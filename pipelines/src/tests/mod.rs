@@ -1,0 +1,7 @@
+//! What a user writes and what is made of it.
+
+mod conditions;
+mod lab;
+mod mistakes;
+mod plans;
+mod table_mistakes;

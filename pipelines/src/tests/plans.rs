@@ -1,0 +1,257 @@
+//! Right pipelines and what is made of them.
+
+use super::lab::{pipeline, plan, project, with_tables};
+use crate::{OutputValue, TablePlan};
+use std::time::Duration;
+use syncset_connector::{Capture, Filter, OnDelete, Overlap, Predicate, WrittenBy};
+
+fn plans(tables: &str) -> Vec<TablePlan> {
+    plan(&with_tables(tables)).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn only(tables: &str) -> TablePlan {
+    let mut plans = plans(tables);
+    assert_eq!(plans.len(), 1);
+    plans.remove(0)
+}
+
+/// `target column <- source`, one per column.
+fn outputs(plan: &TablePlan) -> Vec<String> {
+    plan.outputs
+        .iter()
+        .map(|output| match &output.value {
+            OutputValue::Column(column) => format!("{} <- {column}", output.name),
+            OutputValue::Derived { sql, .. } => format!("{} <- ({sql})", output.name),
+        })
+        .collect()
+}
+
+#[test]
+fn project_resolves_values_and_keeps_them_secret() {
+    let project = project(
+        "version: 1\nproject: shop\nlease: { expires: 2m }\nconnections:\n  \
+         a: { type: postgres, host: h, password: \"${file:secrets/pg}\" }\n  b: sqlite:x.db\n",
+    )
+    .expect("the file is right");
+
+    assert_eq!(project.name, "shop");
+    assert_eq!(project.lease, Duration::from_secs(120));
+    let connection = &project.connections["a"];
+    assert_eq!(connection.settings.value("password"), Some("hunter2"));
+    assert_eq!(project.connections["b"].kind, "sqlite");
+    assert_eq!(
+        project.connections["b"].settings.value("url"),
+        Some("sqlite:x.db")
+    );
+    assert!(!format!("{project:?}").contains("hunter2"));
+}
+
+#[test]
+fn inline_urls_are_connections() {
+    let spec = pipeline(
+        "version: 1\nsource: sqlite:shop.db\ntarget: { type: postgres, host: h }\ntags: [a, b]\n\
+         tables: { customers: {} }\n",
+    )
+    .expect("the file is right");
+
+    assert_eq!(
+        (spec.source.name.as_str(), spec.source.kind.as_str()),
+        ("source", "sqlite")
+    );
+    assert_eq!(spec.target.settings.value("host"), Some("h"));
+    assert_eq!(spec.tags, ["a", "b"]);
+}
+
+#[test]
+fn exact_names_beat_globs_and_skip_leaves_out() {
+    let plans = plans("tables:\n  \"public.ref_*\": {}\n  public.ref_size: skip\n  shelf: {}\n");
+
+    let streams: Vec<_> = plans.iter().map(|plan| plan.stream.as_str()).collect();
+    assert_eq!(streams, ["public.ref_colour", "store.shelf"]);
+}
+
+#[test]
+fn names_with_dots_are_quoted() {
+    let plan = only("tables:\n  'sales.\"Order.Items\"': {}\n");
+
+    assert_eq!(plan.stream, "sales.\"Order.Items\"");
+    assert_eq!(plan.target.name, "Order.Items");
+}
+
+#[test]
+fn columns_are_chosen_computed_and_renamed() {
+    let plan = only(
+        r#"tables:
+  customers:
+    columns: [name, id, "*_at"]
+    derive: { initial: "upper(left(NAME, 1))", land: "country" }
+    rename: { name: full_name, id: customer_id, land: l }
+    to: "crm.{table}"
+"#,
+    );
+
+    assert_eq!(
+        outputs(&plan),
+        [
+            "full_name <- name",
+            "customer_id <- id",
+            "seen_at <- seen_at",
+            "updated_at <- updated_at",
+            "local_at <- local_at",
+            "initial <- (upper(left(\"name\", 1)))",
+            "l <- (\"Country\")",
+        ]
+    );
+    let read = ["name", "id", "seen_at", "updated_at", "local_at", "Country"];
+    assert_eq!(plan.read.columns, read);
+    assert_eq!(plan.read.key, ["id"]);
+    assert_eq!(plan.key, ["customer_id"]);
+    assert_eq!(plan.target.to_string(), "crm.customers");
+}
+
+#[test]
+fn excluded_columns_are_not_read() {
+    let plan =
+        only("tables: { customers: { columns: { exclude: [note, \"*_at\", \"none_*\"] } } }\n");
+
+    assert_eq!(plan.read.columns, ["id", "name", "Country", "active"]);
+}
+
+#[test]
+fn defaults_merge_by_key_and_lists_replace() {
+    let plans = plans(
+        r#"capture: { mode: cursor, column: updated_at, written_by: application, overlap: 10m }
+rejects: { max_rows: 5 }
+defaults:
+  columns: [id]
+  write: { mode: upsert, on_delete: keep }
+tables:
+  customers: { columns: [id, name], capture: { overlap: 1h } }
+  public.ref_size: { capture: full, write: { on_delete: hard } }
+  public.ref_colour: { capture: { mode: cursor, column: id, overlap: 100 }, rejects: { max_rows: 0 } }
+"#,
+    );
+
+    let [customers, colour, size] = plans.as_slice() else {
+        panic!("three plans were expected");
+    };
+    let Capture::Cursor(cursor) = &customers.read.capture else {
+        panic!("a cursor was expected");
+    };
+    assert_eq!(cursor.written_by, Some(WrittenBy::Application));
+    assert_eq!(
+        cursor.overlap,
+        Some(Overlap::Time(Duration::from_secs(3600)))
+    );
+    assert_eq!(customers.read.columns, ["id", "name"]);
+    assert_eq!(
+        (customers.on_delete, customers.max_rejects),
+        (OnDelete::Keep, 5)
+    );
+    assert_eq!(
+        (size.on_delete, &size.read.capture),
+        (OnDelete::Hard, &Capture::Full)
+    );
+    assert_eq!(colour.max_rejects, 0);
+}
+
+#[test]
+fn exact_conditions_are_pushed_whole() {
+    let plan = only("tables: { customers: { where: \"country in ('DE') and id > 5\" } }\n");
+
+    assert!(matches!(
+        plan.read.filter,
+        Filter::Predicate(Predicate::And(_))
+    ));
+    assert_eq!(plan.residual, None);
+}
+
+#[test]
+fn best_effort_pushes_what_can_be_pushed_and_filters_the_rest_here() {
+    let plan = only(
+        r#"tables:
+  customers:
+    columns: [id]
+    where: "id > 5 and note = 'x' and upper(Name) = 'A'"
+    where_pushdown: best_effort
+"#,
+    );
+
+    assert!(matches!(
+        plan.read.filter,
+        Filter::Predicate(Predicate::Compare { .. })
+    ));
+    assert_eq!(
+        plan.residual.as_deref(),
+        Some("\"id\" > 5 and \"note\" = 'x' and upper(\"name\") = 'A'")
+    );
+    assert_eq!(plan.read.columns, ["id", "note", "name"]);
+    assert_eq!(outputs(&plan), ["id <- id"]);
+    assert!(
+        plan.notes
+            .iter()
+            .any(|note| note.contains("read and dropped"))
+    );
+}
+
+#[test]
+fn source_sql_passes_as_it_is() {
+    let plan = only("tables: { customers: { where: { source_sql: \"id in (select 1)\" } } }\n");
+
+    assert_eq!(
+        plan.read.filter,
+        Filter::SourceSql("id in (select 1)".into())
+    );
+}
+
+#[test]
+fn parents_come_before_their_children() {
+    let plans = plans("tables: { public.a_orders: {}, public.customers: {} }\n");
+
+    let streams: Vec<_> = plans.iter().map(|plan| plan.stream.as_str()).collect();
+    assert_eq!(streams, ["public.customers", "public.a_orders"]);
+}
+
+#[test]
+fn views_are_read_with_a_named_key() {
+    let plan = only("tables: { public.v_totals: { key: [day], capture: full } }\n");
+
+    assert_eq!(plan.key, ["day"]);
+    assert!(plan.notes[0].contains("unique"), "{:?}", plan.notes);
+}
+
+#[test]
+fn the_default_capture_is_stated() {
+    let plan = only("tables: { customers: {} }\n");
+
+    assert_eq!(plan.read.capture, Capture::Full);
+    assert!(
+        plan.notes[0].contains("`capture` is not set"),
+        "{:?}",
+        plan.notes
+    );
+}
+
+#[test]
+fn targets_without_schemas_take_the_bare_name() {
+    let plans = plan(
+        "version: 1\nsource: crm\ntarget: sqlite:x.db\ntables:\n  customers: {}\n  \
+         sales.customers: { to: \"{schema}_{table}\" }\n",
+    )
+    .expect("the file is right");
+
+    let targets: Vec<_> = plans.iter().map(|plan| plan.target.to_string()).collect();
+    assert_eq!(targets, ["customers", "sales_customers"]);
+}
+
+#[test]
+fn the_selection_text_is_canonical() {
+    let one = only("tables: { customers: { columns: [id, name], where: \"id > 5\" } }\n");
+    let same = only("tables:\n  customers:\n    where: ' id > 5'\n    columns: [name, id]\n");
+    let other = only("tables: { customers: { columns: [id, name], where: \"id > 6\" } }\n");
+
+    insta::assert_snapshot!(one.selection_text, @r#"{"capture":{"column":null,"mode":"full"},"columns":[{"column":"id","to":"id"},{"column":"name","to":"name"}],"key":["id"],"to":"public.customers","where":"id > 5"}"#);
+    assert_eq!(one.read.selection, same.read.selection);
+    assert_ne!(one.read.selection, other.read.selection);
+    assert_eq!(one.read.selection.len(), 64);
+}
