@@ -240,7 +240,7 @@ pub(crate) fn scheme(text: &str) -> Option<&str> {
     valid.then_some(scheme)
 }
 
-/// The connection that a pipeline's `source` or `target` means: one by name, a URL, or a mapping.
+/// The connection that a pipeline's `source` or `target` means, if it can be that.
 pub(crate) fn endpoint(
     fields: &Fields,
     side: &str,
@@ -256,6 +256,29 @@ pub(crate) fn endpoint(
         );
         return None;
     };
+    let connection = named_or_inline(node, side, known, context, problems)?;
+    let able = match side {
+        "source" => connection.info.capabilities.source,
+        _ => connection.info.capabilities.target,
+    };
+    if !able {
+        problems.hinted(
+            node.place,
+            format!("`{}` cannot be a {side}", connection.kind),
+            "name a connection of another type",
+        );
+    }
+    Some(connection)
+}
+
+/// One by name, a URL, or a mapping.
+fn named_or_inline(
+    node: &Node,
+    side: &str,
+    known: &BTreeMap<String, ConnectionSpec>,
+    context: &Context,
+    problems: &mut Problems,
+) -> Option<ConnectionSpec> {
     let Value::Scalar { text: raw, .. } = &node.value else {
         return context.connection(side, node, problems);
     };

@@ -222,7 +222,7 @@ pub(crate) fn choice<T: Copy>(
         problems.hinted(
             name.place,
             sentence(&format!("{key}: {}", name.text)),
-            format!("what it does is {}", words(options)),
+            format!("this version has {}", words(options)),
         );
         return None;
     }

@@ -11,6 +11,7 @@ mod capture_plan;
 mod capture_setting;
 mod condition;
 mod connection;
+mod destination;
 mod fields;
 mod interpolate;
 mod nearest;

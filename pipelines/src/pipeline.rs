@@ -78,7 +78,6 @@ pub fn parse_pipeline(
         .value("tags")
         .and_then(|node| text_list(node, "`tags`", "tags: [hourly]", &mut problems))
         .unwrap_or_default();
-    refuse_wrong_side(&from, &into, source.path, &mut problems);
     let spec = from.zip(into).map(|(source_spec, target)| PipelineSpec {
         name: name.to_owned(),
         path: source.path.to_owned(),
@@ -112,37 +111,6 @@ fn is_one_way(fields: &Fields, problems: &mut Problems) -> bool {
     }
 }
 
-fn refuse_wrong_side(
-    source: &Option<crate::ConnectionSpec>,
-    target: &Option<crate::ConnectionSpec>,
-    path: &str,
-    problems: &mut Problems,
-) {
-    // A connection of the project file keeps its own path; the problem belongs to this file, but
-    // only inline connections know their place in it.
-    let mut refuse = |side: &crate::ConnectionSpec, what: &str| {
-        let place = if side.path == path {
-            side.place
-        } else {
-            Default::default()
-        };
-        problems.add(
-            place,
-            format!("`{}` (type `{}`) cannot be {what}", side.name, side.kind),
-        );
-    };
-    if let Some(source) = source
-        && !source.info.capabilities.source
-    {
-        refuse(source, "read: it is no source");
-    }
-    if let Some(target) = target
-        && !target.info.capabilities.target
-    {
-        refuse(target, "written: it is no target");
-    }
-}
-
 fn tables(root: &Node, fields: &Fields, problems: &mut Problems) -> Vec<TableRule> {
     let shared = only(root, &SHARED);
     let defaults = match fields.value("defaults") {
@@ -163,14 +131,9 @@ fn tables(root: &Node, fields: &Fields, problems: &mut Problems) -> Vec<TableRul
         wrong_type(node, "`tables`", "a mapping", TABLES_EXAMPLE, problems);
         return Vec::new();
     };
-    if fields
-        .value("defaults")
-        .is_some_and(|node| !matches!(node.value, Value::Map(_)))
-    {
-        settings::read(&defaults, defaults.place, problems);
+    if settings::read(&defaults, defaults.place, problems).is_none() {
         return Vec::new();
     }
-    settings::read(&defaults, defaults.place, problems);
     if entries.is_empty() {
         problems.hinted(
             node.place,

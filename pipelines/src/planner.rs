@@ -8,8 +8,7 @@ use crate::plan::{Output, OutputValue, PushDown, TablePlan};
 use crate::problem::{Place, Problems};
 use crate::select::Selected;
 use crate::spec::{Condition, Name, PipelineSpec, TableSettings, WherePushdown};
-use crate::sql::{Movement, Resolved, SqlProblem, movement, resolve};
-use crate::table_pattern::SCHEMA_DEFAULT;
+use crate::sql::{Resolved, SqlProblem, movement, resolve};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -165,8 +164,7 @@ impl Planner<'_> {
             Some(Condition::Sql(text)) => (text, false),
             Some(Condition::SourceSql(text)) => (text, true),
         };
-        let moves = movement(&text.text);
-        if self.refuse_movement(text, &moves, problems) {
+        if self.refuse_movement(text, is_source_sql, problems) {
             return None;
         }
         if is_source_sql {
@@ -186,9 +184,11 @@ impl Planner<'_> {
         }
     }
 
-    /// Refuses what changes the selection while no row changes. True if it did.
-    fn refuse_movement(&self, text: &Name, moves: &Movement, problems: &mut Problems) -> bool {
+    /// Refuses what changes the selection while no row changes. True if it did. A run that reads
+    /// everything sees that, but expressions on our side never read a clock.
+    fn refuse_movement(&self, text: &Name, is_source_sql: bool, problems: &mut Problems) -> bool {
         let stream = &self.selected.stream;
+        let moves = movement(&text.text);
         if let Some(function) = &moves.volatile {
             problems.hinted(
                 text.place,
@@ -201,6 +201,14 @@ impl Planner<'_> {
         }
         let mode = self.settings.capture.mode;
         let reason = match (&moves.clock, moves.sub_query) {
+            (Some(clock), _) if mode == CaptureMode::Full && !is_source_sql => {
+                problems.hinted(
+                    text.place,
+                    format!("`where` of `{stream}` reads the clock (`{clock}`)"),
+                    "let the source read it: `where: { source_sql: \"...\" }`",
+                );
+                return true;
+            }
             _ if mode == CaptureMode::Full => return false,
             (Some(clock), _) => format!("reads the clock (`{clock}`)"),
             (None, true) => "has a sub-query".to_owned(),
@@ -272,64 +280,7 @@ impl Planner<'_> {
         problems: &mut Problems,
     ) {
         let message = format!("{what} in `{}`: {}", self.selected.stream, error.message);
-        match error.hint {
-            Some(hint) => problems.hinted(text.place, message, hint),
-            None => problems.add(text.place, message),
-        }
-    }
-
-    /// The target table.
-    fn target(&self, problems: &mut Problems) -> TableName {
-        let source = &self.selected.table;
-        let has_schemas = self.spec.target.info.capabilities.schemas;
-        let mut target = match &self.settings.to {
-            Some(template) => {
-                if template.needs_schema() && source.schema.is_none() {
-                    problems.hinted(
-                        self.selected.place,
-                        format!(
-                            "`to: {}` needs a schema, and `{}` has none",
-                            template.text, self.selected.stream
-                        ),
-                        "write the schema itself, such as `to: \"public.{table}\"`",
-                    );
-                }
-                template.target(source)
-            }
-            None => source.clone(),
-        };
-        match (&target.schema, has_schemas) {
-            (None, true) => target.schema = Some(SCHEMA_DEFAULT.to_owned()),
-            (Some(schema), false) => {
-                let is_written = self
-                    .settings
-                    .to
-                    .as_ref()
-                    .is_some_and(|to| to.has_schema_part());
-                if is_written && schema != "main" {
-                    problems.hinted(
-                        self.selected.place,
-                        format!(
-                            "`{target}`: the target `{}` has no schemas",
-                            self.spec.target.name
-                        ),
-                        "write a name without a dot, such as `to: \"{schema}_{table}\"`",
-                    );
-                }
-                target.schema = None;
-            }
-            _ => {}
-        }
-        let is_same_store = self.spec.source.kind == self.spec.target.kind
-            && self.spec.source.settings.values == self.spec.target.settings.values;
-        if is_same_store && target == *source {
-            problems.hinted(
-                self.selected.place,
-                format!("`{}` would be written onto itself", self.selected.stream),
-                "source and target are the same store: send it elsewhere with `to:`",
-            );
-        }
-        target
+        problems.hinted(text.place, message, error.hint);
     }
 
     /// Canonical JSON of what decides which values are where. The order in which columns are

@@ -152,14 +152,14 @@ pub(crate) struct SqlProblem {
     /// The sentence.
     pub(crate) message: String,
     /// What to do.
-    pub(crate) hint: Option<String>,
+    pub(crate) hint: String,
 }
 
 impl SqlProblem {
     fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             message: message.into(),
-            hint: Some(hint.into()),
+            hint: hint.into(),
         }
     }
 }
@@ -223,8 +223,9 @@ pub(crate) fn parse(text: &str) -> Result<Expr, SqlProblem> {
     let syntax = |error: String| {
         let reason = error
             .trim_start_matches("sql parser error: ")
-            .trim_start_matches("Expected: ")
-            .to_owned();
+            .replace("Expected: ", "expected ")
+            .replace(", found: EOF", ", found the end")
+            .replace(", found: ", ", found ");
         SqlProblem::new(
             format!("this is no SQL expression: {reason}"),
             "text goes in single quotes, names with capitals or blanks in double quotes",

@@ -187,27 +187,27 @@ tables:
 
     insta::assert_snapshot!(shown(pipeline(text)), @"
     `consistency: pipeline` is not supported by this version (p.yaml:4:14)
-      hint: what it does is `table`
+      hint: this version has `table`
     `on_selection_change: reload` is not supported by this version (p.yaml:5:22)
-      hint: what it does is `fail`
+      hint: this version has `fail`
     `guards` is not supported by this version (p.yaml:6:1)
     `mode: hash` is not supported by this version (p.yaml:7:18)
-      hint: what it does is `full`, `cursor`, `xmin`
+      hint: this version has `full`, `cursor`, `xmin`
     `find_deletes` is not supported by this version (p.yaml:7:24)
     `schema` is not supported by this version (p.yaml:9:3)
     `mask` is not supported by this version (p.yaml:12:5)
     `transform` is not supported by this version (p.yaml:13:5)
     `on_lossy: text` is not supported by this version (p.yaml:14:15)
-      hint: what it does is `error`
+      hint: this version has `error`
     `mode: replace` is not supported by this version (p.yaml:15:20)
-      hint: what it does is `upsert`
+      hint: this version has `upsert`
     `on_delete: soft` is not supported by this version (p.yaml:15:40)
-      hint: what it does is `hard`, `keep`
+      hint: this version has `hard`, `keep`
     `exit` is not supported by this version (p.yaml:16:16)
     `mode: log` is not supported by this version (p.yaml:17:31)
-      hint: what it does is `full`, `cursor`, `xmin`
+      hint: this version has `full`, `cursor`, `xmin`
     `mode: append` is not supported by this version (p.yaml:18:35)
-      hint: what it does is `upsert`
+      hint: this version has `upsert`
     `hooks` is not supported by this version (p.yaml:18:45)
     ");
 }
@@ -218,7 +218,7 @@ fn two_way_pipelines_are_refused_as_such() {
 
     insta::assert_snapshot!(shown(pipeline(text)), @"
     `mode: two_way` is not supported by this version (p.yaml:2:7)
-      hint: what it does is `one_way`
+      hint: this version has `one_way`
     `left` is not supported by this version (p.yaml:3:1)
     `right` is not supported by this version (p.yaml:4:1)
     `key` is not supported by this version (p.yaml:5:1)
@@ -231,7 +231,8 @@ fn source_and_target_must_exist_and_fit() {
     insta::assert_snapshot!(shown(pipeline(text)), @"
     no connection `crn` (p.yaml:2:9)
       hint: did you mean `crm`?
-    `target` (type `archive`) cannot be written: it is no target (p.yaml:3:9)
+    `archive` cannot be a target (p.yaml:3:9)
+      hint: name a connection of another type
     ");
 
     let text = "version: 1\nsource: \"${NONSENSE}\"\ntarget: msql://root:hunter2@h\n";

@@ -197,7 +197,7 @@ fn conditions_that_cannot_be_evaluated_are_refused() {
       hint: text goes in single quotes, names with capitals or blanks in double quotes
     ");
     insta::assert_snapshot!(condition("\"country = 'DE' and\""), @"
-    `where` in `public.customers`: this is no SQL expression: an expression, found: EOF (p.yaml:7:12)
+    `where` in `public.customers`: this is no SQL expression: expected an expression, found the end (p.yaml:7:12)
       hint: text goes in single quotes, names with capitals or blanks in double quotes
     ");
     insta::assert_snapshot!(condition("\"\\\"country\\\" = 'DE'\""), @"
@@ -235,7 +235,16 @@ fn conditions_that_cannot_be_evaluated_are_refused() {
 }
 
 #[test]
-fn sub_queries_are_left_to_the_source() {
+fn sub_queries_and_clocks_are_left_to_the_source() {
+    let tables = "tables: { customers: { where: \"updated_at > now()\" } }\n";
+    insta::assert_snapshot!(mistakes(tables), @r#"
+    `where` of `public.customers` reads the clock (`now`) (p.yaml:4:31)
+      hint: let the source read it: `where: { source_sql: "..." }`
+    "#);
+
+    let tables = "tables: { customers: { where: { source_sql: \"updated_at > now()\" } } }\n";
+    insta::assert_snapshot!(mistakes(tables), @"no problem");
+
     let tables = "tables: { customers: { where: \"id in (select 1)\" } }\n";
 
     insta::assert_snapshot!(mistakes(tables), @r#"
@@ -260,7 +269,7 @@ fn computed_and_renamed_columns_must_not_collide() {
       hint: the columns are `name`, `note`, `active`, `updated_at`, `seen_at`, `local_at`, `id`, `Country`
     `y`: `random` answers differently each time (p.yaml:7:57)
       hint: the rows would change in every run; compute from columns only
-    `derive` of `z` in `public.customers`: this is no SQL expression: an expression, found: EOF (p.yaml:7:72)
+    `derive` of `z` in `public.customers`: this is no SQL expression: expected an expression, found the end (p.yaml:7:72)
       hint: text goes in single quotes, names with capitals or blanks in double quotes
     `id` and `active` are both called `key` at the target (p.yaml:8:32)
       hint: give one of them another name with `rename`
