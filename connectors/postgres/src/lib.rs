@@ -14,6 +14,7 @@ mod copy_out;
 mod ddl;
 mod decode;
 mod describe;
+mod digest;
 mod encode;
 mod error;
 mod samples;

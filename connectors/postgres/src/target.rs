@@ -1,6 +1,6 @@
 //! The writing side of a PostgreSQL database.
 
-use crate::changes::{DigestColumn, digest_sql, read_digest};
+use crate::digest::{DigestColumn, digest_sql, read_digest};
 use crate::connect::{PgStore, Session};
 use crate::ddl::{self, Need};
 use crate::sql::quote_ident;
