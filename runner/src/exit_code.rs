@@ -53,6 +53,17 @@ pub(crate) fn of_tables(codes: &[i32]) -> i32 {
     }
 }
 
+/// The exit code of several pipelines run after each other.
+pub(crate) fn of_pipelines(codes: &[i32]) -> i32 {
+    match codes {
+        [code] => *code,
+        _ if codes.contains(&SOME_FAILED) && !codes.iter().any(|code| DECISIVE.contains(code)) => {
+            SOME_FAILED
+        }
+        _ => of_tables(codes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +84,14 @@ mod tests {
         for (codes, expected) in cases {
             assert_eq!(of_tables(codes), expected, "{codes:?}");
         }
+    }
+
+    #[test]
+    fn one_pipeline_keeps_its_code_and_several_combine() {
+        assert_eq!(of_pipelines(&[SOME_FAILED]), SOME_FAILED);
+        assert_eq!(of_pipelines(&[SOME_FAILED, FAILED]), SOME_FAILED);
+        assert_eq!(of_pipelines(&[SOME_FAILED, LOCKED]), LOCKED);
+        assert_eq!(of_pipelines(&[DONE, FAILED]), SOME_FAILED);
+        assert_eq!(of_pipelines(&[DONE, DONE]), DONE);
     }
 }

@@ -104,7 +104,12 @@ impl From<ConnectorError> for Failure {
 
 impl From<TransformError> for Failure {
     fn from(error: TransformError) -> Self {
-        let mut failure = Self::new(exit_code::FAILED, error.to_string());
+        let code = if error.is_config() {
+            exit_code::CONFIG
+        } else {
+            exit_code::FAILED
+        };
+        let mut failure = Self::new(code, error.to_string());
         failure.hint = error.hint().map(str::to_owned);
         failure
     }

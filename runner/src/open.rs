@@ -119,11 +119,5 @@ pub(crate) async fn open_store(
     connector
         .open(&spec.settings, &options)
         .await
-        .map_err(|error| {
-            let role = match role {
-                Role::Source => "source",
-                Role::Target => "target",
-            };
-            Failure::from(error).while_doing(format!("cannot open the {role} `{}`", spec.name))
-        })
+        .map_err(|error| Failure::from(error).while_doing(format!("cannot open `{}`", spec.name)))
 }

@@ -325,12 +325,12 @@ fn may_claim(
 }
 
 /// The failure of a table whose selection was edited.
-pub(crate) fn selection_changed(table: &PlannedTable) -> Failure {
+pub(crate) fn selection_changed(table: &PlannedTable, pipeline: &str) -> Failure {
     let stream = table.stream();
     let message = format!(
         "table `{stream}`: its selection was edited since it was loaded (columns, where, derive, rename, to, key or capture)"
     );
     Failure::new(exit_code::APPROVAL, message).with_hint(format!(
-        "undo the edit, or load it again under the new selection: `pipeline run --full-refresh --tables {stream}`"
+        "undo the edit, or load it again under the new selection: `syncset pipeline run {pipeline} --full-refresh --tables {stream}`"
     ))
 }

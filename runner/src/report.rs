@@ -12,7 +12,7 @@ pub(crate) enum Outcome {
     Loaded,
     /// Its changes were applied.
     Followed,
-    /// Nothing had changed; nothing was read.
+    /// Nothing had changed; nothing was written.
     Unchanged,
     /// It failed; what was committed before stands, and the watermark with it.
     Failed,

@@ -85,7 +85,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             _ => render::json(&reports),
         }
     }
-    Ok(exit_code::of_tables(
+    Ok(exit_code::of_pipelines(
         &reports
             .iter()
             .map(|report| report.exit_code)

@@ -91,7 +91,7 @@ fn entry(
     let mut failures = table.failures.clone();
     let action = match planned::decide(table, state, &ends.key, full_refresh) {
         Ok(Action::Approve) => {
-            failures.push(planned::selection_changed(table));
+            failures.push(planned::selection_changed(table, &ends.key.pipeline));
             Some(Action::Approve)
         }
         Ok(action) => Some(action),

@@ -36,7 +36,10 @@ pub(crate) async fn count(
             settings.args.full_refresh,
         );
         let counted = match action {
-            Ok(Action::Approve) => Err(crate::planned::selection_changed(&table.planned)),
+            Ok(Action::Approve) => Err(crate::planned::selection_changed(
+                &table.planned,
+                &ends.key.pipeline,
+            )),
             Ok(action) => count_table(ends, table, &action, settings).await,
             Err(failure) => Err(failure),
         };

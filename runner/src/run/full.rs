@@ -22,7 +22,13 @@ pub(crate) async fn copy_whole(context: &RunContext, table: &mut TableRun) -> bo
         tokio::time::sleep(retry::pause(table.attempts)).await;
         let Err(mut failure) = attempt(context, table).await else {
             table.count_time(started);
-            table.done(Outcome::Loaded);
+            let report = &table.report;
+            let quiet = report.rows_written + report.rows_deleted + report.rows_rejected == 0;
+            table.done(if quiet {
+                Outcome::Unchanged
+            } else {
+                Outcome::Loaded
+            });
             return true;
         };
         failure.retry |= failure.is(ErrorClass::SnapshotLost);

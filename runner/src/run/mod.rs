@@ -294,7 +294,7 @@ async fn sort_out(
     };
     tracing::debug!(table = planned.stream(), ?action, "decided");
     if action == Action::Approve {
-        let failure = planned::selection_changed(&planned);
+        let failure = planned::selection_changed(&planned, &key.pipeline);
         return table.fail(failure);
     }
     if !planned.status.exists
@@ -392,7 +392,7 @@ pub(crate) fn summary(report: &RunReport) -> String {
             Outcome::Unfinished => "unfinished",
         };
         text.push_str(&format!("{:name_width$}  {what:<10}", table.table));
-        if table.outcome != Outcome::Unchanged {
+        if table.outcome != Outcome::Unchanged || table.rows_read > 0 {
             text.push_str(&format!(
                 "  {} read, {} written, {} deleted",
                 table.rows_read, table.rows_written, table.rows_deleted
