@@ -81,3 +81,10 @@ pub(crate) fn is_unsupported_value(section: Section, key: &str, value: &str) -> 
 pub(crate) fn sentence(what: &str) -> String {
     format!("`{what}` is not supported by this version")
 }
+
+/// Every refused key and value, to compare them with the documentation.
+#[cfg(test)]
+pub(crate) fn words() -> impl Iterator<Item = &'static str> {
+    let keys = KEYS.iter().map(|(_, key)| *key);
+    keys.chain(VALUES.iter().map(|(_, _, value)| *value))
+}

@@ -50,7 +50,7 @@ static POSTGRES: ConnectorInfo = ConnectorInfo {
 static SQLITE: ConnectorInfo = ConnectorInfo {
     kind: "sqlite",
     schemes: &["sqlite"],
-    settings: &[],
+    settings: &[setting("path")],
     capabilities: capabilities(false, &["full", "cursor"]),
 };
 

@@ -1,6 +1,7 @@
 //! What a user writes and what is made of it.
 
 mod conditions;
+mod documentation;
 mod lab;
 mod mistakes;
 mod plans;
