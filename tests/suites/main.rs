@@ -6,6 +6,8 @@ mod cursor_rules;
 mod examples;
 mod kit_itself;
 mod late_commits;
+mod mistakes;
+mod running;
 mod state_postgres;
 mod units_postgres;
 mod window_rules;

@@ -1,8 +1,8 @@
 //! The writing side of a PostgreSQL database.
 
-use crate::digest::{DigestColumn, digest_sql, read_digest};
 use crate::connect::{PgStore, Session};
 use crate::ddl::{self, Need};
+use crate::digest::{DigestColumn, digest_sql, read_digest};
 use crate::sql::quote_ident;
 use crate::write::catalog::{self, Shape, target_name};
 use crate::write::{PgUnit, status};
