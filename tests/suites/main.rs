@@ -7,6 +7,7 @@ mod examples;
 mod kit_itself;
 mod late_commits;
 mod mistakes;
+mod postgres_read;
 mod running;
 mod state_postgres;
 mod units_postgres;
