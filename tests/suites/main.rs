@@ -8,6 +8,7 @@ mod kit_itself;
 mod late_commits;
 mod mistakes;
 mod postgres_read;
+mod round_trip_postgres;
 mod running;
 mod state_postgres;
 mod units_postgres;
