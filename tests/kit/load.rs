@@ -184,8 +184,12 @@ impl Load {
     /// A condition for a pipeline that selects about half of the rows.
     pub const WHERE: &str = "region in ('de', 'fr')";
 
-    /// Reads what the ledger has, in its order of columns; for PostgreSQL and SQLite.
+    /// Reads what the ledger has, in its order of columns.
     pub const SELECT: &str = "SELECT id, label, amount, region, revision FROM load_item";
+
+    /// The same for SQLite, which does not keep the zeros of `1.50`.
+    pub const SELECT_SQLITE: &str =
+        "SELECT id, label, printf('%.2f', amount), region, revision FROM load_item";
 
     /// Creates the table with its first rows.
     ///
@@ -323,7 +327,12 @@ impl Ledger {
         let at_source = source.rows(Load::SELECT).await;
         let difference = self.verify(at_source, |_| true);
         assert!(difference.is_equal(), "the ledger is wrong: {difference}");
-        let at_target = target.into().rows(Load::SELECT).await;
+        let target = target.into();
+        let select = match target {
+            Place::Postgres(_) => Load::SELECT,
+            Place::Sqlite(_) => Load::SELECT_SQLITE,
+        };
+        let at_target = target.rows(select).await;
         self.verify_selected(at_target).assert_equal();
     }
 }

@@ -56,15 +56,17 @@ impl Project {
         project
     }
 
-    /// A project with the connections `source` and `target`, given as URLs, and a lease that
-    /// expires after two seconds, so that takeovers do not hold up a test.
+    /// A project with the connections `source` and `target`, given as URLs, and the shortest
+    /// lease there is, so that takeovers do not hold up a test.
     pub fn between(source: &str, target: &str) -> Self {
         Self::new(&format!(
             "version: 1\n\
-             lease: {{ expires: 2s }}\n\
+             lease: {{ expires: 5s }}\n\
              connections:\n\
-             \x20 source: {{ url: \"{source}\" }}\n\
-             \x20 target: {{ url: \"{target}\" }}\n"
+             \x20 source: {}\n\
+             \x20 target: {}\n",
+            connection(source),
+            connection(target)
         ))
     }
 
@@ -141,6 +143,11 @@ impl Project {
         let number = self.run_count.fetch_add(1, Ordering::Relaxed);
         Process::start(command, self.path(), number)
     }
+}
+
+fn connection(url: &str) -> String {
+    let (scheme, _) = url.split_once(':').expect("a URL has a scheme");
+    format!("{{ type: {scheme}, url: \"{url}\" }}")
 }
 
 /// The binary under test, built by Cargo beside the test binary.

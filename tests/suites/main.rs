@@ -2,13 +2,12 @@
 
 mod arrows;
 mod capture_lab;
+mod chinook;
 mod cursor_rules;
 mod examples;
 mod kit_itself;
 mod late_commits;
 mod mistakes;
-mod postgres_read;
-mod round_trip_postgres;
 mod running;
 mod state_postgres;
 mod units_postgres;
