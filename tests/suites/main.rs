@@ -10,6 +10,7 @@ mod late_commits;
 mod mistakes;
 mod running;
 mod state_postgres;
+mod statements;
 mod units_postgres;
 mod window_rules;
 mod write_postgres;
