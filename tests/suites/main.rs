@@ -5,6 +5,7 @@ mod capture_lab;
 mod chinook;
 mod cursor_rules;
 mod examples;
+mod fencing;
 mod kit_itself;
 mod late_commits;
 mod mistakes;
