@@ -3,6 +3,7 @@
 mod arrows;
 mod capture_lab;
 mod chinook;
+mod crash;
 mod cursor_rules;
 mod examples;
 mod fencing;

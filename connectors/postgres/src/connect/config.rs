@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) host: String,
     /// Port, for messages.
     pub(crate) port: u16,
+    /// The database's name.
+    pub(crate) database: String,
     /// True if policies may hide rows from us.
     pub(crate) row_security: bool,
     driver: PgConnectOptions,
@@ -191,6 +193,7 @@ impl Given {
             name: settings.name.clone(),
             host,
             port,
+            database,
             row_security,
             // Poolers refuse start-up parameters they do not know, and statements hold values.
             driver: driver.extra_float_digits(None).disable_statement_logging(),
@@ -275,12 +278,8 @@ mod tests {
                 .map_err(|_| ())
                 .expect("no problems");
             assert_eq!(
-                (
-                    config.host.as_str(),
-                    config.port,
-                    config.driver.get_database()
-                ),
-                ("db2", 6432, Some("crm"))
+                (config.host.as_str(), config.port, config.database.as_str()),
+                ("db2", 6432, "crm")
             );
             assert_eq!(config.driver.get_username(), "sync");
             assert!(!config.row_security);
