@@ -10,6 +10,8 @@ mod fencing;
 mod kit_itself;
 mod late_commits;
 mod mistakes;
+mod postgres_read;
+mod round_trip_postgres;
 mod running;
 mod state_postgres;
 mod statements;

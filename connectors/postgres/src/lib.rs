@@ -4,9 +4,6 @@
 //! Only [`CONNECTOR`] is public. Everything is sent by the simple query protocol, so that it works
 //! behind transaction poolers.
 
-// The reading, writing and state modules use what stands here; the line goes when all are in.
-#![allow(dead_code, unused_imports)]
-
 mod changes;
 mod connect;
 mod connector;

@@ -54,8 +54,6 @@ pub(crate) struct Config {
     pub(crate) host: String,
     /// Port, for messages.
     pub(crate) port: u16,
-    /// The database's name.
-    pub(crate) database: String,
     /// True if policies may hide rows from us.
     pub(crate) row_security: bool,
     driver: PgConnectOptions,
@@ -193,7 +191,6 @@ impl Given {
             name: settings.name.clone(),
             host,
             port,
-            database,
             row_security,
             // Poolers refuse start-up parameters they do not know, and statements hold values.
             driver: driver.extra_float_digits(None).disable_statement_logging(),
@@ -278,8 +275,12 @@ mod tests {
                 .map_err(|_| ())
                 .expect("no problems");
             assert_eq!(
-                (config.host.as_str(), config.port, config.database.as_str()),
-                ("db2", 6432, "crm")
+                (
+                    config.host.as_str(),
+                    config.port,
+                    config.driver.get_database()
+                ),
+                ("db2", 6432, Some("crm"))
             );
             assert_eq!(config.driver.get_username(), "sync");
             assert!(!config.row_security);

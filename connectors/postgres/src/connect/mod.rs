@@ -11,7 +11,7 @@ mod session;
 
 pub(crate) use config::{Config, SETTINGS};
 pub(crate) use facts::ServerFacts;
-pub(crate) use session::{CopyIn, Session, TextRow};
+pub(crate) use session::{Session, TextRow};
 
 use crate::changes::READER_APPLICATION;
 use crate::error;

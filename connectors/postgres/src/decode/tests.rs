@@ -1,8 +1,8 @@
 use super::*;
 use crate::types::{ENGINE, computed_column};
+use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
 use proptest::prelude::*;
 use syncset_connector::{NativeType, special};
