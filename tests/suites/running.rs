@@ -264,10 +264,10 @@ async fn sigterm_rolls_back_and_says_so() {
         .execute(&mut blocker)
         .await
         .expect("the session lives");
-    let run = project.spawn(["pipeline", "run", "p"]);
+    let mut run = project.spawn(["pipeline", "run", "p"]);
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass";
     while target.value(waits).await == "0" {
-        tokio::task::yield_now().await;
+        assert!(!run.has_ended(), "{}", run.stderr_so_far());
     }
 
     run.terminate();

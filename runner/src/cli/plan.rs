@@ -64,9 +64,10 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
         )
     });
     let mut code = exit_code::of_tables(&codes.collect::<Vec<_>>());
-    let quiet = entries
-        .iter()
-        .all(|entry| matches!(entry.action, Some(Action::Follow | Action::Full)));
+    let quiet = entries.iter().all(|entry| {
+        let known = entry.target_statements.is_empty();
+        known && matches!(entry.action, Some(Action::Follow | Action::Full))
+    });
     if code == exit_code::DONE && args.detailed_exitcode && !quiet {
         code = exit_code::DIFFERENT;
     }
