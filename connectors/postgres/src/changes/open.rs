@@ -27,7 +27,7 @@ pub(crate) async fn open_verified(
     needs_bound: bool,
     shared: Option<&SnapshotToken>,
 ) -> Result<Opened> {
-    let mut session = store.session().await?;
+    let mut session = store.readers.session(store).await?;
     let activity = if needs_bound {
         Activity::observe(&mut session).await?
     } else {

@@ -3,6 +3,7 @@
 use super::bound::Activity;
 use super::chunk::range_conditions;
 use super::open::open_verified;
+use super::pool::ReaderPool;
 use super::position::Watermark;
 use super::read::{changes, rows_by_key_sql, rows_sql};
 use super::relation::SnapshotNumbers;
@@ -24,6 +25,7 @@ use syncset_connector::{
 /// An open snapshot in a session of its own.
 pub(crate) struct PgSnapshot {
     session: Session,
+    readers: ReaderPool,
     numbers: SnapshotNumbers,
     tables: Vec<Table>,
     windows: Vec<Window>,
@@ -52,6 +54,7 @@ impl PgSnapshot {
         let opened = open_verified(store, &reads, needs_bound, shared).await?;
         let mut snapshot = Self {
             session: opened.session,
+            readers: store.readers.clone(),
             numbers: opened.numbers,
             tables: Vec::with_capacity(requests.len()),
             windows: Vec::with_capacity(requests.len()),
@@ -293,8 +296,14 @@ impl Snapshot for PgSnapshot {
         Ok(Some(SnapshotToken(row.required(0)?.to_owned())))
     }
 
-    async fn close(self: Box<Self>) {
-        self.session.close().await;
+    async fn close(mut self: Box<Self>) {
+        let is_chunk = self.tables.iter().all(|table| table.plan.is_none());
+        // Windows come last in a run: nobody would use their session again.
+        if is_chunk && self.session.execute("COMMIT").await.is_ok() {
+            self.readers.give_back(self.session);
+        } else {
+            self.session.close().await;
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) use facts::ServerFacts;
 pub(crate) use session::{Session, TextRow};
 
 use crate::changes::READER_APPLICATION;
+use crate::changes::ReaderPool;
 use crate::error;
 use crate::sql::quote_literal;
 use crate::write::WriterPool;
@@ -44,6 +45,8 @@ pub(crate) struct PgStore {
     pooled: AtomicBool,
     /// What the units of a target share.
     pub(crate) writers: Arc<WriterPool>,
+    /// Sessions that chunks of a load hand on to each other.
+    pub(crate) readers: ReaderPool,
 }
 
 impl PgStore {
@@ -55,6 +58,7 @@ impl PgStore {
             pooled: AtomicBool::new(facts.pooled),
             control: Mutex::new(session),
             writers: Arc::default(),
+            readers: ReaderPool::default(),
             config,
             options,
             facts,
@@ -63,11 +67,21 @@ impl PgStore {
 
     /// Opens a new session; waits while `sessions_max` of them are open.
     pub(crate) async fn session(&self) -> Result<Session> {
-        let permit = Arc::clone(&self.sessions)
+        let place = self.place().await;
+        self.session_at(place).await
+    }
+
+    /// A place among the `sessions_max` sessions that may be open.
+    pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.sessions)
             .acquire_owned()
             .await
-            .expect("the store never closes its semaphore");
-        let (session, facts) = connect(&self.config, &self.options, Some(permit)).await?;
+            .expect("the store never closes its semaphore")
+    }
+
+    /// Opens a new session at a place.
+    pub(crate) async fn session_at(&self, place: OwnedSemaphorePermit) -> Result<Session> {
+        let (session, facts) = connect(&self.config, &self.options, Some(place)).await?;
         if facts.pooled {
             self.pooled.store(true, Ordering::Relaxed);
         }

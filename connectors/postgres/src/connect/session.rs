@@ -55,18 +55,18 @@ pub(crate) struct Session {
     // A COPY that was started and not ended leaves the protocol at an unknown place.
     in_copy: bool,
     lost: bool,
-    _permit: Option<OwnedSemaphorePermit>,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Session {
-    pub(super) fn new(link: PgConnection, permit: Option<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn new(link: PgConnection, place: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             link,
             backend_pid: 0,
             backend_start: String::new(),
             in_copy: false,
             lost: false,
-            _permit: permit,
+            place,
         }
     }
 
@@ -177,6 +177,16 @@ impl Session {
         if let Err(error) = self.link.close().await {
             tracing::debug!(error = %error, "a session did not end in an orderly way");
         }
+    }
+
+    /// Takes a place among the sessions that may be open.
+    pub(crate) fn take_place(&mut self, place: OwnedSemaphorePermit) {
+        self.place = Some(place);
+    }
+
+    /// Gives its place to another session; it rests.
+    pub(crate) fn leave_place(&mut self) {
+        self.place = None;
     }
 
     /// False once the link is lost or at an unknown place: only dropping helps.
