@@ -23,12 +23,12 @@ pub(crate) fn fail_point(name: &str) {
     if count.parse() != Ok(hit) {
         return;
     }
-    let signal = if action == "stop" { "STOP" } else { "KILL" };
-    let pid = std::process::id().to_string();
-    let status = std::process::Command::new("kill")
-        .args([&format!("-{signal}"), &pid])
-        .status();
-    assert!(status.is_ok(), "kill must exist to run the crash tests");
+    let signal = match action {
+        "stop" => rustix::process::Signal::STOP,
+        _ => rustix::process::Signal::KILL,
+    };
+    let sent = rustix::process::kill_process(rustix::process::getpid(), signal);
+    assert!(sent.is_ok(), "a process may signal itself");
 }
 
 /// Does nothing in this build.
