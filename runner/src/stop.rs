@@ -3,7 +3,7 @@
 use crate::exit_code;
 use crate::failure::Failure;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// Shared by everything that works for one run; cheap to clone.
@@ -78,4 +78,12 @@ impl Stop {
         }
         Ok(())
     }
+}
+
+/// Seconds since the epoch by our clock; for reports and ages, never for a watermark.
+pub(crate) fn seconds_since_epoch() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

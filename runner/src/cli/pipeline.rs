@@ -7,8 +7,8 @@ use crate::failure::{Failure, Failures};
 use crate::open::{Ends, open_store};
 use crate::progress::Progress;
 use crate::run::{self, Asked, RunSettings};
-use crate::stop::Stop;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use crate::stop::{Stop, seconds_since_epoch};
+use std::time::Duration;
 use syncset_connector::{PipelineKey, PipelineState, Role, StateStore, Store, StreamState};
 
 /// Checks files only.
@@ -157,7 +157,8 @@ pub(crate) async fn status(
         .filter(|run| run.exit_code == Some(exit_code::DONE))
         .filter_map(|run| run.finished_at)
         .max();
-    let age = last_success.map(|at| Duration::from_secs(u64::try_from(now() - at).unwrap_or(0)));
+    let age = last_success
+        .map(|at| Duration::from_secs(u64::try_from(seconds_since_epoch() - at).unwrap_or(0)));
     let stale = max_age.is_some_and(|max| age.is_none_or(|age| age > max));
     let code = if stale {
         exit_code::DIFFERENT
@@ -174,13 +175,6 @@ pub(crate) async fn status(
         render::failure(&Failure::new(code, message).with_hint("see the last runs above"));
     }
     Ok(code)
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn progress_of(stream: &StreamState) -> String {

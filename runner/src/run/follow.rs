@@ -11,7 +11,8 @@ use crate::run::retry_rejected::retry_rejected;
 use crate::run::settle::settle;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use crate::stop::seconds_since_epoch;
+use std::time::Instant;
 use syncset_connector::{
     ChangeEvent, ErrorClass, Position, RejectedRow, Result, Snapshot, SnapshotRequest, StreamPhase,
     WindowState,
@@ -238,15 +239,9 @@ async fn apply(
         };
         if let Some(unit) = unit.take() {
             changed = true;
-            let phase = match table.state().phase {
-                StreamPhase::Following => StreamPhase::Following,
-                StreamPhase::Loading | StreamPhase::Settling => StreamPhase::Loading,
-            };
-            let receipt = unit.commit(table, Some((position.clone(), phase))).await?;
-            let stored = table.stored.as_mut().expect("a followed table has state");
-            stored.version = receipt.version;
-            stored.position = position.clone();
-            stored.updated_at = seconds_since_epoch();
+            let phase = table.same_phase();
+            unit.commit_watermark(table, position.clone(), phase)
+                .await?;
             // Until the stream ends well, this may be the middle of the window.
             table.position_is_whole = false;
             fail_point("window.unit_committed");
@@ -302,12 +297,4 @@ async fn write_event<'a>(
     }
     fail_point("window.batch");
     Ok(None)
-}
-
-/// Seconds since the epoch by our clock; only used to store idle watermarks seldom.
-pub(crate) fn seconds_since_epoch() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

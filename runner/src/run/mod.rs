@@ -21,7 +21,7 @@ use crate::open::Ends;
 use crate::planned::{self, Action, PlannedTable};
 use crate::progress::Progress;
 use crate::report::{Outcome, RunReport};
-use crate::stop::Stop;
+use crate::stop::{Stop, seconds_since_epoch};
 use context::RunContext;
 use lease::Heartbeat;
 pub(crate) use lease::{Asked, acquire};
@@ -123,7 +123,7 @@ async fn run_into(
         }
     };
     let heartbeat = Heartbeat::start(ends.clone(), lease.clone(), settings.stop.clone());
-    let started_at = follow::seconds_since_epoch();
+    let started_at = seconds_since_epoch();
     let result = run_leased(report, &ends, &lease, &planned, settings).await;
     if let Err(Failures(failures)) = &result {
         report.failures.extend(failures.iter().cloned());
@@ -152,7 +152,7 @@ async fn record(report: &RunReport, ends: &Ends, started_at: i64) {
     let run = RunRecord {
         run_id: report.run_id.clone(),
         started_at,
-        finished_at: Some(follow::seconds_since_epoch()),
+        finished_at: Some(seconds_since_epoch()),
         exit_code: Some(report.exit_code),
         report: serde_json::to_value(report).unwrap_or_default(),
     };

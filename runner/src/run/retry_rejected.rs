@@ -6,7 +6,7 @@ use crate::run::rejects::keys_batch;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
 use futures::TryStreamExt;
-use syncset_connector::{RejectedRow, Snapshot, StreamPhase};
+use syncset_connector::{RejectedRow, Snapshot};
 
 /// Writes refused rows as they are at the source, in a unit of their own that leaves the
 /// watermark where it is. Rows that are gone or no longer selected are forgotten.
@@ -36,13 +36,6 @@ pub(crate) async fn retry_rejected(
         unit.abort().await;
         return Err(failure);
     }
-    let phase = match table.state().phase {
-        StreamPhase::Following => StreamPhase::Following,
-        StreamPhase::Loading | StreamPhase::Settling => StreamPhase::Loading,
-    };
-    let position = table.state().position.clone();
-    let receipt = unit.commit(table, Some((position, phase))).await?;
-    let stored = table.stored.as_mut().expect("a followed table has state");
-    stored.version = receipt.version;
-    Ok(())
+    let (position, phase) = (table.state().position.clone(), table.same_phase());
+    unit.commit_watermark(table, position, phase).await
 }

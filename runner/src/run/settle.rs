@@ -33,15 +33,8 @@ pub(crate) async fn settle(
             return Err(failure);
         }
     }
-    let receipt = unit
-        .commit(table, Some((position.clone(), StreamPhase::Following)))
-        .await?;
-    let stored = table.stored.as_mut().expect("a settling table has state");
-    stored.version = receipt.version;
-    stored.position = position;
-    stored.phase = StreamPhase::Following;
-    stored.chunks.clear();
-    Ok(())
+    unit.commit_watermark(table, position, StreamPhase::Following)
+        .await
 }
 
 /// Whether the keys of both sides may differ. Both sides are asked at the same time.

@@ -4,10 +4,11 @@ use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use crate::progress::TableProgress;
 use crate::report::{Outcome, TableReport};
+use crate::stop::seconds_since_epoch;
 use arrow_array::RecordBatch;
 use std::sync::Arc;
 use std::time::Instant;
-use syncset_connector::{Receipt, StreamState, TableRead};
+use syncset_connector::{Position, Receipt, StreamPhase, StreamState, TableRead};
 
 /// One table while it is being run. Lives in one task at a time.
 pub(crate) struct TableRun {
@@ -93,6 +94,29 @@ impl TableRun {
         self.stored
             .as_ref()
             .expect("a load was begun or state was found")
+    }
+
+    /// The phase to store with a watermark that settles nothing.
+    pub(crate) fn same_phase(&self) -> StreamPhase {
+        match self.state().phase {
+            StreamPhase::Following => StreamPhase::Following,
+            StreamPhase::Loading | StreamPhase::Settling => StreamPhase::Loading,
+        }
+    }
+
+    /// Remembers a watermark that was committed.
+    pub(crate) fn moved(&mut self, version: u64, position: Position, phase: StreamPhase) {
+        let stored = self
+            .stored
+            .as_mut()
+            .expect("only a stored watermark can be moved");
+        stored.version = version;
+        stored.position = position;
+        stored.phase = phase;
+        stored.updated_at = seconds_since_epoch();
+        if phase == StreamPhase::Following {
+            stored.chunks.clear();
+        }
     }
 
     /// Counts rows that left the source.

@@ -147,6 +147,18 @@ impl<'a> Unit<'a> {
         Ok(receipt)
     }
 
+    /// Commits with a new watermark and remembers it as the stored one.
+    pub(crate) async fn commit_watermark(
+        self,
+        table: &mut TableRun,
+        position: Position,
+        phase: StreamPhase,
+    ) -> Result<(), Failure> {
+        let receipt = self.commit(table, Some((position.clone(), phase))).await?;
+        table.moved(receipt.version, position, phase);
+        Ok(())
+    }
+
     /// Rolls back.
     pub(crate) async fn abort(self) {
         self.writer.abort().await;
