@@ -11,18 +11,16 @@ use crate::special::{self, SpecialChecks};
 use crate::uuid;
 use arrow_schema::{DataType, Schema, TimeUnit};
 use chrono::Timelike;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DataFusionError, Result as PlanResult, ScalarValue};
-use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{
-    BinaryExpr as LogicalBinary, Cast, Expr, ExprSchemable, Operator, TryCast,
-};
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::physical_expr::expressions::{BinaryExpr, Literal, NegativeExpr};
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{DFSchema, DataFusionError, Result as PlanResult, ScalarValue};
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion_expr::{BinaryExpr as LogicalBinary, Cast, Expr, ExprSchemable, Operator, TryCast};
+use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_physical_expr::expressions::{BinaryExpr, Literal, NegativeExpr};
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use std::sync::Arc;
 
 /// How often functions that expand into others are expanded.
@@ -50,7 +48,7 @@ pub(crate) fn compile(
 ) -> Result<Compiled, TransformError> {
     let functions = context.functions();
     let planner_options =
-        datafusion::sql::planner::ParserOptions::from(&functions.config().sql_parser);
+        datafusion_sql::planner::ParserOptions::from(&functions.config().sql_parser);
     let planner = SqlToRel::new_with_options(functions, planner_options);
     let logical = planner
         .sql_to_expr(parsed.expr, schema, &mut PlannerContext::new())
@@ -282,7 +280,7 @@ fn refuse_mixed_comparisons(
                 problem.get_or_insert_with(|| format!("`{node}` compares text with a number"));
             }
         }
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
     })
     .map_err(|error| refuse_plan(place, &error))?;
     match problem {

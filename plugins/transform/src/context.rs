@@ -2,13 +2,27 @@
 
 use arrow_schema::DataType;
 use chrono::{DateTime, Utc};
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::{Result, TableReference, plan_err};
-use datafusion::execution::SessionStateDefaults;
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
-use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{Result, TableReference, plan_err};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+
+/// Functions over a window of rows; known so that messages can say so.
+const WINDOW_FUNCTIONS: [&str; 11] = [
+    "cume_dist",
+    "dense_rank",
+    "first_value",
+    "lag",
+    "last_value",
+    "lead",
+    "nth_value",
+    "ntile",
+    "percent_rank",
+    "rank",
+    "row_number",
+];
 
 /// What all transforms of one run share. Costs nothing until the first expression is compiled.
 #[derive(Debug)]
@@ -70,25 +84,25 @@ impl Functions {
         options.execution.time_zone = Some("UTC".to_owned());
 
         let mut scalar = HashMap::new();
-        for function in SessionStateDefaults::default_scalar_functions() {
+        for function in datafusion_functions::all_default_functions() {
             for alias in function.aliases() {
                 scalar.insert(alias.to_lowercase(), Arc::clone(&function));
             }
             scalar.insert(function.name().to_lowercase(), function);
         }
-        let mut many_rows = BTreeSet::new();
-        for function in SessionStateDefaults::default_aggregate_functions() {
-            many_rows.extend(function.aliases().iter().map(|name| name.to_lowercase()));
-            many_rows.insert(function.name().to_lowercase());
-        }
-        for function in SessionStateDefaults::default_window_functions() {
+        let mut many_rows = BTreeSet::from(WINDOW_FUNCTIONS.map(str::to_owned));
+        for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
             many_rows.extend(function.aliases().iter().map(|name| name.to_lowercase()));
             many_rows.insert(function.name().to_lowercase());
         }
         Self {
             options: Arc::new(options),
             scalar,
-            planners: SessionStateDefaults::default_expr_planners(),
+            planners: vec![
+                Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
+                Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
+                Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
+            ],
             many_rows,
         }
     }

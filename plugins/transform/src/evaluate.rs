@@ -6,7 +6,7 @@ use arrow_array::types::{Decimal128Type, DecimalType, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
-use datafusion::common::DataFusionError;
+use datafusion_common::DataFusionError;
 
 /// Why a value could not be computed. Holds no cell value.
 #[derive(Debug, Clone, PartialEq, Eq)]

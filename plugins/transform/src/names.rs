@@ -3,7 +3,7 @@
 use crate::context::Functions;
 use crate::error::{Place, TransformError};
 use arrow_schema::Schema;
-use datafusion::logical_expr::Volatility;
+use datafusion_expr::Volatility;
 use sqlparser::ast::{Expr, Function, Ident, ObjectName, Query, VisitMut, VisitorMut};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;

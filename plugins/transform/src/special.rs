@@ -5,7 +5,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Decimal128Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Schema, TimeUnit};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr};
+use datafusion_expr::{BinaryExpr, Cast, Expr};
 use std::collections::BTreeSet;
 use syncset_connector::special as sentinel;
 
@@ -105,7 +105,7 @@ fn collect(expr: &Expr, used: Use, schema: &Schema, checks: &mut SpecialChecks) 
             }
         }
         other => {
-            use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+            use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
             // Walking children of a logical expression has no error of its own.
             let _infallible = other.apply_children(|child| {
                 collect(child, Use::Computed, schema, checks);

@@ -10,7 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
-use datafusion::common::DFSchema;
+use datafusion_common::DFSchema;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -3,9 +3,9 @@
 use crate::compile::is_comparison;
 use crate::error::{Place, TransformError};
 use arrow_schema::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DataFusionError, Result as PlanResult, ScalarValue};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion_common::{DFSchema, DataFusionError, Result as PlanResult, ScalarValue};
+use datafusion_expr::{Expr, ExprSchemable};
 
 /// How connectors carry a uuid.
 const UUID: DataType = DataType::FixedSizeBinary(16);
