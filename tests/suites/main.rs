@@ -9,6 +9,7 @@ mod examples;
 mod fencing;
 mod kit_itself;
 mod late_commits;
+mod loading;
 mod mistakes;
 mod postgres_read;
 mod round_trip_postgres;

@@ -279,6 +279,11 @@ pub trait Snapshot: Send {
     /// The selected rows that have these keys.
     async fn read_rows(&mut self, table: usize, keys: &RecordBatch) -> Result<BatchStream<'_>>;
 
+    /// Count of the selected rows.
+    async fn row_count(&mut self, table: usize) -> Result<u64> {
+        Ok(self.key_digest(table).await?.row_count)
+    }
+
     /// Count and hash of the keys of the selected rows.
     async fn key_digest(&mut self, table: usize) -> Result<KeyDigest>;
 

@@ -239,6 +239,7 @@ async fn apply(
         };
         if let Some(unit) = unit.take() {
             changed = true;
+            table.chunk_rows = None;
             let phase = table.same_phase();
             unit.commit_watermark(table, position.clone(), phase)
                 .await?;

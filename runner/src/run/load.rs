@@ -96,6 +96,7 @@ pub(crate) async fn copy_chunks(
     which: &[usize],
     shared: Option<&SnapshotToken>,
 ) {
+    which.iter().for_each(|&table| tables[table].count_chunks());
     let mut queue: VecDeque<Chunk> = which
         .iter()
         .flat_map(|&table| waiting_chunks(table, tables[table].state()))
@@ -128,6 +129,10 @@ pub(crate) async fn copy_chunks(
         let (mut part, mut chunk, result) = ended.expect("chunk tasks do not panic");
         let table = &mut tables[chunk.table];
         table.absorb(&part);
+        table.chunk_rows = table
+            .chunk_rows
+            .filter(|_| chunk.into_empty && !chunk.careful)
+            .map(|rows| rows + part.report.rows_written);
         let Err(failure) = result else { continue };
         if failure.is(ErrorClass::RowParked) && chunk.into_empty {
             // Somebody else wrote into the table: look for existing rows from here on.

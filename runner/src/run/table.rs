@@ -33,6 +33,9 @@ pub(crate) struct TableRun {
     /// False while the stored position may lie within a window that was cut: finishing that
     /// window does not bring the table up to the snapshot it is finished in.
     pub(crate) position_is_whole: bool,
+    /// Rows at the target, as long as chunks that were sent straight into an empty table are all
+    /// that was ever written there.
+    pub(crate) chunk_rows: Option<u64>,
     /// Attempts that failed and were worth another one.
     pub(crate) attempts: u32,
 }
@@ -56,6 +59,7 @@ impl TableRun {
             rejected_before: 0,
             begun_here: false,
             position_is_whole: false,
+            chunk_rows: None,
             attempts: 0,
         }
     }
@@ -70,6 +74,17 @@ impl TableRun {
             progress: self.progress.clone(),
             ..*self
         }
+    }
+
+    /// Starts to count what chunks bring, if nothing but chunks has been written so far.
+    pub(crate) fn count_chunks(&mut self) {
+        let state = self.state();
+        // Windows come after the last chunk, so an open chunk says that there was none.
+        let only_chunks = self.rejected_before == 0
+            && (self.begun_here || state.chunks.iter().any(|chunk| !chunk.done));
+        let done = state.chunks.iter().filter(|chunk| chunk.done);
+        let rows = done.map(|chunk| chunk.row_count).sum();
+        self.chunk_rows = (state.into_empty && only_chunks).then_some(rows);
     }
 
     /// Adds what a part has counted.

@@ -12,7 +12,7 @@ use syncset_connector::{Column, KeyBound, KeyRange, Result, TableKind, TableRead
 const CHUNKS_MAX: u64 = 10_000;
 
 /// Pages that are looked at per chunk to find where to cut, and altogether.
-const SAMPLE_PAGES_PER_CHUNK: u64 = 64;
+const SAMPLE_PAGES_PER_CHUNK: u64 = 24;
 const SAMPLE_PAGES_MAX: u64 = 6_000;
 
 /// The conditions of a range of keys.

@@ -259,6 +259,17 @@ impl Snapshot for PgSnapshot {
         stream(session, &table.read, &sql, &table.read.read_columns()).await
     }
 
+    async fn row_count(&mut self, table: usize) -> Result<u64> {
+        let (session, table) = self.table(table);
+        let from = format!("FROM {}{}", table.shape.from, table.shape.selected(&[]));
+        let sql = format!("SELECT pg_catalog.count(*) {from}");
+        let rows = session.rows(&sql).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| error::unexpected("the server did not count its rows"))?;
+        row.parse(0)
+    }
+
     async fn key_digest(&mut self, table: usize) -> Result<KeyDigest> {
         let (session, table) = self.table(table);
         let key: Vec<_> = table

@@ -7,7 +7,7 @@
 
 use super::fence::fenced;
 use super::schema::{is_missing, is_privilege};
-use super::text::{key_is, key_values, literal};
+use super::text::{NOT_WAITED_FOR, key_is, key_values, literal};
 use crate::connect::{PgStore, Session, TextRow};
 use crate::sql::quote_ident;
 use std::time::Duration;
@@ -110,7 +110,8 @@ pub(super) async fn release(store: &PgStore, lease: &Lease) -> Result<()> {
     let mut session = store.control().await?;
     let released = session
         .execute(&format!(
-            "UPDATE _syncset.lease SET owner = NULL, expires_at = clock_timestamp() \
+            "{NOT_WAITED_FOR}\
+             UPDATE _syncset.lease SET owner = NULL, expires_at = clock_timestamp() \
              WHERE {key} AND epoch = {epoch};\n\
              DELETE FROM _syncset.lease_session WHERE {key} AND epoch <= {epoch}",
             key = key_is("", &lease.key),

@@ -7,7 +7,7 @@
 use super::fence::{exactly, fenced, lock_fence, replaced_if_lost};
 use super::load::target_columns;
 use super::schema::is_missing;
-use super::text::{json_literal, key_is, key_values, literal};
+use super::text::{NOT_WAITED_FOR, json_literal, key_is, key_values, literal};
 use crate::connect::{PgStore, Session, TextRow};
 use serde_json::Value;
 use syncset_connector::{
@@ -130,7 +130,7 @@ pub(super) async fn reset(
 pub(super) async fn record_run(store: &PgStore, key: &PipelineKey, run: &RunRecord) -> Result<()> {
     let number = |value: Option<i64>| value.map_or("NULL".to_owned(), |value| value.to_string());
     let sql = format!(
-        "INSERT INTO _syncset.run \
+        "{NOT_WAITED_FOR}INSERT INTO _syncset.run \
          (project, pipeline, run_id, started_at, finished_at, exit_code, report) \
          VALUES ({values}, {run_id}, to_timestamp({started}), to_timestamp({finished}), \
          {exit_code}, {report}) \

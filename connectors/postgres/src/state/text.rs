@@ -6,6 +6,10 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use syncset_connector::PipelineKey;
 
+/// First statement of a simple query of several, which is one transaction: what it commits may be
+/// lost when the server crashes a moment later, at no harm.
+pub(super) const NOT_WAITED_FOR: &str = "SET LOCAL synchronous_commit = off;\n";
+
 /// A literal for a name or message of ours. No name that a server knows holds a NUL character,
 /// and a message loses nothing without it.
 pub(super) fn literal(text: &str) -> String {

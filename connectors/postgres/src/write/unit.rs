@@ -12,16 +12,23 @@ use syncset_connector::{
     UnitStep,
 };
 
-/// Settings of a unit: a commit that is answered is durable; compiling expressions costs more than
-/// it gains here. `search_path` stays what the role has, since the table's triggers may count on
-/// it; our own names are qualified.
+/// Settings of a unit: compiling expressions costs more than it gains here. `search_path` stays
+/// what the role has, since the table's triggers may count on it; our own names are qualified.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL jit = off;
-SELECT set_config('synchronous_commit', 'on', true)
+";
+
+/// A commit that is answered is durable.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', true)
   WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
 ";
 
-/// Result sets of [`BEGIN`].
+/// A chunk that a crash of the server takes back is not marked as done either, and is copied again.
+/// The unit that settles the load comes later in the same log and waits for all of it.
+const NOT_WAITED_FOR: &str = "SELECT set_config('synchronous_commit', 'off', true);
+";
+
+/// Result sets of [`BEGIN`] and one of the two after it.
 const BEGIN_SETS: usize = 3;
 
 /// One unit. Holds its session, unless a running COPY has it.
@@ -91,7 +98,12 @@ impl PgUnit {
         } else {
             ""
         };
-        let sql = format!("{BEGIN}{}{constraints}", state::lock_statements(&start));
+        let durability = match start.step {
+            UnitStep::Chunk { .. } => NOT_WAITED_FOR,
+            UnitStep::Watermark { .. } => DURABLE,
+        };
+        let locks = state::lock_statements(&start);
+        let sql = format!("{BEGIN}{durability}{locks}{constraints}");
         let locked = match session.result_sets(&sql).await {
             Ok(sets) => {
                 let sets = sets.get(BEGIN_SETS..).unwrap_or_default();
@@ -253,6 +265,8 @@ impl PgUnit {
         watermark: Option<&(Position, StreamPhase)>,
     ) -> Result<Receipt> {
         self.apply_staged().await?;
+        // A COPY says how many rows it took only at its end.
+        self.end_copy().await?;
         let statements =
             state::finish_statements(&self.start, watermark, self.receipt.rows_written);
         let session = self.session().await?;
