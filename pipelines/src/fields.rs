@@ -4,7 +4,7 @@
 use crate::nearest::nearest;
 use crate::problem::{Place, Problems};
 use crate::spec::Name;
-use crate::unsupported::{Section, is_unsupported_key, is_unsupported_value, sentence};
+use crate::unsupported::{Section, instead_of_key, instead_of_value, sentence};
 use crate::yaml::{Entry, Node, Value};
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ impl<'n> Fields<'n> {
             if known.contains(&key) {
                 continue;
             }
-            if is_unsupported_key(section, key) {
-                problems.add(entry.key_place, sentence(key));
+            if let Some(instead) = instead_of_key(section, key) {
+                problems.hinted(entry.key_place, sentence(key), instead);
                 continue;
             }
             unknown_key(entry, known, what, problems);
@@ -218,12 +218,9 @@ pub(crate) fn choice<T: Copy>(
     if let Some(option) = options.iter().find(|option| option.0 == name.text) {
         return Some(option.1);
     }
-    if is_unsupported_value(section, key, &name.text) {
-        problems.hinted(
-            name.place,
-            sentence(&format!("{key}: {}", name.text)),
-            format!("this version has {}", words(options)),
-        );
+    if let Some(instead) = instead_of_value(section, key, &name.text) {
+        let what = format!("{key}: {}", name.text);
+        problems.hinted(name.place, sentence(&what), instead);
         return None;
     }
     let hint = match nearest(&name.text, options.iter().map(|option| option.0)) {

@@ -25,56 +25,141 @@ pub(crate) enum Section {
     Columns,
 }
 
-/// Keys that are refused wherever they appear in their section.
-const KEYS: &[(Section, &str)] = &[
-    (Section::Project, "plugins"),
-    (Section::Project, "defaults"),
-    (Section::Project, "state"),
-    (Section::Pipeline, "left"),
-    (Section::Pipeline, "right"),
-    (Section::Pipeline, "key"),
-    (Section::Pipeline, "columns"),
-    (Section::Pipeline, "conflicts"),
-    (Section::Pipeline, "deletes"),
-    (Section::Pipeline, "guards"),
-    (Section::Pipeline, "hooks"),
-    (Section::Pipeline, "state"),
-    (Section::Pipeline, "schema"),
-    (Section::Table, "mask"),
-    (Section::Table, "transform"),
-    (Section::Table, "schema"),
-    (Section::Table, "hooks"),
-    (Section::Table, "guards"),
-    (Section::Table, "max_rewrite_rows"),
-    (Section::Capture, "find_deletes"),
-    (Section::Rejects, "exit"),
+/// What to do about a key that is refused wherever it appears in its section.
+const KEYS: &[(Section, &str, &str)] = &[
+    (Section::Project, "plugins", DERIVE_INSTEAD),
+    (
+        Section::Project,
+        "defaults",
+        "write `defaults:` into each pipeline file",
+    ),
+    (Section::Project, "state", STATE_INSTEAD),
+    (Section::Pipeline, "left", ONE_WAY_INSTEAD),
+    (Section::Pipeline, "right", ONE_WAY_INSTEAD),
+    (
+        Section::Pipeline,
+        "key",
+        "name the key of each table: `tables: { NAME: { key: [id] } }`",
+    ),
+    (
+        Section::Pipeline,
+        "columns",
+        "name the columns of each table: `tables: { NAME: { columns: [id, name] } }`",
+    ),
+    (
+        Section::Pipeline,
+        "conflicts",
+        "take it out: pipelines go one way, so the source always wins",
+    ),
+    (
+        Section::Pipeline,
+        "deletes",
+        "say it per table or in `defaults:`: `write: { on_delete: keep }`",
+    ),
+    (Section::Pipeline, "guards", GUARDS_INSTEAD),
+    (Section::Pipeline, "hooks", HOOKS_INSTEAD),
+    (Section::Pipeline, "state", STATE_INSTEAD),
+    (Section::Pipeline, "schema", SCHEMA_INSTEAD),
+    (
+        Section::Table,
+        "mask",
+        "leave the column out with `columns: { exclude: [NAME] }`, or copy a harmless form of it with `derive`",
+    ),
+    (Section::Table, "transform", DERIVE_INSTEAD),
+    (Section::Table, "schema", SCHEMA_INSTEAD),
+    (Section::Table, "hooks", HOOKS_INSTEAD),
+    (Section::Table, "guards", GUARDS_INSTEAD),
+    (
+        Section::Table,
+        "max_rewrite_rows",
+        "take it out: rows that are equal at the target are never written again",
+    ),
+    (Section::Capture, "find_deletes", FIND_DELETES_INSTEAD),
+    (
+        Section::Rejects,
+        "exit",
+        "take it out, and look at `rows_rejected` of `--output json` to notice rejected rows",
+    ),
 ];
 
-/// Values that are refused: section, key, value.
-const VALUES: &[(Section, &str, &str)] = &[
-    (Section::Pipeline, "mode", "two_way"),
-    (Section::Pipeline, "consistency", "pipeline"),
-    (Section::Pipeline, "on_selection_change", "reload"),
-    (Section::Pipeline, "on_selection_change", "approve"),
-    (Section::Table, "on_lossy", "warn"),
-    (Section::Table, "on_lossy", "text"),
-    (Section::Table, "on_lossy", "null"),
-    (Section::Capture, "mode", "hash"),
-    (Section::Capture, "mode", "log"),
-    (Section::Capture, "mode", "triggers"),
-    (Section::Write, "mode", "append"),
-    (Section::Write, "mode", "replace"),
-    (Section::Write, "on_delete", "soft"),
+/// What to do about a value that is refused: section, key, value.
+const VALUES: &[(Section, &str, &str, &str)] = &[
+    (Section::Pipeline, "mode", "two_way", ONE_WAY_INSTEAD),
+    (
+        Section::Pipeline,
+        "consistency",
+        "pipeline",
+        "take it out: this version has `table`, where each table commits by itself",
+    ),
+    (
+        Section::Pipeline,
+        "on_selection_change",
+        "reload",
+        AGREE_INSTEAD,
+    ),
+    (
+        Section::Pipeline,
+        "on_selection_change",
+        "approve",
+        AGREE_INSTEAD,
+    ),
+    (Section::Table, "on_lossy", "warn", LOSSY_INSTEAD),
+    (Section::Table, "on_lossy", "text", LOSSY_INSTEAD),
+    (Section::Table, "on_lossy", "null", LOSSY_INSTEAD),
+    (
+        Section::Capture,
+        "mode",
+        "hash",
+        "use `full`: it compares the rows and writes only those that differ",
+    ),
+    (Section::Capture, "mode", "log", CAPTURE_INSTEAD),
+    (Section::Capture, "mode", "triggers", CAPTURE_INSTEAD),
+    (
+        Section::Write,
+        "mode",
+        "append",
+        "use `upsert` with `on_delete: keep`: rows that are at the target stay there",
+    ),
+    (
+        Section::Write,
+        "mode",
+        "replace",
+        "use `upsert` with `capture: full`: it leaves exactly the rows of the source",
+    ),
+    (
+        Section::Write,
+        "on_delete",
+        "soft",
+        "use `keep`, which leaves such rows as they are, or `hard`, which deletes them",
+    ),
 ];
 
-/// Whether the key belongs to a later version.
-pub(crate) fn is_unsupported_key(section: Section, key: &str) -> bool {
-    KEYS.contains(&(section, key))
+const ONE_WAY_INSTEAD: &str = "name a `source` and a `target`: this version copies one way";
+const STATE_INSTEAD: &str = "take it out: the state is kept at the target, in `_syncset`";
+const GUARDS_INSTEAD: &str = "look at `pipeline run --dry-run` before a run, or keep all rows with `write: { on_delete: keep }`";
+const HOOKS_INSTEAD: &str =
+    "run the commands before and after `syncset pipeline run`; its exit code says how it went";
+const SCHEMA_INSTEAD: &str = "list the columns with `columns: [...]`, so that new ones change nothing, and alter the target by hand";
+const DERIVE_INSTEAD: &str = "compute the column with `derive: { NAME: \"an expression\" }`";
+const FIND_DELETES_INSTEAD: &str =
+    "use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows";
+const AGREE_INSTEAD: &str = "use `fail`, and agree to an edited selection with `pipeline run NAME --full-refresh --tables TABLE`";
+const LOSSY_INSTEAD: &str = "leave the column out with `columns: { exclude: [NAME] }`, or carry another form of it with `derive`";
+const CAPTURE_INSTEAD: &str =
+    "use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`";
+
+/// What to do instead of a key of a later version; `None` if it is no such key.
+pub(crate) fn instead_of_key(section: Section, key: &str) -> Option<&'static str> {
+    let mut known = KEYS.iter().filter(|row| (row.0, row.1) == (section, key));
+    known.next().map(|row| row.2)
 }
 
-/// Whether the value of the key belongs to a later version.
-pub(crate) fn is_unsupported_value(section: Section, key: &str, value: &str) -> bool {
-    VALUES.contains(&(section, key, value))
+/// What to do instead of a value of a later version; `None` if it is no such value.
+pub(crate) fn instead_of_value(section: Section, key: &str, value: &str) -> Option<&'static str> {
+    let mut known = VALUES
+        .iter()
+        .filter(|row| (row.0, row.1, row.2) == (section, key, value));
+    known.next().map(|row| row.3)
 }
 
 /// The sentence for a key or a `key: value`.
@@ -85,6 +170,6 @@ pub(crate) fn sentence(what: &str) -> String {
 /// Every refused key and value, to compare them with the documentation.
 #[cfg(test)]
 pub(crate) fn words() -> impl Iterator<Item = &'static str> {
-    let keys = KEYS.iter().map(|(_, key)| *key);
-    keys.chain(VALUES.iter().map(|(_, _, value)| *value))
+    let keys = KEYS.iter().map(|row| row.1);
+    keys.chain(VALUES.iter().map(|row| row.2))
 }

@@ -6,7 +6,7 @@ use super::lab::{pipeline, project, shown, with_tables};
 fn unknown_keys_of_the_project_name_the_nearest() {
     let text = "version: 1\nproject: shop\nconections: {}\nleese: {}\nqqq: 1\nplugins: {}\n";
 
-    insta::assert_snapshot!(shown(project(text)), @"
+    insta::assert_snapshot!(shown(project(text)), @r#"
     unknown key `conections` (syncset.yaml:3:1)
       hint: did you mean `connections`?
     unknown key `leese` (syncset.yaml:4:1)
@@ -14,7 +14,8 @@ fn unknown_keys_of_the_project_name_the_nearest() {
     unknown key `qqq` (syncset.yaml:5:1)
       hint: the keys of the project file are `version`, `project`, `connections`, `lease`
     `plugins` is not supported by this version (syncset.yaml:6:1)
-    ");
+      hint: compute the column with `derive: { NAME: "an expression" }`
+    "#);
 }
 
 #[test]
@@ -185,31 +186,38 @@ tables:
   public.events: { write: { mode: append }, hooks: {} }
 "#;
 
-    insta::assert_snapshot!(shown(pipeline(text)), @"
+    insta::assert_snapshot!(shown(pipeline(text)), @r#"
     `consistency: pipeline` is not supported by this version (p.yaml:4:14)
-      hint: this version has `table`
+      hint: take it out: this version has `table`, where each table commits by itself
     `on_selection_change: reload` is not supported by this version (p.yaml:5:22)
-      hint: this version has `fail`
+      hint: use `fail`, and agree to an edited selection with `pipeline run NAME --full-refresh --tables TABLE`
     `guards` is not supported by this version (p.yaml:6:1)
+      hint: look at `pipeline run --dry-run` before a run, or keep all rows with `write: { on_delete: keep }`
     `mode: hash` is not supported by this version (p.yaml:7:18)
-      hint: this version has `full`, `cursor`, `xmin`
+      hint: use `full`: it compares the rows and writes only those that differ
     `find_deletes` is not supported by this version (p.yaml:7:24)
+      hint: use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows
     `schema` is not supported by this version (p.yaml:9:3)
+      hint: list the columns with `columns: [...]`, so that new ones change nothing, and alter the target by hand
     `mask` is not supported by this version (p.yaml:12:5)
+      hint: leave the column out with `columns: { exclude: [NAME] }`, or copy a harmless form of it with `derive`
     `transform` is not supported by this version (p.yaml:13:5)
+      hint: compute the column with `derive: { NAME: "an expression" }`
     `on_lossy: text` is not supported by this version (p.yaml:14:15)
-      hint: this version has `error`
+      hint: leave the column out with `columns: { exclude: [NAME] }`, or carry another form of it with `derive`
     `mode: replace` is not supported by this version (p.yaml:15:20)
-      hint: this version has `upsert`
+      hint: use `upsert` with `capture: full`: it leaves exactly the rows of the source
     `on_delete: soft` is not supported by this version (p.yaml:15:40)
-      hint: this version has `hard`, `keep`
+      hint: use `keep`, which leaves such rows as they are, or `hard`, which deletes them
     `exit` is not supported by this version (p.yaml:16:16)
+      hint: take it out, and look at `rows_rejected` of `--output json` to notice rejected rows
     `mode: log` is not supported by this version (p.yaml:17:31)
-      hint: this version has `full`, `cursor`, `xmin`
+      hint: use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`
     `mode: append` is not supported by this version (p.yaml:18:35)
-      hint: this version has `upsert`
+      hint: use `upsert` with `on_delete: keep`: rows that are at the target stay there
     `hooks` is not supported by this version (p.yaml:18:45)
-    ");
+      hint: run the commands before and after `syncset pipeline run`; its exit code says how it went
+    "#);
 }
 
 #[test]
@@ -218,10 +226,13 @@ fn two_way_pipelines_are_refused_as_such() {
 
     insta::assert_snapshot!(shown(pipeline(text)), @"
     `mode: two_way` is not supported by this version (p.yaml:2:7)
-      hint: this version has `one_way`
+      hint: name a `source` and a `target`: this version copies one way
     `left` is not supported by this version (p.yaml:3:1)
+      hint: name a `source` and a `target`: this version copies one way
     `right` is not supported by this version (p.yaml:4:1)
+      hint: name a `source` and a `target`: this version copies one way
     `key` is not supported by this version (p.yaml:5:1)
+      hint: name the key of each table: `tables: { NAME: { key: [id] } }`
     ");
 }
 
