@@ -141,6 +141,7 @@ async fn every_type_arrives_as_it_was_in_a_table_we_create() {
         step: UnitStep::Chunk {
             stream: "public.t".into(),
             index: 0,
+            version: 1,
         },
         into_empty: true,
         careful: false,

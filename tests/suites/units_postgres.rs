@@ -52,6 +52,7 @@ fn chunk(lease: &Lease, index: u32) -> UnitStart {
         step: UnitStep::Chunk {
             stream: "s".into(),
             index,
+            version: 1,
         },
         into_empty: false,
         careful: false,
@@ -101,6 +102,32 @@ async fn load_all_chunks(store: &dyn Store, lease: &Lease) {
             .await
             .expect("the chunk is open");
     }
+}
+
+#[tokio::test]
+async fn chunk_of_an_earlier_load_cannot_be_begun_or_decided() {
+    let database = kit::postgres().await.database("units").await;
+    let (store, lease) = loading(&database).await;
+    let stale = chunk(&lease, 0);
+    let begun = state(&*store)
+        .begin_load(&lease, &[load_plan("s", "orders")])
+        .await
+        .expect("the table is ours");
+
+    let written = commit(&*store, stale.clone(), None).await;
+    let decided = target(&*store).was_committed(&stale).await;
+
+    assert_eq!(begun[0].version, 2);
+    assert_eq!(
+        written.err().map(|error| error.class),
+        Some(ErrorClass::Fenced)
+    );
+    assert_eq!(
+        decided.err().map(|error| error.class),
+        Some(ErrorClass::Fenced)
+    );
+    let done = "SELECT count(*) FROM _syncset.chunk WHERE done";
+    assert_eq!(database.value(done).await, "0");
 }
 
 #[tokio::test]

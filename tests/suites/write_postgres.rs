@@ -72,6 +72,7 @@ impl Lab {
             step: UnitStep::Chunk {
                 stream: STREAM.into(),
                 index: 0,
+                version: self.version,
             },
             into_empty: true,
             ..self.window()

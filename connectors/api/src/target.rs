@@ -114,6 +114,9 @@ pub enum UnitStep {
         stream: String,
         /// Number of the chunk within the load.
         index: u32,
+        /// [`StreamState::version`](crate::StreamState::version) as it was loaded: no chunk moves
+        /// it, and every later load of the stream has a greater one.
+        version: u64,
     },
     /// The watermark of a stream, still at this version.
     Watermark {
@@ -187,7 +190,7 @@ pub trait Target: Send + Sync {
     /// Decides a commit whose answer was lost, by taking the lock of the row that `start` names.
     ///
     /// # Errors
-    /// `Fenced` if another runner holds the epoch.
+    /// `Fenced` if another runner holds the epoch, or the row belongs to another load.
     async fn was_committed(&self, start: &UnitStart) -> Result<bool>;
 
     /// Count and hash of the keys of all rows of the table.

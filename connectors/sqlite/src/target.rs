@@ -96,8 +96,13 @@ impl Target for SqliteTarget {
         let key = &start.lease.key;
         check_fence(&mut writing.session, &start.lease).await?;
         let ours = match &start.step {
-            UnitStep::Chunk { stream, index } => {
-                rows::chunk_done(&mut writing.session, key, stream, *index).await? == Some(false)
+            UnitStep::Chunk {
+                stream,
+                index,
+                version,
+            } => {
+                let done = rows::chunk_done(&mut writing.session, key, stream, (*index, *version));
+                done.await? == Some(false)
             }
             UnitStep::Watermark { stream, version } => {
                 rows::watermark_version(&mut writing.session, key, stream).await? == Some(*version)
@@ -123,8 +128,13 @@ impl Target for SqliteTarget {
         let key = &start.lease.key;
         check_fence(&mut writing.session, &start.lease).await?;
         let committed = match &start.step {
-            UnitStep::Chunk { stream, index } => {
-                rows::chunk_done(&mut writing.session, key, stream, *index).await? == Some(true)
+            UnitStep::Chunk {
+                stream,
+                index,
+                version,
+            } => {
+                let done = rows::chunk_done(&mut writing.session, key, stream, (*index, *version));
+                done.await?.ok_or_else(|| fenced(key))?
             }
             UnitStep::Watermark { stream, version } => {
                 let stored = rows::watermark_version(&mut writing.session, key, stream).await?;

@@ -267,7 +267,7 @@ impl UnitWriter for SqliteUnit {
         let key = self.start.lease.key.clone();
         let session = &mut self.writing.session;
         match (&self.start.step, watermark) {
-            (UnitStep::Chunk { stream, index }, None) => {
+            (UnitStep::Chunk { stream, index, .. }, None) => {
                 let chunk = (*index, self.receipt.rows_written);
                 rows::finish_chunk(session, &key, stream, chunk).await?;
             }

@@ -61,6 +61,7 @@ async fn attempt(context: &RunContext, table: &mut TableRun) -> Result<(), Failu
         step: UnitStep::Chunk {
             stream: table.stream().to_owned(),
             index: 0,
+            version: table.state().version,
         },
         into_empty: table.state().into_empty && !table.careful,
         careful: table.careful,

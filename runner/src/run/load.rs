@@ -197,6 +197,7 @@ async fn copy_chunk(
             step: UnitStep::Chunk {
                 stream: table.stream().to_owned(),
                 index: chunk.index,
+                version: table.state().version,
             },
             into_empty: chunk.into_empty && !chunk.careful,
             careful: chunk.careful,

@@ -40,14 +40,29 @@ pub(crate) fn lock_statements(start: &UnitStart) -> String {
             key_is("", key),
             literal(stream)
         ),
-        UnitStep::Chunk { stream, index } => format!(
+        UnitStep::Chunk {
+            stream,
+            index,
+            version,
+        } => format!(
             "SELECT index FROM _syncset.chunk WHERE {} AND stream = {} AND index = {index} \
-             AND NOT done FOR UPDATE",
+             AND NOT done AND {} = {version} FOR UPDATE",
             key_is("", key),
-            literal(stream)
+            literal(stream),
+            load_version(key, stream)
         ),
     };
     format!("{};\n{row};\n", lock_fence(&start.lease))
+}
+
+/// The version of a stream's watermark, which tells one load of it from the next: both number
+/// their chunks from zero.
+fn load_version(key: &PipelineKey, stream: &str) -> String {
+    format!(
+        "(SELECT w.version FROM _syncset.watermark w WHERE {} AND w.stream = {})",
+        key_is("w.", key),
+        literal(stream)
+    )
 }
 
 /// Verifies what [`lock_statements`] returned.
@@ -66,7 +81,7 @@ pub(crate) fn check_locked(sets: &[Vec<TextRow>], start: &UnitStart) -> Result<(
         UnitStep::Watermark { stream, version } => replaced(format!(
             "the watermark of `{stream}` is no longer at version {version}"
         )),
-        UnitStep::Chunk { stream, index } => replaced(format!(
+        UnitStep::Chunk { stream, index, .. } => replaced(format!(
             "chunk {index} of `{stream}` is done already, or belongs to another load"
         )),
     })
@@ -105,7 +120,7 @@ pub(crate) fn finish_statements(
                 )
             )
         }
-        (UnitStep::Chunk { stream, index }, None) => format!(
+        (UnitStep::Chunk { stream, index, .. }, None) => format!(
             "{};\n",
             exactly(
                 1,
@@ -209,10 +224,16 @@ async fn decide(session: &mut Session, start: &UnitStart) -> Result<bool> {
             key_is("", &start.lease.key),
             literal(stream)
         ),
-        UnitStep::Chunk { stream, index } => format!(
-            "SELECT done FROM _syncset.chunk WHERE {} AND stream = {} AND index = {index} FOR UPDATE",
+        UnitStep::Chunk {
+            stream,
+            index,
+            version,
+        } => format!(
+            "SELECT done FROM _syncset.chunk WHERE {} AND stream = {} AND index = {index} \
+             AND {} = {version} FOR UPDATE",
             key_is("", &start.lease.key),
-            literal(stream)
+            literal(stream),
+            load_version(&start.lease.key, stream)
         ),
     };
     let sets = session
@@ -229,9 +250,11 @@ async fn decide(session: &mut Session, start: &UnitStart) -> Result<bool> {
     }
     let found = first(3);
     match &start.step {
-        UnitStep::Chunk { stream, index } => match found {
+        UnitStep::Chunk { stream, index, .. } => match found {
             Some(row) => Ok(row.is_true(0)),
-            None => Err(replaced(format!("chunk {index} of `{stream}` is gone"))),
+            None => Err(replaced(format!(
+                "chunk {index} of `{stream}` is gone, or belongs to another load"
+            ))),
         },
         UnitStep::Watermark { stream, version } => {
             let Some(row) = found else {
@@ -317,6 +340,7 @@ mod tests {
         start(UnitStep::Chunk {
             stream: "public.orders".into(),
             index: 3,
+            version: 1,
         })
     }
 

@@ -266,20 +266,22 @@ pub(crate) async fn watermark_version(
     Ok(rows.first().map(|row| unsigned(row, 0)))
 }
 
-/// Whether a chunk is done; `None`: there is no such chunk.
+/// Whether the chunk of this number is done; `None`: the load of this version has no such chunk.
 pub(crate) async fn chunk_done(
     session: &mut Session,
     key: &PipelineKey,
     stream: &str,
-    index: u32,
+    (index, version): (u32, u64),
 ) -> Result<Option<bool>> {
     let sql = "SELECT done FROM _syncset_chunk \
-               WHERE project = ? AND pipeline = ? AND stream = ? AND chunk = ?";
+               JOIN _syncset_watermark w USING (project, pipeline, stream) \
+               WHERE project = ? AND pipeline = ? AND stream = ? AND chunk = ? AND w.version = ?";
     let arguments = arguments![
         key.project.as_str(),
         key.pipeline.as_str(),
         stream,
-        i64::from(index)
+        i64::from(index),
+        signed(version)
     ];
     let rows = session.rows(sql, arguments, "reading a chunk").await?;
     Ok(rows.first().map(|row| integer(row, 0) != 0))

@@ -244,15 +244,7 @@ pub(crate) async fn acquired(store: &dyn Store, owner: &str) -> Lease {
 
 /// Finishes the one chunk of a load.
 pub(crate) async fn finish_chunk(store: &dyn Store, lease: &Lease, table: &str) {
-    let start = UnitStart {
-        lease: lease.clone(),
-        step: UnitStep::Chunk {
-            stream: table.into(),
-            index: 0,
-        },
-        into_empty: true,
-        careful: false,
-    };
+    let start = chunk_start(store, lease, table).await;
     let target = store.target().expect("it is a target");
     let unit = target.begin(start).await.expect("a unit");
     unit.commit(None).await.expect("the unit commits");
@@ -275,24 +267,39 @@ pub(crate) async fn begin_load(store: &dyn Store, lease: &Lease, table: &str) {
         .expect("a load begins");
 }
 
+/// A unit that writes the first chunk of the load that is under way.
+pub(crate) async fn chunk_start(store: &dyn Store, lease: &Lease, table: &str) -> UnitStart {
+    UnitStart {
+        lease: lease.clone(),
+        step: UnitStep::Chunk {
+            stream: table.into(),
+            index: 0,
+            version: version(store, table).await,
+        },
+        into_empty: true,
+        careful: false,
+    }
+}
+
 /// A unit that moves the watermark of a stream.
 pub(crate) async fn watermark_start(store: &dyn Store, lease: &Lease, table: &str) -> UnitStart {
-    let state = store.state().expect("it keeps state");
-    let loaded = state.load(&key(), 1).await.expect("the state");
-    let stream = loaded
-        .streams
-        .iter()
-        .find(|stream| stream.stream == table)
-        .expect("the stream");
     UnitStart {
         lease: lease.clone(),
         step: UnitStep::Watermark {
             stream: table.into(),
-            version: stream.version,
+            version: version(store, table).await,
         },
         into_empty: false,
         careful: false,
     }
+}
+
+/// The stored version of a stream's watermark.
+async fn version(store: &dyn Store, table: &str) -> u64 {
+    let state = store.state().expect("it keeps state");
+    let loaded = state.load(&key(), 1).await.expect("the state");
+    let stream = loaded.streams.iter().find(|stream| stream.stream == table);
+    stream.expect("the stream").version
 }
 
 /// Upserts batches in one unit.

@@ -1,6 +1,8 @@
 //! The state: leases, fences, watermarks and loads.
 
-use super::lab::{Lab, acquired, begin_load, key, lease, watermark_start};
+use super::lab::{
+    Lab, acquired, begin_load, chunk_start, finish_chunk, key, lease, watermark_start,
+};
 use crate::lease::lock_path;
 use std::time::Duration;
 use syncset_connector::{
@@ -132,13 +134,7 @@ async fn expired_owner_is_pushed_aside_and_writes_nothing_afterwards() {
         panic!("nobody has it");
     };
     begin_load(&*first, &old, "t").await;
-    let start = UnitStart {
-        step: UnitStep::Chunk {
-            stream: "t".into(),
-            index: 0,
-        },
-        ..watermark_start(&*first, &old, "t").await
-    };
+    let start = chunk_start(&*first, &old, "t").await;
 
     // It holds the write lock: nothing can be done without ending it.
     let unit = first
@@ -244,6 +240,7 @@ async fn load_is_stored_settles_and_follows() {
         let step = UnitStep::Chunk {
             stream: "public.t".into(),
             index,
+            version: begun[0].version,
         };
         let start = UnitStart {
             lease: held.clone(),
@@ -366,6 +363,27 @@ async fn runs_are_kept_newest_first() {
 
     assert_eq!(runs.len(), 2);
     assert_eq!(runs[0], finished);
+}
+
+#[tokio::test]
+async fn chunk_of_an_earlier_load_cannot_be_begun_or_decided() {
+    let lab = Lab::new();
+    let store = lab.open("a.db", Role::Target).await;
+    let held = acquired(&*store, "a").await;
+    begin_load(&*store, &held, "t").await;
+    let stale = chunk_start(&*store, &held, "t").await;
+    begin_load(&*store, &held, "t").await;
+    let target = store.target().expect("a target");
+
+    let begun = target.begin(stale.clone()).await.err();
+    let decided = target.was_committed(&stale).await.err();
+    let fresh = chunk_start(&*store, &held, "t").await;
+
+    assert_eq!(begun.map(|error| error.class), Some(ErrorClass::Fenced));
+    assert_eq!(decided.map(|error| error.class), Some(ErrorClass::Fenced));
+    assert!(!target.was_committed(&fresh).await.expect("an answer"));
+    finish_chunk(&*store, &held, "t").await;
+    assert!(target.was_committed(&fresh).await.expect("an answer"));
 }
 
 #[tokio::test]

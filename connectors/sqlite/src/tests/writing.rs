@@ -1,11 +1,12 @@
 //! Units: what they change, what they leave alone, and what they refuse.
 
 use super::lab::{
-    Lab, acquired, begin_load, finish_chunk, read_all, target_of, upsert, watermark_start, whole,
+    Lab, acquired, begin_load, chunk_start, finish_chunk, read_all, target_of, upsert,
+    watermark_start, whole,
 };
 use futures::{StreamExt, stream};
 use syncset_connector::{
-    ErrorClass, Lease, Position, Role, Store, StreamPhase, TargetTable, UnitStart, UnitStep,
+    ErrorClass, Lease, Position, Role, Store, StreamPhase, TargetTable, UnitStart,
 };
 
 /// A source of five rows, and a target that holds them.
@@ -122,14 +123,7 @@ async fn unit_that_is_dropped_leaves_nothing() {
     let lab = Lab::new();
     let (store, lease, table, rows) = synced(&lab).await;
     begin_load(&*store, &lease, "t").await;
-    let start = UnitStart {
-        into_empty: true,
-        step: UnitStep::Chunk {
-            stream: "t".into(),
-            index: 0,
-        },
-        ..watermark_start(&*store, &lease, "t").await
-    };
+    let start = chunk_start(&*store, &lease, "t").await;
     let target = store.target().expect("a target");
 
     let mut unit = target.begin(start.clone()).await.expect("a unit");
