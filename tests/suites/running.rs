@@ -1,6 +1,6 @@
 //! How a run behaves for whoever starts it: selection, refused rows, budgets, locks, memory.
 
-use kit::{Database, Project, compare};
+use kit::{Database, Project, SqliteFile, compare};
 
 async fn databases() -> (Database, Database) {
     let server = kit::postgres().await;
@@ -285,6 +285,39 @@ async fn sigterm_rolls_back_and_says_so() {
         .await
         .expect_success();
     assert_eq!(target.value("SELECT count(*) FROM t").await, "50");
+}
+
+#[tokio::test]
+async fn looking_at_a_missing_sqlite_target_makes_no_file() {
+    let (source, _) = databases().await;
+    source.execute("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let target = SqliteFile::new(folder.path().join("target.db"));
+    let project = Project::between(&source.url(), &target.url());
+    let text = "version: 1\nsource: source\ntarget: target\ntables: { public.t: { to: t } }\n";
+    project.pipeline("p", text);
+
+    let plan = project.syncset(["pipeline", "plan", "p"]).await;
+    let validated = project.syncset(["pipeline", "validate", "p"]).await;
+    let dry = project.syncset(["pipeline", "run", "p", "--dry-run"]).await;
+    let status = project.syncset(["pipeline", "status", "p"]).await;
+    let tested = project.syncset(["connection", "test", "target"]).await;
+
+    for output in [plan, validated, dry, status] {
+        output.expect_success();
+    }
+    assert!(
+        tested.stderr.contains("made by the first run"),
+        "{}",
+        tested.stderr
+    );
+    let files = std::fs::read_dir(folder.path()).expect("the folder is there");
+    assert_eq!(files.count(), 0);
+    project
+        .syncset(["pipeline", "run", "p"])
+        .await
+        .expect_success();
+    assert!(target.path().exists());
 }
 
 #[tokio::test]

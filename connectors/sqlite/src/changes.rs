@@ -45,7 +45,7 @@ pub(crate) async fn stream(
         key: key_positions(&read, &read.columns),
         place: format!("reading changes of `{}`", read.description.name),
         rows: sqlx::query_with(AssertSqlSafe(query.sql), query.arguments)
-            .fetch(&mut session.connection),
+            .fetch(session.connection()),
         read,
         plan,
         unit_bytes: usize::try_from(unit_bytes).unwrap_or(usize::MAX).max(1),

@@ -1,14 +1,16 @@
 //! Sessions of one file, and the statements that every module sends through them.
 
 use crate::error::from_sqlx;
+use crate::init::Init;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow,
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use syncset_connector::{ConnectorError, ErrorClass, OpenOptions, Result, Role, Settings};
 
 /// Sessions kept for reuse; more are closed when they are given back.
@@ -17,6 +19,9 @@ const IDLE_SESSIONS_MAX: usize = 8;
 /// Rows the driver's thread may be ahead of us. Rows of ten megabytes must fit the memory, so it
 /// is small; larger values read narrow tables hardly faster.
 const ROWS_AHEAD_MAX: usize = 16;
+
+/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 
 /// The file that the settings name.
 pub(crate) fn path_of(settings: &Settings) -> Result<PathBuf, String> {
@@ -45,8 +50,13 @@ pub(crate) fn path_of(settings: &Settings) -> Result<PathBuf, String> {
 pub(crate) struct Database {
     /// Path of the file, canonical once it exists.
     pub(crate) path: PathBuf,
+    role: Role,
+    init: Option<Init>,
     options: SqliteConnectOptions,
-    idle: Mutex<Vec<SqliteConnection>>,
+    statement_timeout: Duration,
+    idle: Mutex<Vec<Opened>>,
+    /// True once this process has seen to it that the file is there and in WAL mode.
+    prepared: AtomicBool,
     /// Units of one process queue here in order; SQLite's own waiting is a lottery.
     pub(crate) write_gate: Arc<tokio::sync::Mutex<()>>,
 }
@@ -60,12 +70,19 @@ impl Database {
                 format!("connection `{}`: {problem}", settings.name),
             )
         })?;
-        crate::init::make_if_missing(settings, &path).await?;
+        let init = Init::of(settings);
+        if let (Role::Source, Some(init)) = (options.role, &init) {
+            init.make_if_missing(&path).await?;
+        }
         let path = located(path, options.role)?;
         let database = Arc::new(Self {
             options: connect_options(&path, options),
             path,
+            role: options.role,
+            init,
+            statement_timeout: options.statement_timeout,
             idle: Mutex::default(),
+            prepared: AtomicBool::new(false),
             write_gate: Arc::default(),
         });
         let mut session = database.session().await?;
@@ -87,27 +104,78 @@ impl Database {
     }
 
     /// A session of this file, from those at rest or a new one.
+    ///
+    /// A target's file is made by whoever writes first. Until then sessions are of a database in
+    /// memory that holds what the file would hold, so that looking at it leaves nothing behind.
     pub(crate) async fn session(self: &Arc<Self>) -> Result<Session> {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self
-                .options
-                .connect()
-                .await
-                .map_err(|error| from_sqlx(error, &self.path, "opening"))?,
+        if let Some(opened) = idle {
+            return Ok(self.session_on(opened));
+        }
+        if self.role == Role::Target && !self.path.exists() {
+            let mut connection = self.connected(&in_memory()).await?;
+            if let Some(init) = &self.init {
+                init.run(&mut connection).await?;
+            }
+            return Ok(self.session_on(Opened {
+                is_file: false,
+                connection,
+                limit: None,
+            }));
+        }
+        self.new_session(&self.options).await
+    }
+
+    /// A session that may write: it makes the file where it is missing.
+    async fn writing_session(self: &Arc<Self>) -> Result<Session> {
+        if self.prepared.load(Ordering::Acquire) {
+            return self.session().await;
+        }
+        if let Some(init) = &self.init {
+            init.make_if_missing(&self.path).await?;
+        }
+        let options = self.options.clone().create_if_missing(true);
+        let session = self
+            .new_session(&options.journal_mode(SqliteJournalMode::Wal))
+            .await?;
+        self.prepared.store(true, Ordering::Release);
+        Ok(session)
+    }
+
+    async fn new_session(self: &Arc<Self>, options: &SqliteConnectOptions) -> Result<Session> {
+        let mut connection = self.connected(options).await?;
+        let limit = if self.statement_timeout.is_zero() {
+            None
+        } else {
+            let limit = StatementLimit::new(self.statement_timeout);
+            let set = limit.watch(&mut connection).await;
+            set.map_err(|error| from_sqlx(error, &self.path, "opening"))?;
+            Some(limit)
         };
-        Ok(Session {
+        Ok(self.session_on(Opened {
+            is_file: true,
             connection,
+            limit,
+        }))
+    }
+
+    async fn connected(&self, options: &SqliteConnectOptions) -> Result<SqliteConnection> {
+        let connected = options.connect().await;
+        connected.map_err(|error| from_sqlx(error, &self.path, "opening"))
+    }
+
+    fn session_on(self: &Arc<Self>, opened: Opened) -> Session {
+        Session {
+            opened,
             database: Arc::clone(self),
-        })
+        }
     }
 
     /// Closes the sessions at rest.
     pub(crate) async fn close(&self) {
         let idle = self.idle.lock().map(|mut idle| std::mem::take(&mut *idle));
-        for connection in idle.unwrap_or_default() {
-            if let Err(error) = sqlx::Connection::close(connection).await {
+        for opened in idle.unwrap_or_default() {
+            if let Err(error) = sqlx::Connection::close(opened.connection).await {
                 tracing::debug!(error = %error, "closing a session failed");
             }
         }
@@ -129,11 +197,20 @@ fn located(path: PathBuf, role: Role) -> Result<PathBuf> {
                     ErrorClass::Config,
                     format!("`{}` does not exist or cannot be reached", path.display()),
                 )
-                .with_hint("check the path; relative paths start at the project folder")
+                .with_hint(
+                    "check the path; relative paths start at the project folder, and a file that \
+                     is only a target is made by the first run",
+                )
                 .caused_by(error)),
             }
         }
     }
+}
+
+fn in_memory() -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(":memory:")
+        .disable_statement_logging()
 }
 
 fn connect_options(path: &Path, options: &OpenOptions) -> SqliteConnectOptions {
@@ -148,18 +225,55 @@ fn connect_options(path: &Path, options: &OpenOptions) -> SqliteConnectOptions {
         // newest commits when the power fails, but never a part of one, and then the watermark is
         // the older one too and the rows are read again.
         Role::Target => base
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true),
+    }
+}
+
+/// A connection of the driver.
+struct Opened {
+    /// False for one of a database in memory, which is not used again.
+    is_file: bool,
+    connection: SqliteConnection,
+    limit: Option<StatementLimit>,
+}
+
+/// Ends statements that take too long. The driver's thread asks it while it works.
+struct StatementLimit {
+    timeout: Duration,
+    deadline: Arc<Mutex<Instant>>,
+}
+
+impl StatementLimit {
+    fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            deadline: Arc::new(Mutex::new(Instant::now() + timeout)),
+        }
+    }
+
+    async fn watch(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> std::result::Result<(), sqlx::Error> {
+        let deadline = Arc::clone(&self.deadline);
+        let in_time = move || deadline.lock().is_ok_and(|end| Instant::now() < *end);
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(STEPS_BETWEEN_LOOKS, in_time);
+        Ok(())
+    }
+
+    fn restart(&self) {
+        if let Ok(mut deadline) = self.deadline.lock() {
+            *deadline = Instant::now() + self.timeout;
+        }
     }
 }
 
 /// One session, used by one task at a time. Dropped without [`Session::release`] it is closed,
 /// and SQLite rolls back what it had begun.
 pub(crate) struct Session {
-    /// The driver's connection.
-    pub(crate) connection: SqliteConnection,
+    opened: Opened,
     /// The file.
     pub(crate) database: Arc<Database>,
 }
@@ -169,9 +283,18 @@ impl Session {
     pub(crate) fn release(self) {
         if let Ok(mut idle) = self.database.idle.lock()
             && idle.len() < IDLE_SESSIONS_MAX
+            && self.opened.is_file
         {
-            idle.push(self.connection);
+            idle.push(self.opened);
         }
+    }
+
+    /// The driver's connection for one statement, whose time starts here.
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        if let Some(limit) = &self.opened.limit {
+            limit.restart();
+        }
+        &mut self.opened.connection
     }
 
     /// Path of the file.
@@ -187,7 +310,7 @@ impl Session {
         place: &str,
     ) -> Result<Vec<SqliteRow>> {
         sqlx::query_with(AssertSqlSafe(sql.into()), arguments)
-            .fetch_all(&mut self.connection)
+            .fetch_all(self.connection())
             .await
             .map_err(|error| from_sqlx(error, &self.database.path, place))
     }
@@ -211,7 +334,7 @@ impl Session {
         arguments: SqliteArguments,
     ) -> std::result::Result<u64, sqlx::Error> {
         sqlx::query_with(AssertSqlSafe(sql.into()), arguments)
-            .execute(&mut self.connection)
+            .execute(self.connection())
             .await
             .map(|done| done.rows_affected())
     }
@@ -249,7 +372,7 @@ impl Writing {
     /// Waits for this process's turn, then for SQLite's write lock.
     pub(crate) async fn begin(database: &Arc<Database>, place: &str) -> Result<Self> {
         let gate = Arc::clone(&database.write_gate).lock_owned().await;
-        let mut session = database.session().await?;
+        let mut session = database.writing_session().await?;
         session.run("BEGIN IMMEDIATE", place).await?;
         Ok(Self {
             session,

@@ -9,6 +9,7 @@ const PERM: i32 = 3;
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const READONLY: i32 = 8;
+const INTERRUPT: i32 = 9;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
@@ -49,6 +50,11 @@ pub(crate) fn from_sqlx(error: sqlx::Error, path: &Path, place: &str) -> Connect
             ErrorClass::Transient,
             format!("`{file}` is locked by another process while {place}"),
             Some("wait for the other writer, or raise `lock_timeout`"),
+        ),
+        INTERRUPT => (
+            ErrorClass::Transient,
+            format!("{place} took longer than `statement_timeout` allows in `{file}`"),
+            Some("raise `statement_timeout`, or make the statement cheaper with an index"),
         ),
         FULL => (
             ErrorClass::DiskFull,

@@ -76,7 +76,7 @@ impl Scan {
         let statement = AssertSqlSafe(std::mem::take(&mut self.statement));
         let arguments = std::mem::take(&mut self.arguments);
         let scanning = Scanning {
-            rows: sqlx::query_with(statement, arguments).fetch(&mut session.connection),
+            rows: sqlx::query_with(statement, arguments).fetch(session.connection()),
             scan: self,
             path,
             done: false,

@@ -1,6 +1,7 @@
 //! Tests against real files.
 
 mod lab;
+mod opening;
 mod reading;
 mod round_trip;
 mod state;

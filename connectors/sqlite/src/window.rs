@@ -305,7 +305,7 @@ async fn overlap_rows(
     let place = format!("reading the overlap of `{}`", read.description.name);
     let sql = format!("{} LIMIT {}", query.sql, OVERLAP_ROWS_MAX + 1);
     let mut rows =
-        sqlx::query_with(AssertSqlSafe(sql), query.arguments).fetch(&mut session.connection);
+        sqlx::query_with(AssertSqlSafe(sql), query.arguments).fetch(session.connection());
     let mut hasher = Hasher::new();
     hasher.feed(read.selection.as_bytes());
     let (mut row_count, mut bytes) = (0, 0);

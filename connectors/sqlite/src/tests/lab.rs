@@ -72,15 +72,29 @@ impl Lab {
         name: &str,
         role: Role,
     ) -> syncset_connector::Result<Box<dyn Store>> {
-        self.try_open_with(&[("path", name)], role).await
+        self.try_open_with(&[("path", name)], role, Duration::ZERO)
+            .await
+    }
+
+    /// Opens a file whose statements may take so long.
+    pub(crate) async fn open_within(
+        &self,
+        name: &str,
+        role: Role,
+        statement_timeout: Duration,
+    ) -> Box<dyn Store> {
+        self.try_open_with(&[("path", name)], role, statement_timeout)
+            .await
+            .expect("the file opens")
     }
 
     pub(crate) async fn try_open_from(
         &self,
         name: &str,
         script: &str,
+        role: Role,
     ) -> syncset_connector::Result<Box<dyn Store>> {
-        self.try_open_with(&[("path", name), ("init", script)], Role::Source)
+        self.try_open_with(&[("path", name), ("init", script)], role, Duration::ZERO)
             .await
     }
 
@@ -88,6 +102,7 @@ impl Lab {
         &self,
         values: &[(&str, &str)],
         role: Role,
+        statement_timeout: Duration,
     ) -> syncset_connector::Result<Box<dyn Store>> {
         let values = values.iter();
         let settings = Settings {
@@ -103,7 +118,7 @@ impl Lab {
             sessions_max: 4,
             connect_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_millis(300),
-            statement_timeout: Duration::ZERO,
+            statement_timeout,
         };
         CONNECTOR.open(&settings, &options).await
     }

@@ -360,10 +360,14 @@ async fn file_is_made_once_from_its_script_or_not_at_all() {
     )
     .expect("written");
 
-    assert!(lab.try_open_from("bad.db", "bad.sql").await.is_err());
+    assert!(
+        lab.try_open_from("bad.db", "bad.sql", Role::Source)
+            .await
+            .is_err()
+    );
     for _ in 0..2 {
         let store = lab
-            .try_open_from("good.db", "good.sql")
+            .try_open_from("good.db", "good.sql", Role::Source)
             .await
             .expect("opens");
         let read = whole(&*store, "t").await;
