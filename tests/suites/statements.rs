@@ -207,3 +207,48 @@ async fn sessions_of_the_source_are_read_only_and_named() {
         }
     }
 }
+
+#[tokio::test]
+async fn large_table_without_a_cursor_is_scanned_once_a_run() {
+    let server = kit::postgres().await;
+    let (source, target) = (
+        server.database("scans").await,
+        server.database("scans_target").await,
+    );
+    source
+        .execute(
+            "CREATE TABLE large (id int PRIMARY KEY, note text); \
+             ALTER TABLE large ALTER note SET STORAGE PLAIN; \
+             INSERT INTO large SELECT i, repeat('x', 1000) FROM generate_series(1, 10000) i; \
+             CREATE TABLE small (id int PRIMARY KEY); INSERT INTO small VALUES (1)",
+        )
+        .await;
+    let project = Project::between(&source.url(), &target.url());
+    project.pipeline(
+        "p",
+        "version: 1\nsource: source\ntarget: target\ndefaults: { capture: xmin }\n\
+         tables: { public.large: {}, public.small: {} }\n",
+    );
+    let run = ["pipeline", "run", "p", "--output", "json"];
+    project.syncset(run).await.expect_success();
+    source
+        .execute("UPDATE large SET note = 'new' WHERE id = 7")
+        .await;
+    source.log_statements().await;
+
+    let changed = project.syncset(run).await.expect_success();
+    let idle = project.syncset(run).await.expect_success();
+
+    let seen = server.statements_seen(&source);
+    let asks = |table: &str| {
+        let asked = format!("EXISTS (SELECT FROM \"public\".\"{table}\"");
+        seen.iter().filter(|text| text.contains(&asked)).count()
+    };
+    assert_eq!((asks("large"), asks("small")), (0, 2), "{seen:#?}");
+    assert_eq!(changed.json()["tables"][0]["rows_written"], 1);
+    let outcome = |index: usize| idle.json()["tables"][index]["outcome"].clone();
+    assert_eq!(
+        (outcome(0), outcome(1)),
+        ("unchanged".into(), "unchanged".into())
+    );
+}

@@ -103,7 +103,11 @@ async fn count_table(
         Ok(())
     })
     .await?;
-    Ok(Outcome::Followed)
+    Ok(if table.report.rows_read == 0 {
+        Outcome::Unchanged
+    } else {
+        Outcome::Followed
+    })
 }
 
 async fn count_all(

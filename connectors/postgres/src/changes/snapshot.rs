@@ -22,6 +22,9 @@ use syncset_connector::{
     Snapshot, SnapshotRequest, SnapshotToken, TableRead, Window, WindowState,
 };
 
+/// Bytes of a table without a cursor up to which it is asked for changes before it is read.
+const PROBED_BYTES_MAX: u64 = 8 << 20;
+
 /// An open snapshot in a session of its own.
 pub(crate) struct PgSnapshot {
     session: Session,
@@ -38,6 +41,15 @@ struct Table {
     plan: Option<WindowPlan>,
     /// Why its window cannot be read; said when it is asked for, so that it stops no other table.
     refused: Option<ConnectorError>,
+}
+
+impl Table {
+    /// Whether asking for changes costs as much as reading them: without a cursor both scan the
+    /// table. Small ones are asked all the same, all of them in one round trip.
+    fn is_cheaper_read(&self) -> bool {
+        let bytes = self.read.description.byte_estimate.unwrap_or(0);
+        self.shape.by_xmin && bytes > PROBED_BYTES_MAX
+    }
 }
 
 impl PgSnapshot {
@@ -86,7 +98,7 @@ impl PgSnapshot {
         Ok(snapshot)
     }
 
-    /// Asks for every window whether it holds a row, and for the largest value of integer
+    /// Asks for every window, where that is cheap, whether it holds a row, and for the largest value of integer
     /// cursors: one round trip.
     async fn probe(&mut self, activity: &Activity) -> Result<()> {
         let mut sql = String::new();
@@ -95,6 +107,9 @@ impl PgSnapshot {
             let Some(plan) = table.plan.as_ref().filter(|_| table.refused.is_none()) else {
                 continue;
             };
+            if table.is_cheaper_read() {
+                continue;
+            }
             sql.push_str(&probe_sql(&table.shape, plan));
             asked.push(index);
         }
