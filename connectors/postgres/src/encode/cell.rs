@@ -9,6 +9,7 @@ use arrow_array::{
     FixedSizeBinaryArray, Float32Array, Float64Array, LargeBinaryArray, LargeStringArray,
     PrimitiveArray, StringArray, StringViewArray,
 };
+use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, TimeUnit};
 use syncset_connector::special;
 
@@ -48,19 +49,6 @@ impl<'a> Integers<'a> {
         })
     }
 
-    fn array(&self) -> &dyn Array {
-        match self {
-            Self::I8(array) => *array,
-            Self::I16(array) => *array,
-            Self::I32(array) => *array,
-            Self::I64(array) => *array,
-            Self::U8(array) => *array,
-            Self::U16(array) => *array,
-            Self::U32(array) => *array,
-            Self::U64(array) => *array,
-        }
-    }
-
     fn value(&self, row: usize) -> i128 {
         match self {
             Self::I8(array) => array.value(row).into(),
@@ -92,14 +80,6 @@ impl<'a> Texts<'a> {
         })
     }
 
-    fn array(&self) -> &dyn Array {
-        match self {
-            Self::Small(array) => *array,
-            Self::Large(array) => *array,
-            Self::View(array) => *array,
-        }
-    }
-
     fn value(&self, row: usize) -> &'a str {
         match self {
             Self::Small(array) => array.value(row),
@@ -128,15 +108,6 @@ impl<'a> Blobs<'a> {
         })
     }
 
-    fn array(&self) -> &dyn Array {
-        match self {
-            Self::Small(array) => *array,
-            Self::Large(array) => *array,
-            Self::View(array) => *array,
-            Self::Fixed(array) => *array,
-        }
-    }
-
     fn value(&self, row: usize) -> &'a [u8] {
         match self {
             Self::Small(array) => array.value(row),
@@ -149,7 +120,6 @@ impl<'a> Blobs<'a> {
 
 /// Whole numbers with a unit: timestamps and times.
 pub(super) struct Ticks<'a> {
-    array: &'a dyn Array,
     values: TickValues<'a>,
     unit: TimeUnit,
 }
@@ -171,7 +141,6 @@ impl<'a> Ticks<'a> {
             TimeUnit::Nanosecond => array.as_primitive::<t::TimestampNanosecondType>().values(),
         };
         Some(Self {
-            array,
             values: TickValues::Long(values),
             unit: *unit,
         })
@@ -197,11 +166,7 @@ impl<'a> Ticks<'a> {
             ),
             _ => return None,
         };
-        Some(Self {
-            array,
-            values,
-            unit,
-        })
+        Some(Self { values, unit })
     }
 
     fn micros(&self, row: usize) -> Result<i64, CellError> {
@@ -222,8 +187,14 @@ impl<'a> Ticks<'a> {
 }
 
 /// A column of a batch with its wire form.
-pub(super) enum Cell<'a> {
-    Null,
+pub(super) struct Cell<'a> {
+    nulls: Option<&'a NullBuffer>,
+    values: Values<'a>,
+}
+
+/// The values of a column, by what they become.
+enum Values<'a> {
+    AllNull,
     Bool(&'a BooleanArray),
     Int2(Integers<'a>),
     Int4(Integers<'a>),
@@ -246,12 +217,11 @@ pub(super) enum Cell<'a> {
     Time(Ticks<'a>),
 }
 
-impl<'a> Cell<'a> {
-    /// `None`: this Arrow type has no such wire form.
-    pub(super) fn bind(array: &'a dyn Array, wire: Wire) -> Option<Self> {
+impl<'a> Values<'a> {
+    fn bind(array: &'a dyn Array, wire: Wire) -> Option<Self> {
         let data_type = array.data_type();
         if *data_type == DataType::Null {
-            return Some(Self::Null);
+            return Some(Self::AllNull);
         }
         Some(match (wire, data_type) {
             (Wire::Bool, DataType::Boolean) => Self::Bool(array.as_boolean()),
@@ -281,75 +251,63 @@ impl<'a> Cell<'a> {
             _ => return None,
         })
     }
+}
 
-    fn is_null(&self, row: usize) -> bool {
-        match self {
-            Self::Null => true,
-            Self::Bool(array) => array.is_null(row),
-            Self::Int2(array)
-            | Self::Int4(array)
-            | Self::Int8(array)
-            | Self::Oid(array)
-            | Self::IntegerNumeric(array) => array.array().is_null(row),
-            Self::Float4(array) | Self::Float4As8(array) => array.is_null(row),
-            Self::Float8(array) => array.is_null(row),
-            Self::Decimal(array, _) => array.is_null(row),
-            Self::WideDecimal(array) => array.is_null(row),
-            Self::Text(array)
-            | Self::Jsonb(array)
-            | Self::TextNumeric(array)
-            | Self::TextUuid(array) => array.array().is_null(row),
-            Self::Bytea(array) => array.array().is_null(row),
-            Self::Uuid(array) => array.is_null(row),
-            Self::Date(array) => array.is_null(row),
-            Self::Timestamp(ticks) | Self::Time(ticks) => ticks.array.is_null(row),
-        }
+impl<'a> Cell<'a> {
+    /// `None`: this Arrow type has no such wire form.
+    pub(super) fn bind(array: &'a dyn Array, wire: Wire) -> Option<Self> {
+        Some(Self {
+            nulls: array.nulls(),
+            values: Values::bind(array, wire)?,
+        })
     }
 
     /// Writes length and value of one row.
     #[inline]
     pub(super) fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<(), CellError> {
-        if self.is_null(row) {
-            out.extend_from_slice(&(-1_i32).to_be_bytes());
+        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+            put_null(out);
             return Ok(());
         }
-        match self {
-            Self::Null => {}
-            Self::Bool(array) => put_fixed(&[u8::from(array.value(row))], out),
-            Self::Int2(integers) => {
+        match &self.values {
+            Values::AllNull => put_null(out),
+            Values::Bool(array) => put_fixed(&[u8::from(array.value(row))], out),
+            Values::Int2(integers) => {
                 put_fixed(&integer::<i16>(integers.value(row))?.to_be_bytes(), out);
             }
-            Self::Int4(integers) => {
+            Values::Int4(integers) => {
                 put_fixed(&integer::<i32>(integers.value(row))?.to_be_bytes(), out);
             }
-            Self::Int8(integers) => {
+            Values::Int8(integers) => {
                 put_fixed(&integer::<i64>(integers.value(row))?.to_be_bytes(), out);
             }
-            Self::Oid(integers) => {
+            Values::Oid(integers) => {
                 put_fixed(&integer::<u32>(integers.value(row))?.to_be_bytes(), out);
             }
-            Self::Float4(array) => put_fixed(&array.value(row).to_be_bytes(), out),
-            Self::Float8(array) => put_fixed(&array.value(row).to_be_bytes(), out),
-            Self::Float4As8(array) => put_fixed(&f64::from(array.value(row)).to_be_bytes(), out),
-            Self::IntegerNumeric(integers) => numeric::put_decimal(integers.value(row), 0, out)?,
-            Self::Decimal(array, scale) => match array.value(row) {
+            Values::Float4(array) => put_fixed(&array.value(row).to_be_bytes(), out),
+            Values::Float8(array) => put_fixed(&array.value(row).to_be_bytes(), out),
+            Values::Float4As8(array) => put_fixed(&f64::from(array.value(row)).to_be_bytes(), out),
+            Values::IntegerNumeric(integers) => numeric::put_decimal(integers.value(row), 0, out)?,
+            Values::Decimal(array, scale) => match array.value(row) {
                 special::DECIMAL_NAN => numeric::put_nan(out),
                 value => numeric::put_decimal(value, *scale, out)?,
             },
-            Self::WideDecimal(array) => numeric::put_text(&array.value_as_string(row), out)?,
-            Self::TextNumeric(texts) => numeric::put_text(texts.value(row), out)?,
-            Self::Text(texts) => put_bytes(&[], texts.value(row).as_bytes(), out)?,
-            Self::Jsonb(texts) => put_bytes(&[JSONB_VERSION], texts.value(row).as_bytes(), out)?,
-            Self::Bytea(blobs) => put_bytes(&[], blobs.value(row), out)?,
-            Self::Uuid(array) => put_fixed(array.value(row), out),
-            Self::TextUuid(texts) => {
+            Values::WideDecimal(array) => numeric::put_text(&array.value_as_string(row), out)?,
+            Values::TextNumeric(texts) => numeric::put_text(texts.value(row), out)?,
+            Values::Text(texts) => put_bytes(&[], texts.value(row).as_bytes(), out)?,
+            Values::Jsonb(texts) => put_bytes(&[JSONB_VERSION], texts.value(row).as_bytes(), out)?,
+            Values::Bytea(blobs) => put_bytes(&[], blobs.value(row), out)?,
+            Values::Uuid(array) => put_fixed(array.value(row), out),
+            Values::TextUuid(texts) => {
                 let uuid = uuid::Uuid::try_parse(texts.value(row))
                     .map_err(|_| CellError("a text is not a uuid"))?;
                 put_fixed(uuid.as_bytes(), out);
             }
-            Self::Date(array) => put_fixed(&date(array.value(row))?.to_be_bytes(), out),
-            Self::Timestamp(ticks) => put_fixed(&timestamp(ticks.micros(row)?).to_be_bytes(), out),
-            Self::Time(ticks) => put_fixed(&ticks.micros(row)?.to_be_bytes(), out),
+            Values::Date(array) => put_fixed(&date(array.value(row))?.to_be_bytes(), out),
+            Values::Timestamp(ticks) => {
+                put_fixed(&timestamp(ticks.micros(row)?).to_be_bytes(), out)
+            }
+            Values::Time(ticks) => put_fixed(&ticks.micros(row)?.to_be_bytes(), out),
         }
         Ok(())
     }
@@ -375,6 +333,10 @@ fn timestamp(micros: i64) -> i64 {
         // wrapped when they were read.
         _ => micros.wrapping_sub(EPOCH_MICROS),
     }
+}
+
+fn put_null(out: &mut Vec<u8>) {
+    out.extend_from_slice(&(-1_i32).to_be_bytes());
 }
 
 #[inline]
