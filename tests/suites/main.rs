@@ -12,6 +12,7 @@ mod late_commits;
 mod loading;
 mod mistakes;
 mod postgres_read;
+mod refused_rows;
 mod round_trip_postgres;
 mod running;
 mod state_postgres;

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::open::Ends;
 use crate::run::retry::ATTEMPTS_MAX;
 use crate::run::table::TableRun;
+use crate::run::waiting::Refused;
 use crate::stop::Stop;
 use syncset_connector::{ErrorClass, Lease, UnitStart, UnitStep};
 
@@ -34,7 +35,7 @@ impl RunContext {
             lease: self.lease.clone(),
             step,
             into_empty: false,
-            careful: table.careful,
+            careful: table.is_careful(),
         }
     }
 }
@@ -52,11 +53,17 @@ pub(crate) enum Next {
 
 /// Decides what follows a failed unit; remembers in `table` what was tried.
 pub(crate) fn after_failure(table: &mut TableRun, failure: Failure) -> Next {
-    if failure.is(ErrorClass::RowParked) && !table.parked {
-        table.parked = true;
+    let parked = failure.is(ErrorClass::RowParked);
+    let refused = parked || failure.is(ErrorClass::RowRefused);
+    let waits = match table.refused {
+        Refused::Wait | Refused::Together => parked,
+        Refused::LeaveOut => refused,
+        Refused::Count => false,
+    };
+    if waits {
+        table.waited = true;
         return Next::Later;
     }
-    let refused = failure.is(ErrorClass::RowRefused) || failure.is(ErrorClass::RowParked);
     if refused && !table.careful {
         table.careful = true;
         return Next::Again;

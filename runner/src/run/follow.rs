@@ -7,10 +7,11 @@ use crate::report::Outcome;
 use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::pump::pump;
 use crate::run::retry;
-use crate::run::retry_rejected::retry_rejected;
+use crate::run::retry_rejected::{of_table, retry_rejected};
 use crate::run::settle::settle;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
+use crate::run::waiting::Refused;
 use crate::stop::seconds_since_epoch;
 use std::time::Instant;
 use syncset_connector::{
@@ -27,7 +28,7 @@ const IDLE_STORE_SECONDS: i64 = 3600;
 pub(crate) struct Left {
     /// Tables to load again, with the reason.
     pub(crate) reload: Vec<(usize, String)>,
-    /// Tables to follow again after all others: a unique or foreign key refused a row.
+    /// Tables to follow again after all others: a unique or foreign key refuses a row.
     pub(crate) later: Vec<usize>,
 }
 
@@ -89,6 +90,10 @@ pub(crate) async fn follow(
                 }
                 Ok(Followed::Again) => {
                     again.push(index);
+                    continue;
+                }
+                Ok(Followed::RowsOnly) => {
+                    left.later.push(index);
                     continue;
                 }
                 Err(failure) => failure,
@@ -165,6 +170,8 @@ enum Followed {
     Reload(String),
     /// A cut window was finished; the next one, in a new snapshot, settles the load.
     Again,
+    /// What could be written of the window was; its watermark waits for other tables.
+    RowsOnly,
 }
 
 async fn follow_one(
@@ -183,11 +190,7 @@ async fn follow_one(
     if let WindowState::Reload { reason } = window.state {
         return Ok(Followed::Reload(reason));
     }
-    let rejected: Vec<RejectedRow> = rejected
-        .iter()
-        .filter(|row| row.stream == table.stream())
-        .cloned()
-        .collect();
+    let rejected = of_table(table, rejected);
     let retried = !rejected.is_empty() && !table.begun_here && table.report.rows_rejected == 0;
     if retried {
         retry_rejected(context, table, snapshot, slot, &rejected).await?;
@@ -197,9 +200,18 @@ async fn follow_one(
     let (position, changed) = match window.state {
         WindowState::Unchanged(position) => (position, false),
         _ => {
-            let stream = snapshot.read_changes(slot, context.unit_bytes).await?;
+            let unit_bytes = if table.waited {
+                u64::MAX
+            } else {
+                context.unit_bytes
+            };
+            let stream = snapshot.read_changes(slot, unit_bytes).await?;
             let window = async |events| apply(context, table, events).await;
-            pump(stream, &context.stop, window).await?
+            let applied = pump(stream, &context.stop, window).await?;
+            if table.refused == Refused::LeaveOut {
+                return Ok(Followed::RowsOnly);
+            }
+            applied
         }
     };
     table.position_is_whole = true;
@@ -240,11 +252,15 @@ async fn apply(
         if let Some(unit) = unit.take() {
             changed = true;
             table.chunk_rows = None;
-            let phase = table.same_phase();
-            unit.commit_watermark(table, position.clone(), phase)
-                .await?;
-            // Until the stream ends well, this may be the middle of the window.
-            table.position_is_whole = false;
+            if table.refused == Refused::LeaveOut {
+                unit.commit_rows(table).await?;
+            } else {
+                let phase = table.same_phase();
+                unit.commit_watermark(table, position.clone(), phase)
+                    .await?;
+                // Until the stream ends well, this may be the middle of the window.
+                table.position_is_whole = false;
+            }
             fail_point("window.unit_committed");
             if let Some(reason) = context.stop.reason() {
                 return Err(reason);
@@ -282,20 +298,30 @@ async fn write_event<'a>(
             unit.insert(Unit::begin(&context.ends, context.watermark_unit(table), table).await?)
         }
     };
+    write_rows(table, unit, event).await?;
+    fail_point("window.batch");
+    Ok(None)
+}
+
+/// Writes the rows of one event.
+pub(crate) async fn write_rows(
+    table: &mut TableRun,
+    unit: &mut Unit<'_>,
+    event: ChangeEvent,
+) -> Result<(), Failure> {
     match event {
         ChangeEvent::Upserts(batch) => {
             table.count_read(&batch);
-            unit.upsert(table, &batch, true).await?;
+            unit.upsert(table, &batch, true).await
         }
         ChangeEvent::Deletes(keys) => {
             table.count_read(&keys);
-            unit.delete(table, keys).await?;
+            unit.delete(table, keys).await
         }
+        ChangeEvent::Progress(_) => Ok(()),
         other => {
             let message = format!("the runner does not know the change {other:?}");
-            return Err(Failure::new(exit_code::FAILED, message));
+            Err(Failure::new(exit_code::FAILED, message))
         }
     }
-    fail_point("window.batch");
-    Ok(None)
 }

@@ -7,8 +7,9 @@ use crate::run::load;
 use crate::run::retry;
 use crate::run::settle::settle;
 use crate::run::table::TableRun;
+use crate::run::waiting::Refused;
 use std::time::Instant;
-use syncset_connector::{ErrorClass, KeyRange, Position, SnapshotRequest, UnitStart, UnitStep};
+use syncset_connector::{ErrorClass, KeyRange, Position, SnapshotRequest, UnitStart};
 
 /// Copies one table whole and deletes what the source no longer has. Starts over when its
 /// snapshot is lost. Returns false if it has to be tried again after the other tables.
@@ -20,7 +21,14 @@ pub(crate) async fn copy_whole(context: &RunContext, table: &mut TableRun) -> bo
             break true;
         }
         tokio::time::sleep(retry::pause(table.attempts)).await;
-        let Err(mut failure) = attempt(context, table).await else {
+        let result = match table.refused {
+            Refused::LeaveOut => load::copy_rows_only(context, table).await,
+            Refused::Wait | Refused::Together | Refused::Count => attempt(context, table).await,
+        };
+        let Err(mut failure) = result else {
+            if table.refused == Refused::LeaveOut {
+                break false;
+            }
             table.count_time(started);
             let report = &table.report;
             let quiet = report.rows_written + report.rows_deleted + report.rows_rejected == 0;
@@ -58,11 +66,7 @@ async fn attempt(context: &RunContext, table: &mut TableRun) -> Result<(), Failu
         .await?;
     let start = UnitStart {
         lease: context.lease.clone(),
-        step: UnitStep::Chunk {
-            stream: table.stream().to_owned(),
-            index: 0,
-            version: table.state().version,
-        },
+        step: load::chunk_step(table, 0),
         into_empty: table.state().into_empty && !table.careful,
         careful: table.careful,
     };

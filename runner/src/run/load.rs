@@ -8,7 +8,7 @@ use crate::run::retry;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
 use arrow_array::RecordBatch;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 use syncset_connector::{
     ErrorClass, KeyRange, LoadPlan, Snapshot, SnapshotRequest, SnapshotToken, UnitStart, UnitStep,
@@ -83,25 +83,25 @@ struct Chunk {
     index: u32,
     range: KeyRange,
     into_empty: bool,
-    parked: bool,
     careful: bool,
     attempts: u32,
 }
 
 /// Copies every chunk that is not done, `jobs` at a time. A failed chunk fails its table; the
-/// others go on. `shared`: all chunks are read from this snapshot.
+/// others go on. `shared`: all chunks are read from this snapshot. Returns the tables of chunks
+/// that wait for other tables.
 pub(crate) async fn copy_chunks(
     context: &RunContext,
     tables: &mut [TableRun],
     which: &[usize],
     shared: Option<&SnapshotToken>,
-) {
+) -> BTreeSet<usize> {
     which.iter().for_each(|&table| tables[table].count_chunks());
     let mut queue: VecDeque<Chunk> = which
         .iter()
         .flat_map(|&table| waiting_chunks(table, tables[table].state()))
         .collect();
-    let mut later = Vec::new();
+    let mut later = BTreeSet::new();
     let mut running: JoinSet<(TableRun, Chunk, Result<(), Failure>)> = JoinSet::new();
     loop {
         while running.len() < context.jobs {
@@ -120,11 +120,7 @@ pub(crate) async fn copy_chunks(
             running.spawn(copy_chunk(context, part, chunk, shared));
         }
         let Some(ended) = running.join_next().await else {
-            if later.is_empty() {
-                return;
-            }
-            queue.extend(later.drain(..));
-            continue;
+            return later;
         };
         let (mut part, mut chunk, result) = ended.expect("chunk tasks do not panic");
         let table = &mut tables[chunk.table];
@@ -133,21 +129,26 @@ pub(crate) async fn copy_chunks(
             .chunk_rows
             .filter(|_| chunk.into_empty && !chunk.careful)
             .map(|rows| rows + part.report.rows_written);
-        let Err(failure) = result else { continue };
+        let Err(failure) = result else {
+            table.chunk_done(chunk.index);
+            continue;
+        };
         if failure.is(ErrorClass::RowParked) && chunk.into_empty {
             // Somebody else wrote into the table: look for existing rows from here on.
             chunk.into_empty = false;
             queue.push_front(chunk);
             continue;
         }
-        part.parked = chunk.parked;
         part.careful = chunk.careful;
         part.attempts = chunk.attempts;
         let next = after_failure(&mut part, failure);
-        (chunk.parked, chunk.careful, chunk.attempts) = (part.parked, part.careful, part.attempts);
+        (chunk.careful, chunk.attempts) = (part.careful, part.attempts);
         match next {
             Next::Again => queue.push_front(chunk),
-            Next::Later => later.push(chunk),
+            Next::Later => {
+                table.waited = true;
+                later.insert(chunk.table);
+            }
             Next::Fail(failure) => table.fail(failure),
         }
     }
@@ -169,7 +170,6 @@ fn waiting_chunks(
         index: chunk.index,
         range: chunk.range,
         into_empty,
-        parked: false,
         careful: false,
         attempts: 0,
     })
@@ -194,11 +194,7 @@ async fn copy_chunk(
         let mut snapshot = source.open_snapshot(&[request], shared.as_ref()).await?;
         let start = UnitStart {
             lease: context.lease.clone(),
-            step: UnitStep::Chunk {
-                stream: table.stream().to_owned(),
-                index: chunk.index,
-                version: table.state().version,
-            },
+            step: chunk_step(&table, chunk.index),
             into_empty: chunk.into_empty && !chunk.careful,
             careful: chunk.careful,
         };
@@ -217,6 +213,38 @@ async fn copy_chunk(
     .await;
     table.count_time(started);
     (table, chunk, result)
+}
+
+/// What the unit of a chunk marks as done.
+pub(crate) fn chunk_step(table: &TableRun, index: u32) -> UnitStep {
+    UnitStep::Chunk {
+        stream: table.stream().to_owned(),
+        index,
+        version: table.state().version,
+    }
+}
+
+/// Writes what the target takes of the chunks that are not done, and leaves them undone.
+pub(crate) async fn copy_rows_only(
+    context: &RunContext,
+    table: &mut TableRun,
+) -> Result<(), Failure> {
+    let request = SnapshotRequest {
+        read: table.read.clone(),
+        from: None,
+    };
+    let source = context.ends.source();
+    let mut snapshot = source.open_snapshot(&[request], None).await?;
+    let ranges: Vec<KeyRange> = table
+        .open_chunks()
+        .map(|chunk| chunk.range.clone())
+        .collect();
+    for range in &ranges {
+        let start = context.watermark_unit(table);
+        write_chunk(context, table, snapshot.as_mut(), 0, range, start).await?;
+    }
+    snapshot.close().await;
+    Ok(())
 }
 
 /// Writes the rows of a key range as one unit.
@@ -253,6 +281,8 @@ async fn fill(
         }
         fail_point("chunk.batch");
     }
-    unit.commit(table, None).await?;
-    Ok(())
+    match unit.step() {
+        UnitStep::Watermark { .. } => unit.commit_rows(table).await,
+        UnitStep::Chunk { .. } => unit.commit(table, None).await.map(drop),
+    }
 }

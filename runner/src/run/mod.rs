@@ -10,9 +10,12 @@ mod pump;
 mod rejects;
 mod retry;
 mod retry_rejected;
+mod rounds;
 mod settle;
 mod table;
+mod together;
 mod unit;
+mod waiting;
 
 use crate::cli::args::RunArgs;
 use crate::exit_code;
@@ -25,15 +28,12 @@ use crate::stop::{Stop, seconds_since_epoch};
 use context::RunContext;
 use lease::Heartbeat;
 pub(crate) use lease::{Asked, acquire};
+use rounds::Work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use syncset_connector::{Capture, Lease, PipelineState, RunRecord, StreamPhase, TableRead};
+use syncset_connector::{Capture, Lease, PipelineState, RunRecord, TableRead};
 use syncset_pipeline::PipelineSpec;
 use table::TableRun;
-
-/// Rounds of loading and following: a table whose position turns out to prove nothing is loaded
-/// again in the second one.
-const ROUNDS_MAX: usize = 3;
 
 /// Largest batch of rows between the source and the target.
 const BATCH_BYTES_MAX: u64 = 1 << 20;
@@ -183,35 +183,7 @@ async fn run_leased(
     for (index, table) in tables.iter_mut().enumerate() {
         sort_out(&context, table, index, &state, settings, &mut work).await;
     }
-    for round in 0..ROUNDS_MAX {
-        load_tables(&context, &mut tables, &work).await;
-        let mut ready: Vec<usize> = work.load.iter().chain(&work.resume).copied().collect();
-        ready.extend(work.follow.iter().copied());
-        ready.retain(|&index| !tables[index].has_failed());
-        ready.sort_unstable();
-        let left = follow::follow(&context, &mut tables, &ready, &state.rejected).await;
-        work = Work {
-            whole: std::mem::take(&mut work.whole),
-            ..Work::default()
-        };
-        for (index, reason) in left.reload {
-            if round + 1 == ROUNDS_MAX {
-                let failure = settle::unsettled(&tables[index], &reason);
-                tables[index].fail(failure);
-                continue;
-            }
-            tables[index]
-                .report
-                .warnings
-                .push(format!("loading it again: {reason}"));
-            work.load.push(index);
-        }
-        copy_whole_tables(&context, &mut tables, &mut work).await;
-        work.follow = left.later;
-        if work.is_empty() {
-            break;
-        }
-    }
+    rounds::run(&context, &mut tables, work, &state.rejected).await;
     for table in &mut tables {
         if table.report.outcome == Outcome::Unfinished {
             let message = format!("table `{}` was not finished in this run", table.stream());
@@ -220,24 +192,6 @@ async fn run_leased(
     }
     report.tables = tables.into_iter().map(|table| table.report).collect();
     Ok(())
-}
-
-/// Which tables need what, by index.
-#[derive(Default)]
-struct Work {
-    load: Vec<usize>,
-    resume: Vec<usize>,
-    follow: Vec<usize>,
-    whole: Vec<usize>,
-}
-
-impl Work {
-    fn is_empty(&self) -> bool {
-        self.load.is_empty()
-            && self.resume.is_empty()
-            && self.follow.is_empty()
-            && self.whole.is_empty()
-    }
 }
 
 fn table_runs(
@@ -322,51 +276,6 @@ async fn sort_out(
         }
         Action::Approve => unreachable!("returned above"),
     }
-}
-
-/// Begins loads and copies all chunks that are not done.
-async fn load_tables(context: &RunContext, tables: &mut [TableRun], work: &Work) {
-    let started: Vec<usize> = begin_loads(context, tables, &work.load).await;
-    let loading: Vec<usize> = started
-        .into_iter()
-        .chain(work.resume.iter().copied())
-        .filter(|&index| tables[index].state().phase != StreamPhase::Following)
-        .collect();
-    load::copy_chunks(context, tables, &loading, None).await;
-}
-
-/// Begins loads together; if that fails, one by one, so that one table cannot stop the others.
-async fn begin_loads(context: &RunContext, tables: &mut [TableRun], which: &[usize]) -> Vec<usize> {
-    let mut together: Vec<&mut TableRun> = tables
-        .iter_mut()
-        .enumerate()
-        .filter(|(index, table)| which.contains(index) && !table.has_failed())
-        .map(|(_, table)| table)
-        .collect();
-    if load::begin(context, &mut together).await.is_err() {
-        for &index in which {
-            let table = &mut tables[index];
-            if let Err(failure) = load::begin(context, &mut [&mut *table]).await {
-                table.fail(failure);
-            }
-        }
-    }
-    which
-        .iter()
-        .copied()
-        .filter(|&index| !tables[index].has_failed())
-        .collect()
-}
-
-/// Copies tables without windows; those that a unique or foreign key stopped stay for later.
-async fn copy_whole_tables(context: &RunContext, tables: &mut [TableRun], work: &mut Work) {
-    let mut later = Vec::new();
-    for index in std::mem::take(&mut work.whole) {
-        if !full::copy_whole(context, &mut tables[index]).await {
-            later.push(index);
-        }
-    }
-    work.whole = later;
 }
 
 /// Prints what the run did, for people.

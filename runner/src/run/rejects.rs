@@ -3,12 +3,13 @@
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::run::table::TableRun;
+use crate::run::waiting::WaitingRow;
 use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::DataType;
 use serde_json::Value;
 use std::sync::Arc;
-use syncset_connector::{RejectedRow, Rejection, TableRead};
+use syncset_connector::{ErrorClass, RejectedRow, Rejection, TableRead};
 
 /// Longest text of one value that is kept with a refused row.
 const VALUE_CHARS_MAX: usize = 1_000;
@@ -33,7 +34,7 @@ impl Rejects {
         }
     }
 
-    /// Takes note of refused rows of a batch in target columns.
+    /// Takes note of a refused row of a batch in target columns.
     ///
     /// # Errors
     /// The first row over the limit fails the table, with its key and the store's reason.
@@ -41,21 +42,31 @@ impl Rejects {
         &mut self,
         table: &TableRun,
         batch: &RecordBatch,
-        refused: Vec<Rejection>,
+        rejection: Rejection,
     ) -> Result<(), Failure> {
-        for rejection in refused {
-            let row = rejected_row(table, batch, &rejection)?;
-            if self.rows.len() as u64 >= self.allowed {
-                return Err(over_the_limit(table, &row));
-            }
-            self.rows.push(row);
+        let row = rejected_row(table, batch, &rejection)?;
+        if self.rows.len() as u64 >= self.allowed {
+            return Err(over_the_limit(table, &row));
         }
+        self.rows.push(row);
         Ok(())
     }
 
     /// The rows, to be stored with the unit.
     pub(crate) fn take(&mut self) -> Vec<RejectedRow> {
         std::mem::take(&mut self.rows)
+    }
+}
+
+/// The failure of a unit that waits for other tables because of this row.
+pub(crate) fn waits(table: &TableRun, waiting: &WaitingRow) -> Failure {
+    match rejected_row(table, &waiting.row, &waiting.rejection) {
+        Ok(row) => {
+            let mut failure = over_the_limit(table, &row);
+            failure.class = Some(ErrorClass::RowParked);
+            failure
+        }
+        Err(failure) => failure,
     }
 }
 

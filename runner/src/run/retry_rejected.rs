@@ -1,4 +1,5 @@
-//! Rows that were refused before are read again and tried again, first thing in a run.
+//! Rows that were refused before are read again and tried again: first thing in a run, and once
+//! more at its end.
 
 use crate::failure::Failure;
 use crate::run::context::RunContext;
@@ -6,7 +7,7 @@ use crate::run::rejects::keys_batch;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
 use futures::TryStreamExt;
-use syncset_connector::{RejectedRow, Snapshot};
+use syncset_connector::{RejectedRow, Snapshot, SnapshotRequest};
 
 /// Writes refused rows as they are at the source, in a unit of their own that leaves the
 /// watermark where it is. Rows that are gone or no longer selected are forgotten.
@@ -22,7 +23,7 @@ pub(crate) async fn retry_rejected(
     table.rejected_before = 0;
     let mut start = context.watermark_unit(table);
     start.careful = true;
-    let mut unit = Unit::begin(&context.ends, start, table).await?;
+    let mut unit = Unit::begin(&context.ends, start, table).await?.counting();
     let written = async {
         let keys: Vec<_> = rejected.iter().map(|row| row.key.clone()).collect();
         unit.forget_rejected(table.stream(), &keys).await?;
@@ -36,6 +37,55 @@ pub(crate) async fn retry_rejected(
         unit.abort().await;
         return Err(failure);
     }
-    let (position, phase) = (table.state().position.clone(), table.same_phase());
-    unit.commit_watermark(table, position, phase).await
+    unit.commit_rows(table).await
+}
+
+/// Tries what still waits once more after all tables had their turn: one of them may have brought
+/// what was missing. A failure here costs nothing, as the rows stay stored for the next run.
+pub(crate) async fn once_more(context: &RunContext, tables: &mut [TableRun]) {
+    let has_rejects = |table: &&mut TableRun| {
+        let windows = table.read.capture.has_windows();
+        windows && table.rejected_before > 0 && !table.has_failed()
+    };
+    let mut tables: Vec<&mut TableRun> = tables.iter_mut().filter(has_rejects).collect();
+    if tables.is_empty() || context.stop.reason().is_some() {
+        return;
+    }
+    let rejected = match context.ends.state().load(&context.ends.key, 0).await {
+        Ok(state) => state.rejected,
+        Err(error) => {
+            tracing::warn!(%error, "could not read the rejected rows again");
+            return;
+        }
+    };
+    for table in &mut tables {
+        let rows = of_table(table, &rejected);
+        let counted = std::mem::take(&mut table.report.rows_rejected);
+        if let Err(failure) = read_and_retry(context, table, &rows).await {
+            table.report.rows_rejected = counted;
+            tracing::warn!(table = table.stream(), error = %failure.message, "could not try rejected rows again");
+        }
+    }
+}
+
+async fn read_and_retry(
+    context: &RunContext,
+    table: &mut TableRun,
+    rejected: &[RejectedRow],
+) -> Result<(), Failure> {
+    let request = SnapshotRequest {
+        read: table.read.clone(),
+        from: Some(table.state().position.clone()),
+    };
+    let source = context.ends.source();
+    let mut snapshot = source.open_snapshot(&[request], None).await?;
+    retry_rejected(context, table, snapshot.as_mut(), 0, rejected).await?;
+    snapshot.close().await;
+    Ok(())
+}
+
+/// The rows of one table.
+pub(crate) fn of_table(table: &TableRun, rejected: &[RejectedRow]) -> Vec<RejectedRow> {
+    let own = |row: &&RejectedRow| row.stream == table.stream();
+    rejected.iter().filter(own).cloned().collect()
 }

@@ -4,11 +4,12 @@ use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use crate::progress::TableProgress;
 use crate::report::{Outcome, TableReport};
+use crate::run::waiting::Refused;
 use crate::stop::seconds_since_epoch;
 use arrow_array::RecordBatch;
 use std::sync::Arc;
 use std::time::Instant;
-use syncset_connector::{Position, Receipt, StreamPhase, StreamState, TableRead};
+use syncset_connector::{ChunkState, Position, Receipt, StreamPhase, StreamState, TableRead};
 
 /// One table while it is being run. Lives in one task at a time.
 pub(crate) struct TableRun {
@@ -24,8 +25,11 @@ pub(crate) struct TableRun {
     pub(crate) progress: TableProgress,
     /// True once a row was refused: units are written with savepoints.
     pub(crate) careful: bool,
-    /// True once a unique or foreign key refused a row: tried again after the other tables.
-    pub(crate) parked: bool,
+    /// What becomes of rows that a unique or foreign key refuses.
+    pub(crate) refused: Refused,
+    /// True once it waited for other tables: its windows are one unit each from there on, so that
+    /// rows of one window that need each other come together.
+    pub(crate) waited: bool,
     /// Refused rows stored before this unit.
     pub(crate) rejected_before: u64,
     /// True once this run has begun to load it from the start.
@@ -55,7 +59,8 @@ impl TableRun {
             report,
             progress,
             careful: false,
-            parked: false,
+            refused: Refused::Wait,
+            waited: false,
             rejected_before: 0,
             begun_here: false,
             position_is_whole: false,
@@ -81,6 +86,7 @@ impl TableRun {
         let state = self.state();
         // Windows come after the last chunk, so an open chunk says that there was none.
         let only_chunks = self.rejected_before == 0
+            && !self.waited
             && (self.begun_here || state.chunks.iter().any(|chunk| !chunk.done));
         let done = state.chunks.iter().filter(|chunk| chunk.done);
         let rows = done.map(|chunk| chunk.row_count).sum();
@@ -99,6 +105,11 @@ impl TableRun {
         self.rejected_before += other.rows_rejected;
     }
 
+    /// Whether its units find refused rows one by one.
+    pub(crate) fn is_careful(&self) -> bool {
+        self.careful || self.refused == Refused::LeaveOut
+    }
+
     /// The stream's name.
     pub(crate) fn stream(&self) -> &str {
         self.planned.stream()
@@ -109,6 +120,20 @@ impl TableRun {
         self.stored
             .as_ref()
             .expect("a load was begun or state was found")
+    }
+
+    /// Chunks of its load that are not done.
+    pub(crate) fn open_chunks(&self) -> impl Iterator<Item = &ChunkState> {
+        let chunks = self.stored.iter().flat_map(|stored| &stored.chunks);
+        chunks.filter(|chunk| !chunk.done)
+    }
+
+    /// Remembers that a chunk was committed.
+    pub(crate) fn chunk_done(&mut self, index: u32) {
+        let mut chunks = self.stored.iter_mut().flat_map(|stored| &mut stored.chunks);
+        if let Some(chunk) = chunks.find(|chunk| chunk.index == index) {
+            chunk.done = true;
+        }
     }
 
     /// The phase to store with a watermark that settles nothing.

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::open::Ends;
 use crate::run::rejects::{self, Rejects};
 use crate::run::table::TableRun;
+use crate::run::waiting::{Change, Refused, WaitingRow, together};
 use arrow_array::RecordBatch;
 use syncset_connector::{
     BatchStream, ErrorClass, Position, Receipt, StreamPhase, UnitStart, UnitStep, UnitWriter,
@@ -19,6 +20,8 @@ pub(crate) struct Unit<'a> {
     start: UnitStart,
     writer: Box<dyn UnitWriter>,
     rejects: Rejects,
+    refused: Refused,
+    waiting: Vec<WaitingRow>,
 }
 
 impl<'a> Unit<'a> {
@@ -36,7 +39,20 @@ impl<'a> Unit<'a> {
             start,
             writer,
             rejects,
+            refused: table.refused,
+            waiting: Vec::new(),
         })
+    }
+
+    /// What it replaces.
+    pub(crate) fn step(&self) -> &UnitStep {
+        &self.start.step
+    }
+
+    /// Counts all refused rows, whatever the table's other units do with theirs.
+    pub(crate) fn counting(mut self) -> Self {
+        self.refused = Refused::Count;
+        self
     }
 
     /// Writes selected rows as they came from the source; rows that a condition drops here are
@@ -60,14 +76,7 @@ impl<'a> Unit<'a> {
         if applied.kept.num_rows() == 0 {
             return Ok(());
         }
-        let target = &table.planned.target;
-        let refused = if self.start.careful {
-            self.writer.upsert(target, applied.kept.clone()).await?
-        } else {
-            self.writer.upsert(target, applied.kept).await?;
-            return Ok(());
-        };
-        self.rejects.add(table, &applied.kept, refused)
+        self.change(table, Change::Upsert, applied.kept).await
     }
 
     /// Deletes rows by key.
@@ -79,11 +88,54 @@ impl<'a> Unit<'a> {
         if keys.num_rows() == 0 || !table.planned.deletes() {
             return Ok(());
         }
-        let refused = self
-            .writer
-            .delete(&table.planned.target, keys.clone())
-            .await?;
-        self.rejects.add(table, &keys, refused)
+        self.change(table, Change::Delete, keys).await
+    }
+
+    /// Sends rows in target columns, or keys, and takes note of those that are refused.
+    async fn change(
+        &mut self,
+        table: &TableRun,
+        change: Change,
+        batch: RecordBatch,
+    ) -> Result<(), Failure> {
+        let (target, sent) = (&table.planned.target, batch.clone());
+        let refused = match change {
+            Change::Upsert => self.writer.upsert(target, sent).await?,
+            Change::Delete => self.writer.delete(target, sent).await?,
+        };
+        for rejection in refused {
+            if rejection.parked {
+                let row = WaitingRow::new(change, &batch, rejection);
+                self.waiting.push(row);
+            } else if self.refused != Refused::LeaveOut {
+                self.rejects.add(table, &batch, rejection)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries rows that a key refused again, together and as long as it helps: rows of one unit
+    /// may need each other in any order.
+    async fn retry_waiting(&mut self, table: &TableRun) -> Result<(), Failure> {
+        loop {
+            let waiting = std::mem::take(&mut self.waiting);
+            for change in [Change::Delete, Change::Upsert] {
+                if let Some(rows) = together(&waiting, change) {
+                    self.change(table, change, rows).await?;
+                }
+            }
+            if self.waiting.len() == waiting.len() {
+                break;
+            }
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            match self.refused {
+                Refused::LeaveOut => {}
+                Refused::Wait | Refused::Together => return Err(rejects::waits(table, &waiting)),
+                Refused::Count => self.rejects.add(table, &waiting.row, waiting.rejection)?,
+            }
+        }
+        Ok(())
     }
 
     /// Deletes every row whose key is not among these.
@@ -113,6 +165,10 @@ impl<'a> Unit<'a> {
         table: &mut TableRun,
         watermark: Option<(Position, StreamPhase)>,
     ) -> Result<Receipt, Failure> {
+        if let Err(failure) = self.retry_waiting(table).await {
+            self.abort().await;
+            return Err(failure);
+        }
         let refused = self.rejects.take();
         if !refused.is_empty() {
             self.writer.store_rejected(&refused).await?;
@@ -157,6 +213,13 @@ impl<'a> Unit<'a> {
         let receipt = self.commit(table, Some((position.clone(), phase))).await?;
         table.moved(receipt.version, position, phase);
         Ok(())
+    }
+
+    /// Commits the rows alone: the watermark stays where it is.
+    pub(crate) async fn commit_rows(self, table: &mut TableRun) -> Result<(), Failure> {
+        let (position, phase) = (table.state().position.clone(), table.same_phase());
+        table.chunk_rows = None;
+        self.commit_watermark(table, position, phase).await
     }
 
     /// Rolls back.

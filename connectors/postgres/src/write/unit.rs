@@ -96,7 +96,8 @@ impl PgUnit {
             // A row that a deferred constraint refuses must be found while it can be told apart.
             "SET CONSTRAINTS ALL IMMEDIATE;"
         } else {
-            ""
+            // Rows of one unit may need each other in any order.
+            "SET CONSTRAINTS ALL DEFERRED;"
         };
         let durability = match start.step {
             UnitStep::Chunk { .. } => NOT_WAITED_FOR,

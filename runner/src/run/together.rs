@@ -1,0 +1,97 @@
+//! Rows of tables that wait for each other, written in one transaction.
+
+use crate::failure::Failure;
+use crate::run::context::RunContext;
+use crate::run::follow::write_rows;
+use crate::run::pump::pump;
+use crate::run::table::TableRun;
+use crate::run::unit::Unit;
+use syncset_connector::{ChangeEvent, Snapshot, SnapshotRequest, WindowState};
+
+/// Writes all rows of the tables' waiting units in one unit that moves no watermark: rows that
+/// need each other pass where the target checks their keys at its end. The units themselves then
+/// find their rows there. A failure costs nothing: every table has its own turn afterwards.
+pub(crate) async fn write(context: &RunContext, tables: &mut [TableRun], which: &[usize]) {
+    let Some(&first) = which.first() else {
+        return;
+    };
+    if let Err(failure) = try_write(context, tables, which, first).await {
+        tracing::debug!(error = %failure.message, "waiting tables cannot be written together");
+    }
+}
+
+async fn try_write(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    which: &[usize],
+    first: usize,
+) -> Result<(), Failure> {
+    let request = |&index: &usize| {
+        let table = &tables[index];
+        SnapshotRequest {
+            read: table.read.clone(),
+            from: has_window(table).then(|| table.state().position.clone()),
+        }
+    };
+    let requests: Vec<_> = which.iter().map(request).collect();
+    let source = context.ends.source();
+    let mut snapshot = source.open_snapshot(&requests, None).await?;
+    let mut start = context.watermark_unit(&tables[first]);
+    start.careful = false;
+    let mut unit = Unit::begin(&context.ends, start, &tables[first]).await?;
+    for (slot, &index) in which.iter().enumerate() {
+        let table = &mut tables[index];
+        table.chunk_rows = None;
+        let written = write_table(context, table, (snapshot.as_mut(), slot), &mut unit).await;
+        if let Err(failure) = written {
+            unit.abort().await;
+            return Err(failure);
+        }
+    }
+    // The store counts rows per unit: those of all tables are counted with the first.
+    unit.commit_rows(&mut tables[first]).await?;
+    snapshot.close().await;
+    Ok(())
+}
+
+/// Whether a table waits with a window rather than with chunks.
+fn has_window(table: &TableRun) -> bool {
+    table.read.capture.has_windows() && table.open_chunks().next().is_none()
+}
+
+/// Writes what one table waits with: its window, or the chunks that are not done.
+async fn write_table(
+    context: &RunContext,
+    table: &mut TableRun,
+    (snapshot, slot): (&mut dyn Snapshot, usize),
+    unit: &mut Unit<'_>,
+) -> Result<(), Failure> {
+    if has_window(table) {
+        if snapshot.windows()[slot].state != WindowState::Changed {
+            return Ok(());
+        }
+        let changes = snapshot.read_changes(slot, u64::MAX).await?;
+        return pump(changes, &context.stop, async |mut events| {
+            while let Some(event) = events.recv().await {
+                write_rows(table, unit, event?).await?;
+            }
+            Ok(())
+        })
+        .await;
+    }
+    let ranges: Vec<_> = table
+        .open_chunks()
+        .map(|chunk| chunk.range.clone())
+        .collect();
+    for range in &ranges {
+        let rows = snapshot.read_chunk(slot, range).await?;
+        pump(rows, &context.stop, async |mut batches| {
+            while let Some(batch) = batches.recv().await {
+                write_rows(table, unit, ChangeEvent::Upserts(batch?)).await?;
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
