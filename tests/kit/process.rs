@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 use tokio::process::{Child, Command};
 
 /// A started run. Killed when it is dropped.
@@ -115,6 +116,12 @@ impl Process {
     /// True once it has ended.
     pub fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Waits for its end, but not longer than this; true if it has ended.
+    pub async fn ends_within(&mut self, limit: Duration) -> bool {
+        let ended = tokio::time::timeout(limit, self.child.wait()).await;
+        ended.is_ok()
     }
 
     /// Waits for its end.

@@ -9,7 +9,6 @@ use sqlx::{Connection, Executor, PgConnection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 /// Writes to keys with one remainder by the number of writers, until it is told to stop.
 #[derive(Debug)]
@@ -92,7 +91,7 @@ impl Writer {
             session
                 .execute(raw(&format!("SELECT count(*) FROM {}", Load::TABLE)))
                 .await?;
-            self.pause().await;
+            self.pause(session).await?;
         }
         let mut effects: Vec<Effect> = Vec::new();
         for _ in 0..self.random.random_range(self.options.statements.clone()) {
@@ -100,7 +99,7 @@ impl Writer {
             session.execute(raw(&sql)).await?;
             effects.push(effect);
         }
-        self.pause().await;
+        self.pause(session).await?;
         let commits = !self.happens(self.options.rollback_percent);
         if self.happens(self.options.two_phase_percent) {
             self.end_in_two_phases(session, commits).await?;
@@ -122,7 +121,7 @@ impl Writer {
         session
             .execute(raw(&format!("PREPARE TRANSACTION '{name}'")))
             .await?;
-        self.pause().await;
+        self.pause(session).await?;
         let end = if commits { "COMMIT" } else { "ROLLBACK" };
         session
             .execute(raw(&format!("{end} PREPARED '{name}'")))
@@ -230,10 +229,12 @@ impl Writer {
         self.random.random_range(0..100) < percent
     }
 
-    async fn pause(&mut self) {
-        let pause = self
+    /// Lets time pass at the server: a commit that comes late is what the load is about.
+    async fn pause(&mut self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let pause_ms = self
             .random
             .random_range(self.options.commit_delay_ms.clone());
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let sql = format!("SELECT pg_sleep({pause_ms} / 1000.0)");
+        session.execute(raw(&sql)).await.map(drop)
     }
 }

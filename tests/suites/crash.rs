@@ -4,9 +4,7 @@
 //! `SYNCSET_CRASH_KILLS` says how many kills there are over all tests of this suite (some
 //! dozens by default); each test prints its share.
 
-use kit::{
-    Database, Load, LoadOptions, Output, Place, Process, Project, RunningLoad, SqliteFile, Weights,
-};
+use kit::{Database, Load, LoadOptions, Output, Place, Project, RunningLoad, SqliteFile, Weights};
 use rand::Rng;
 use std::time::{Duration, Instant};
 
@@ -128,9 +126,8 @@ impl Lab {
     /// Kills a run after a random part of `longest`. A run that was faster does not count.
     async fn kill_within(&mut self, longest: Duration) {
         let moment = longest.mul_f64(rand::rng().random_range(0.0..1.0));
-        let run = self.project.spawn(RUN);
-        let (moment, run) = wait_for(run, moment).await;
-        if moment {
+        let mut run = self.project.spawn(RUN);
+        if !run.ends_within(moment).await {
             run.kill9();
         }
         self.count(run.wait().await);
@@ -182,18 +179,6 @@ fn project(source: &Database, target: &Target, capture: &str) -> Project {
     );
     project.pipeline("p", &pipeline);
     project
-}
-
-/// Waits for the moment or the end of the run; true if the moment came first.
-async fn wait_for(mut run: Process, moment: Duration) -> (bool, Process) {
-    let end = Instant::now() + moment;
-    while Instant::now() < end {
-        if run.has_ended() {
-            return (false, run);
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    (true, run)
 }
 
 /// This test's share of the kills.
