@@ -1,19 +1,19 @@
 //! One table followed at the level of the connector: a first load, then windows, applied to a copy
 //! in memory.
 
+use crate::postgres_lab::open_as;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
 use futures::TryStreamExt;
 use kit::Database;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use syncset_connector::{
-    Capture, ChangeEvent, ConnectorError, CursorSpec, Filter, KeyRange, NullCursor, OpenOptions,
-    Overlap, Position, ReadPlan, Result, Role, Secret, Settings, SnapshotRequest, Source, Store,
-    TableName, TableRead, WindowState, WrittenBy,
+    Capture, ChangeEvent, ConnectorError, CursorSpec, Filter, KeyRange, NullCursor, Overlap,
+    Position, ReadPlan, Result, Role, SnapshotRequest, Source, Store, TableName, TableRead,
+    WindowState, WrittenBy,
 };
 
 /// What one run did.
@@ -67,23 +67,8 @@ pub(crate) fn seconds(seconds: u64) -> Option<Overlap> {
 
 /// Opens a database for reading.
 pub(crate) async fn open(url: &str) -> Box<dyn Store> {
-    let settings = Settings {
-        name: "source".into(),
-        values: BTreeMap::from([("url".into(), Secret::new(url.to_owned()))]),
-        base: PathBuf::from("."),
-    };
-    let options = OpenOptions {
-        role: Role::Source,
-        application: "syncset:tests/capture".into(),
-        sessions_max: 8,
-        connect_timeout: Duration::from_secs(10),
-        lock_timeout: Duration::from_secs(10),
-        statement_timeout: Duration::ZERO,
-    };
-    syncset_postgres::CONNECTOR
-        .open(&settings, &options)
-        .await
-        .expect("the test's database can be opened")
+    let opened = open_as(url, Role::Source).await;
+    opened.expect("the test's database can be opened")
 }
 
 impl CaptureLab {

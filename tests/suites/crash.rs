@@ -4,7 +4,8 @@
 //! `SYNCSET_CRASH_KILLS` says how many kills there are over all tests of this suite (some
 //! dozens by default); each test prints its share.
 
-use kit::{Database, Load, LoadOptions, Output, Place, Project, RunningLoad, SqliteFile, Weights};
+use crate::targets::Target;
+use kit::{Database, Load, LoadOptions, Output, Project, RunningLoad, Weights};
 use rand::Rng;
 use std::time::{Duration, Instant};
 
@@ -48,48 +49,6 @@ const WINDOW_POINTS: [&str; 5] = [
 const CURSOR: &str = "{ mode: cursor, column: updated_at, written_by: database }";
 const XMIN: &str = "xmin";
 const FULL: &str = "full";
-
-/// Where rows go. The state goes with them, so a new target is a new first load.
-enum Target {
-    Postgres(Database),
-    Sqlite(
-        SqliteFile,
-        #[expect(dead_code, reason = "keeps the folder")] tempfile::TempDir,
-    ),
-}
-
-impl Target {
-    async fn postgres() -> Self {
-        Self::Postgres(kit::postgres().await.database("crash_target").await)
-    }
-
-    fn sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self::Sqlite(SqliteFile::new(folder.path().join("target.db")), folder)
-    }
-
-    /// An empty target of the same kind.
-    async fn another(&self) -> Self {
-        match self {
-            Self::Postgres(_) => Self::postgres().await,
-            Self::Sqlite(..) => Self::sqlite(),
-        }
-    }
-
-    fn place(&self) -> Place<'_> {
-        match self {
-            Self::Postgres(database) => database.into(),
-            Self::Sqlite(file, _) => file.into(),
-        }
-    }
-
-    fn to(&self) -> &'static str {
-        match self {
-            Self::Postgres(_) => "public.{table}",
-            Self::Sqlite(..) => "{table}",
-        }
-    }
-}
 
 /// A source under load and a target.
 struct Lab {
@@ -167,6 +126,14 @@ impl Lab {
     }
 }
 
+/// Where a table goes, as the pipeline says it.
+fn to(target: &Target) -> &'static str {
+    match target {
+        Target::Postgres(_) => "public.{table}",
+        Target::Sqlite(..) => "{table}",
+    }
+}
+
 fn project(source: &Database, target: &Target, capture: &str) -> Project {
     let project = Project::between(&source.url(), &target.place().url());
     let pipeline = format!(
@@ -175,7 +142,7 @@ fn project(source: &Database, target: &Target, capture: &str) -> Project {
          capture: {capture}\n    to: \"{}\"\n",
         Load::TABLE,
         Load::WHERE,
-        target.to()
+        to(target)
     );
     project.pipeline("p", &pipeline);
     project

@@ -1,44 +1,10 @@
 //! Rows that a unique or foreign key of the target refuses wait for the other tables of the run,
 //! and count against `rejects.max_rows` only when nothing is left that could help.
 
-use kit::{Database, Output, Place, Project, SqliteFile};
+use crate::targets::Target;
+use kit::{Database, Output, Project};
 
 const CURSOR: &str = "{ mode: cursor, column: updated_at, written_by: database }";
-
-/// Where rows go.
-enum Target {
-    Postgres(Database),
-    Sqlite(
-        SqliteFile,
-        #[expect(dead_code, reason = "keeps the folder")] tempfile::TempDir,
-    ),
-}
-
-impl Target {
-    async fn postgres() -> Self {
-        Self::Postgres(kit::postgres().await.database("refused_target").await)
-    }
-
-    fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::Sqlite(SqliteFile::new(folder.path().join("target.db")), folder)
-    }
-
-    fn place(&self) -> Place<'_> {
-        match self {
-            Self::Postgres(database) => database.into(),
-            Self::Sqlite(file, _) => file.into(),
-        }
-    }
-
-    /// The name of a table of the state.
-    fn state(&self, table: &str) -> String {
-        match self {
-            Self::Postgres(_) => format!("_syncset.{table}"),
-            Self::Sqlite(..) => format!("_syncset_{table}"),
-        }
-    }
-}
 
 /// A source and a target whose tables have other keys.
 struct Lab {
@@ -98,14 +64,17 @@ impl Lab {
     }
 
     async fn rejected(&self) -> String {
-        let query = format!("SELECT count(*) FROM {}", self.target.state("rejected"));
+        let query = format!(
+            "SELECT count(*) FROM {}",
+            self.target.state_table("rejected")
+        );
         self.value(&query).await
     }
 
     /// What is stored of the watermarks, apart from the time of day.
     async fn watermarks(&self) -> String {
         let text = "string_agg(CAST(position AS text), ',' ORDER BY stream)";
-        let table = self.target.state("watermark");
+        let table = self.target.state_table("watermark");
         self.value(&format!("SELECT {text} FROM {table}")).await
     }
 }

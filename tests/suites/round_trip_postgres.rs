@@ -1,6 +1,6 @@
 //! Every type of PostgreSQL, read from one database and written into another.
 
-use crate::state_postgres::{lease_of, load_plan, open, open_ready, state};
+use crate::postgres_lab::{lease_of, load_plan, open, open_ready, state};
 use futures::StreamExt;
 use kit::{Database, postgres};
 use std::sync::Arc;

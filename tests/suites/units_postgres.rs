@@ -1,7 +1,7 @@
 //! What a unit of work promises at a PostgreSQL target: rows and progress commit together, once,
 //! and only while the lease is ours.
 
-use crate::state_postgres::{
+use crate::postgres_lab::{
     expire_lease, key, lease_of, load_plan, open, open_ready, state, wait_until,
 };
 use arrow_array::{Int32Array, RecordBatch};
@@ -74,7 +74,8 @@ fn following(place: i32) -> Option<(Position, StreamPhase)> {
 }
 
 /// A stream `s` that loads three chunks into `orders`.
-async fn loading(database: &Database) -> (Box<dyn Store>, Lease) {
+async fn loading() -> (Database, Box<dyn Store>, Lease) {
+    let database = kit::postgres().await.database("units").await;
     database
         .execute("CREATE TABLE orders (id int PRIMARY KEY)")
         .await;
@@ -84,7 +85,7 @@ async fn loading(database: &Database) -> (Box<dyn Store>, Lease) {
         .begin_load(&lease, &[load_plan("s", "orders")])
         .await
         .expect("the table is free");
-    (store, lease)
+    (database, store, lease)
 }
 
 async fn commit(
@@ -106,8 +107,7 @@ async fn load_all_chunks(store: &dyn Store, lease: &Lease) {
 
 #[tokio::test]
 async fn chunk_of_an_earlier_load_cannot_be_begun_or_decided() {
-    let database = kit::postgres().await.database("units").await;
-    let (store, lease) = loading(&database).await;
+    let (database, store, lease) = loading().await;
     let stale = chunk(&lease, 0);
     let begun = state(&*store)
         .begin_load(&lease, &[load_plan("s", "orders")])
@@ -132,8 +132,7 @@ async fn chunk_of_an_earlier_load_cannot_be_begun_or_decided() {
 
 #[tokio::test]
 async fn chunks_then_watermark_lead_a_stream_to_following() {
-    let database = kit::postgres().await.database("units").await;
-    let (store, lease) = loading(&database).await;
+    let (_database, store, lease) = loading().await;
 
     load_all_chunks(&*store, &lease).await;
     let version = commit(&*store, watermark(&lease, 1), following(1)).await;
@@ -151,8 +150,7 @@ async fn chunks_then_watermark_lead_a_stream_to_following() {
 
 #[tokio::test]
 async fn load_with_an_open_chunk_cannot_be_settled() {
-    let database = kit::postgres().await.database("units").await;
-    let (store, lease) = loading(&database).await;
+    let (_database, store, lease) = loading().await;
     commit(&*store, chunk(&lease, 1), None)
         .await
         .expect("the chunk is open");
@@ -170,8 +168,7 @@ async fn load_with_an_open_chunk_cannot_be_settled() {
 
 #[tokio::test]
 async fn replayed_unit_is_refused_before_it_writes() {
-    let database = kit::postgres().await.database("units").await;
-    let (store, lease) = loading(&database).await;
+    let (_database, store, lease) = loading().await;
     load_all_chunks(&*store, &lease).await;
     commit(&*store, watermark(&lease, 1), following(1))
         .await
@@ -192,8 +189,7 @@ async fn replayed_unit_is_refused_before_it_writes() {
 
 #[tokio::test]
 async fn two_units_for_one_watermark_commit_once() {
-    let database = kit::postgres().await.database("units").await;
-    let (store, lease) = loading(&database).await;
+    let (_database, store, lease) = loading().await;
     load_all_chunks(&*store, &lease).await;
 
     let (one, other) = tokio::join!(
@@ -208,8 +204,7 @@ async fn two_units_for_one_watermark_commit_once() {
 
 #[tokio::test]
 async fn unit_of_a_stale_epoch_is_fenced() {
-    let database = kit::postgres().await.database("units").await;
-    let (first, stale) = loading(&database).await;
+    let (database, first, stale) = loading().await;
     let second = open(&database.url()).await;
     expire_lease(&database).await;
     lease_of(&*second, "two").await;
@@ -224,8 +219,7 @@ async fn unit_of_a_stale_epoch_is_fenced() {
 
 #[tokio::test]
 async fn open_unit_of_an_expired_owner_writes_nothing_after_the_takeover() {
-    let database = kit::postgres().await.database("units").await;
-    let (first, stale) = loading(&database).await;
+    let (database, first, stale) = loading().await;
     let second = open(&database.url()).await;
     let start = chunk(&stale, 0);
     let mut unit = target(&*first)
@@ -255,8 +249,7 @@ async fn open_unit_of_an_expired_owner_writes_nothing_after_the_takeover() {
 
 #[tokio::test]
 async fn lost_commit_is_decided_by_waiting_for_the_row() {
-    let database = kit::postgres().await.database("units").await;
-    let (store, lease) = loading(&database).await;
+    let (database, store, lease) = loading().await;
     let start = watermark(&lease, 1);
     for (end, version, expected) in [("ROLLBACK", 1, false), ("COMMIT", 2, true)] {
         let mut limbo = database.connect().await;
@@ -279,8 +272,7 @@ async fn lost_commit_is_decided_by_waiting_for_the_row() {
 
 #[tokio::test]
 async fn lost_commit_of_a_chunk_is_decided_by_its_mark() {
-    let database = kit::postgres().await.database("units").await;
-    let (store, lease) = loading(&database).await;
+    let (_database, store, lease) = loading().await;
     commit(&*store, chunk(&lease, 1), None)
         .await
         .expect("the chunk is open");
@@ -298,8 +290,7 @@ async fn lost_commit_of_a_chunk_is_decided_by_its_mark() {
 
 #[tokio::test]
 async fn refused_rows_are_stored_and_forgotten_with_their_unit() {
-    let database = kit::postgres().await.database("units").await;
-    let (store, lease) = loading(&database).await;
+    let (_database, store, lease) = loading().await;
     let refused = RejectedRow {
         stream: "s".into(),
         key: json!(["it's \u{0}", null]),
@@ -354,8 +345,7 @@ async fn refused_rows_are_stored_and_forgotten_with_their_unit() {
 
 #[tokio::test]
 async fn sessions_that_run_units_are_listed_for_the_holder() {
-    let database = kit::postgres().await.database("units").await;
-    let (store, lease) = loading(&database).await;
+    let (database, store, lease) = loading().await;
 
     let unit = target(&*store)
         .begin(chunk(&lease, 0))
@@ -371,8 +361,7 @@ async fn sessions_that_run_units_are_listed_for_the_holder() {
 
 #[tokio::test]
 async fn session_of_a_former_holder_is_not_listed_for_its_successor() {
-    let database = kit::postgres().await.database("units").await;
-    let (first, stale) = loading(&database).await;
+    let (database, first, stale) = loading().await;
     let second = open(&database.url()).await;
     expire_lease(&database).await;
     lease_of(&*second, "two").await;

@@ -1,0 +1,46 @@
+//! A target of either kind.
+
+use kit::{Database, Place, SqliteFile};
+
+/// Where rows go. The state goes with them, so a new target is a new first load.
+pub(crate) enum Target {
+    Postgres(Database),
+    Sqlite(
+        SqliteFile,
+        #[expect(dead_code, reason = "keeps the folder")] tempfile::TempDir,
+    ),
+}
+
+impl Target {
+    pub(crate) async fn postgres() -> Self {
+        Self::Postgres(kit::postgres().await.database("any_target").await)
+    }
+
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::Sqlite(SqliteFile::new(folder.path().join("target.db")), folder)
+    }
+
+    /// An empty target of the same kind.
+    pub(crate) async fn another(&self) -> Self {
+        match self {
+            Self::Postgres(_) => Self::postgres().await,
+            Self::Sqlite(..) => Self::sqlite(),
+        }
+    }
+
+    pub(crate) fn place(&self) -> Place<'_> {
+        match self {
+            Self::Postgres(database) => database.into(),
+            Self::Sqlite(file, _) => file.into(),
+        }
+    }
+
+    /// The name of a table of the state.
+    pub(crate) fn state_table(&self, table: &str) -> String {
+        match self {
+            Self::Postgres(_) => format!("_syncset.{table}"),
+            Self::Sqlite(..) => format!("_syncset_{table}"),
+        }
+    }
+}
