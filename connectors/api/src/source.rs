@@ -191,6 +191,9 @@ pub struct SnapshotRequest {
 pub struct Window {
     /// What is known of it before it is read.
     pub state: WindowState,
+    /// True for the rest of a window that was cut: rows that were read before the cut may have
+    /// changed since, so its end does not bring the table up to this snapshot.
+    pub continues: bool,
     /// What a person should know, such as who holds the bound back.
     pub warnings: Vec<String>,
 }

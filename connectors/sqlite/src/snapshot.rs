@@ -39,6 +39,7 @@ impl SqliteSnapshot {
             state: plan
                 .as_ref()
                 .map_or(WindowState::Changed, |plan| plan.state.clone()),
+            continues: plan.as_ref().is_some_and(WindowPlan::continues),
             warnings: Vec::new(),
         });
         Self {

@@ -36,6 +36,11 @@ pub(crate) struct WindowPlan {
 }
 
 impl WindowPlan {
+    /// True for the rest of a window that was cut.
+    pub(crate) fn continues(&self) -> bool {
+        self.after.is_some()
+    }
+
     /// The statement that reads the window.
     pub(crate) fn query(&self, read: &TableRead) -> Result<WindowQuery> {
         window_query(read, &self.cursor, self.from, self.after.as_deref())

@@ -168,7 +168,8 @@ enum Followed {
     Done(Outcome),
     Idle(Position),
     Reload(String),
-    /// A cut window was finished; the next one, in a new snapshot, settles the load.
+    /// A window that was cut in an earlier snapshot was finished; the next one, in a new snapshot,
+    /// brings the table up to date.
     Again,
     /// What could be written of the window was; its watermark waits for other tables.
     RowsOnly,
@@ -196,7 +197,6 @@ async fn follow_one(
         retry_rejected(context, table, snapshot, slot, &rejected).await?;
     }
     let settling = table.state().phase != StreamPhase::Following;
-    let was_whole = table.position_is_whole;
     let (position, changed) = match window.state {
         WindowState::Unchanged(position) => (position, false),
         _ => {
@@ -214,15 +214,20 @@ async fn follow_one(
             applied
         }
     };
-    table.position_is_whole = true;
-    if settling && !was_whole {
+    if window.continues {
+        if table.state().position != position {
+            // No row was left: only the watermark has to get out of the cut window.
+            let unit = Unit::begin(&context.ends, context.watermark_unit(table), table).await?;
+            let phase = table.same_phase();
+            unit.commit_watermark(table, position, phase).await?;
+        }
         return Ok(Followed::Again);
     }
     if settling {
         settle(context, table, snapshot, slot, position).await?;
         return Ok(Followed::Done(Outcome::Loaded));
     }
-    Ok(if changed || retried {
+    Ok(if changed || retried || table.report.rows_read > 0 {
         Followed::Done(Outcome::Followed)
     } else {
         Followed::Idle(position)
@@ -258,8 +263,6 @@ async fn apply(
                 let phase = table.same_phase();
                 unit.commit_watermark(table, position.clone(), phase)
                     .await?;
-                // Until the stream ends well, this may be the middle of the window.
-                table.position_is_whole = false;
             }
             fail_point("window.unit_committed");
             if let Some(reason) = context.stop.reason() {

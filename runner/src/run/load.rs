@@ -70,9 +70,8 @@ pub(crate) async fn begin(
     for (table, state) in tables.iter_mut().zip(states) {
         table.stored = Some(state);
         // Whatever was refused before is read again with the rest.
-        table.rejected_before = 0;
+        table.put_aside.clear();
         table.begun_here = true;
-        table.position_is_whole = true;
     }
     Ok(())
 }

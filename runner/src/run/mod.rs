@@ -218,11 +218,8 @@ fn table_runs(
             .iter()
             .find(|stored| stored.stream == stream)
             .cloned();
-        table.rejected_before = state
-            .rejected
-            .iter()
-            .filter(|row| row.stream == stream)
-            .count() as u64;
+        let waiting = state.rejected.iter().filter(|row| row.stream == stream);
+        table.put_aside = waiting.map(|row| row.key.to_string()).collect();
         table
     };
     planned.iter().map(table_run).collect()

@@ -4,40 +4,52 @@ use crate::exit_code;
 use crate::failure::Failure;
 use crate::run::table::TableRun;
 use crate::run::waiting::WaitingRow;
-use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Time64MicrosecondType, TimestampMicrosecondType,
+};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
+};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use syncset_connector::{ErrorClass, RejectedRow, Rejection, TableRead};
+use syncset_connector::{ErrorClass, RejectedRow, Rejection, TableRead, special};
 
 /// Longest text of one value that is kept with a refused row.
 const VALUE_CHARS_MAX: usize = 1_000;
 
+/// Names of special values in keys.
+const INFINITY: &str = "infinity";
+const NEGATIVE_INFINITY: &str = "-infinity";
+const NAN: &str = "NaN";
+
+/// The last moment of a day, which Arrow cannot show.
+const DAY_END: &str = "24:00:00";
+const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+
 /// Refused rows of one unit.
 pub(crate) struct Rejects {
     rows: Vec<RejectedRow>,
-    allowed: u64,
+    /// Keys of these rows and of those that wait already.
+    put_aside: BTreeSet<String>,
 }
 
 impl Rejects {
-    /// None yet; `max_rows` less those that wait already are allowed.
+    /// None yet.
     pub(crate) fn new(table: &TableRun) -> Self {
-        let allowed = table
-            .planned
-            .plan
-            .max_rejects
-            .saturating_sub(table.rejected_before);
         Self {
             rows: Vec::new(),
-            allowed,
+            put_aside: table.put_aside.clone(),
         }
     }
 
     /// Takes note of a refused row of a batch in target columns.
     ///
     /// # Errors
-    /// The first row over the limit fails the table, with its key and the store's reason.
+    /// The first row over `max_rows` fails the table, with its key and the store's reason.
     pub(crate) fn add(
         &mut self,
         table: &TableRun,
@@ -45,7 +57,8 @@ impl Rejects {
         rejection: Rejection,
     ) -> Result<(), Failure> {
         let row = rejected_row(table, batch, &rejection)?;
-        if self.rows.len() as u64 >= self.allowed {
+        let is_new = self.put_aside.insert(row.key.to_string());
+        if is_new && self.put_aside.len() as u64 > table.planned.plan.max_rejects {
             return Err(over_the_limit(table, &row));
         }
         self.rows.push(row);
@@ -97,14 +110,12 @@ fn rejected_row(
     let keys = table.planned.target.key.iter().enumerate();
     let key = keys.map(|(index, name)| {
         // Batches of keys carry the source's names, in key order.
-        row.get(name)
-            .or_else(|| row.values().nth(index))
-            .cloned()
-            .unwrap_or(Value::Null)
+        let column = batch.column_by_name(name);
+        key_text(column.unwrap_or_else(|| batch.column(index)), rejection.row)
     });
     Ok(RejectedRow {
         stream: table.stream().to_owned(),
-        key: Value::Array(key.collect()),
+        key: Value::Array(key.collect::<Result<_, _>>()?),
         reason: rejection.reason.clone(),
         code: rejection.code.clone(),
         row: Value::Object(row),
@@ -115,13 +126,70 @@ fn text_of(column: &ArrayRef, row: usize) -> Result<Value, Failure> {
     if column.is_null(row) {
         return Ok(Value::Null);
     }
+    if let Some(text) = special_text(column, row) {
+        return Ok(Value::String(text.to_owned()));
+    }
     let options = FormatOptions::default();
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(arrow_failure)?;
-    let text = formatter
-        .value(row)
-        .try_to_string()
-        .map_err(arrow_failure)?;
+    // A date that Arrow cannot show stops no row from being put aside.
+    let text = formatter.value(row).try_to_string().unwrap_or_default();
     Ok(Value::String(text.chars().take(VALUE_CHARS_MAX).collect()))
+}
+
+/// One value of a key, whole: it is what the row is found by when it is tried again.
+///
+/// # Errors
+/// A value that would not be read back as the same.
+fn key_text(column: &ArrayRef, row: usize) -> Result<Value, Failure> {
+    if column.is_null(row) {
+        return Ok(Value::Null);
+    }
+    let unkept = |text: &str| {
+        let message = format!("the key {text} of a refused row cannot be kept");
+        Failure::new(exit_code::FAILED, message)
+    };
+    let text = match special_text(column, row) {
+        Some(text) => text.to_owned(),
+        None => {
+            let options = FormatOptions::default().with_display_error(false);
+            let formatter =
+                ArrayFormatter::try_new(column.as_ref(), &options).map_err(arrow_failure)?;
+            let text = formatter.value(row).try_to_string();
+            text.map_err(|_| unkept("of that kind"))?
+        }
+    };
+    let texts = StringArray::from(vec![text.as_str()]);
+    if from_text(&texts, column.data_type())?.as_ref() != column.slice(row, 1).as_ref() {
+        return Err(unkept(&text));
+    }
+    Ok(Value::String(text))
+}
+
+/// Values that SQL has and Arrow has not, by the names that SQL has for them.
+fn special_text(column: &ArrayRef, row: usize) -> Option<&'static str> {
+    match column.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            match column.as_primitive::<TimestampMicrosecondType>().value(row) {
+                special::TIMESTAMP_INFINITY => Some(INFINITY),
+                special::TIMESTAMP_NEGATIVE_INFINITY => Some(NEGATIVE_INFINITY),
+                _ => None,
+            }
+        }
+        DataType::Date32 => match column.as_primitive::<Date32Type>().value(row) {
+            special::DATE_INFINITY => Some(INFINITY),
+            special::DATE_NEGATIVE_INFINITY => Some(NEGATIVE_INFINITY),
+            _ => None,
+        },
+        DataType::Decimal128(..) => {
+            let value = column.as_primitive::<Decimal128Type>().value(row);
+            (value == special::DECIMAL_NAN).then_some(NAN)
+        }
+        DataType::Time64(TimeUnit::Microsecond) => {
+            let value = column.as_primitive::<Time64MicrosecondType>().value(row);
+            (value == DAY_MICROS).then_some(DAY_END)
+        }
+        _ => None,
+    }
 }
 
 fn arrow_failure(error: arrow_schema::ArrowError) -> Failure {
@@ -168,7 +236,49 @@ fn from_text(texts: &StringArray, data_type: &DataType) -> Result<ArrayRef, Fail
         let array = FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, *size);
         return Ok(Arc::new(array.map_err(arrow_failure)?));
     }
-    arrow_cast::cast(texts, data_type).map_err(arrow_failure)
+    if *data_type == DataType::Binary {
+        let values: BinaryArray = texts.iter().map(|text| text.and_then(from_hex)).collect();
+        return Ok(Arc::new(values));
+    }
+    let cast = arrow_cast::cast(texts, data_type).map_err(arrow_failure)?;
+    Ok(with_specials(texts, cast))
+}
+
+/// Puts back what [`special_text`] took out.
+fn with_specials(texts: &StringArray, cast: ArrayRef) -> ArrayRef {
+    fn filled<T: ArrowPrimitiveType>(
+        texts: &StringArray,
+        cast: &ArrayRef,
+        special: impl Fn(&str) -> Option<T::Native>,
+    ) -> ArrayRef {
+        let values = cast.as_primitive::<T>().iter().zip(texts);
+        let values = values.map(|(value, text)| text.and_then(&special).or(value));
+        let filled: PrimitiveArray<T> = values.collect();
+        Arc::new(filled.with_data_type(cast.data_type().clone()))
+    }
+    match cast.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            filled::<TimestampMicrosecondType>(texts, &cast, |text| match text {
+                INFINITY => Some(special::TIMESTAMP_INFINITY),
+                NEGATIVE_INFINITY => Some(special::TIMESTAMP_NEGATIVE_INFINITY),
+                _ => None,
+            })
+        }
+        DataType::Date32 => filled::<Date32Type>(texts, &cast, |text| match text {
+            INFINITY => Some(special::DATE_INFINITY),
+            NEGATIVE_INFINITY => Some(special::DATE_NEGATIVE_INFINITY),
+            _ => None,
+        }),
+        DataType::Decimal128(..) => filled::<Decimal128Type>(texts, &cast, |text| {
+            (text == NAN).then_some(special::DECIMAL_NAN)
+        }),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            filled::<Time64MicrosecondType>(texts, &cast, |text| {
+                (text == DAY_END).then_some(DAY_MICROS)
+            })
+        }
+        _ => cast,
+    }
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -183,17 +293,49 @@ mod tests {
     #[test]
     fn keys_survive_being_stored_as_text() {
         let uuid = FixedSizeBinaryArray::try_from_iter([vec![7_u8; 16]].into_iter()).unwrap();
+        let long = "é".repeat(2 * VALUE_CHARS_MAX);
+        let decimals = arrow_array::Decimal128Array::from(vec![-5, special::DECIMAL_NAN]);
+        let times = vec![
+            1_700_000_000_000_001,
+            -62_135_596_800_000_001,
+            special::TIMESTAMP_INFINITY,
+            special::TIMESTAMP_NEGATIVE_INFINITY,
+        ];
+        let times = arrow_array::TimestampMicrosecondArray::from(times);
+        let days = vec![
+            19_000,
+            special::DATE_INFINITY,
+            special::DATE_NEGATIVE_INFINITY,
+        ];
         let arrays: Vec<ArrayRef> = vec![
             Arc::new(arrow_array::Int64Array::from(vec![-5])),
+            Arc::new(arrow_array::Int16Array::from(vec![i16::MIN])),
+            Arc::new(arrow_array::BooleanArray::from(vec![true, false])),
+            Arc::new(arrow_array::Float64Array::from(vec![
+                -0.0,
+                0.1,
+                f64::INFINITY,
+            ])),
             Arc::new(uuid),
-            Arc::new(StringArray::from(vec!["a \"b\""])),
-            Arc::new(arrow_array::Date32Array::from(vec![19_000])),
+            Arc::new(BinaryArray::from_vec(vec![b"", b"\x00\xffab"])),
+            Arc::new(StringArray::from(vec!["a \"b\"", "", &long])),
+            Arc::new(arrow_array::Date32Array::from(days)),
+            Arc::new(decimals.with_precision_and_scale(12, 3).unwrap()),
+            Arc::new(times.clone()),
+            Arc::new(times.with_timezone("UTC")),
+            Arc::new(arrow_array::Time64MicrosecondArray::from(vec![
+                86_399_999_999,
+                DAY_MICROS,
+            ])),
         ];
 
         for array in arrays {
-            let text = text_of(&array, 0).unwrap();
-            let texts = StringArray::from(vec![text.as_str()]);
-            assert_eq!(&from_text(&texts, array.data_type()).unwrap(), &array);
+            for row in 0..array.len() {
+                let text = key_text(&array, row).unwrap();
+                let texts = StringArray::from(vec![text.as_str()]);
+                let back = from_text(&texts, array.data_type()).unwrap();
+                assert_eq!(&back, &array.slice(row, 1), "{text}");
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) async fn retry_rejected(
 ) -> Result<(), Failure> {
     let keys = keys_batch(&table.read, rejected)?;
     let batches: Vec<_> = snapshot.read_rows(slot, &keys).await?.try_collect().await?;
-    table.rejected_before = 0;
+    table.put_aside.clear();
     let mut start = context.watermark_unit(table);
     start.careful = true;
     let mut unit = Unit::begin(&context.ends, start, table).await?.counting();
@@ -45,7 +45,7 @@ pub(crate) async fn retry_rejected(
 pub(crate) async fn once_more(context: &RunContext, tables: &mut [TableRun]) {
     let has_rejects = |table: &&mut TableRun| {
         let windows = table.read.capture.has_windows();
-        windows && table.rejected_before > 0 && !table.has_failed()
+        windows && !table.put_aside.is_empty() && !table.has_failed()
     };
     let mut tables: Vec<&mut TableRun> = tables.iter_mut().filter(has_rejects).collect();
     if tables.is_empty() || context.stop.reason().is_some() {

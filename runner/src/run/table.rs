@@ -7,6 +7,7 @@ use crate::report::{Outcome, TableReport};
 use crate::run::waiting::Refused;
 use crate::stop::seconds_since_epoch;
 use arrow_array::RecordBatch;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use syncset_connector::{ChunkState, Position, Receipt, StreamPhase, StreamState, TableRead};
@@ -30,13 +31,10 @@ pub(crate) struct TableRun {
     /// True once it waited for other tables: its windows are one unit each from there on, so that
     /// rows of one window that need each other come together.
     pub(crate) waited: bool,
-    /// Refused rows stored before this unit.
-    pub(crate) rejected_before: u64,
+    /// Keys of the refused rows that are stored. A row that is refused again counts once.
+    pub(crate) put_aside: BTreeSet<String>,
     /// True once this run has begun to load it from the start.
     pub(crate) begun_here: bool,
-    /// False while the stored position may lie within a window that was cut: finishing that
-    /// window does not bring the table up to the snapshot it is finished in.
-    pub(crate) position_is_whole: bool,
     /// Rows at the target, as long as chunks that were sent straight into an empty table are all
     /// that was ever written there.
     pub(crate) chunk_rows: Option<u64>,
@@ -61,9 +59,8 @@ impl TableRun {
             careful: false,
             refused: Refused::Wait,
             waited: false,
-            rejected_before: 0,
+            put_aside: BTreeSet::new(),
             begun_here: false,
-            position_is_whole: false,
             chunk_rows: None,
             attempts: 0,
         }
@@ -75,6 +72,7 @@ impl TableRun {
             planned: self.planned.clone(),
             read: self.read.clone(),
             stored: self.stored.clone(),
+            put_aside: self.put_aside.clone(),
             report: TableReport::new(&self.report.table, &self.report.target),
             progress: self.progress.clone(),
             ..*self
@@ -85,7 +83,7 @@ impl TableRun {
     pub(crate) fn count_chunks(&mut self) {
         let state = self.state();
         // Windows come after the last chunk, so an open chunk says that there was none.
-        let only_chunks = self.rejected_before == 0
+        let only_chunks = self.put_aside.is_empty()
             && !self.waited
             && (self.begun_here || state.chunks.iter().any(|chunk| !chunk.done));
         let done = state.chunks.iter().filter(|chunk| chunk.done);
@@ -102,7 +100,7 @@ impl TableRun {
         own.rows_rejected += other.rows_rejected;
         own.bytes_read += other.bytes_read;
         own.duration_ms += other.duration_ms;
-        self.rejected_before += other.rows_rejected;
+        self.put_aside.extend(part.put_aside.iter().cloned());
     }
 
     /// Whether its units find refused rows one by one.

@@ -197,9 +197,11 @@ impl<'a> Unit<'a> {
         };
         fail_point("unit.committed");
         table.count_written(receipt);
-        let refused = u64::try_from(refused.len()).unwrap_or(u64::MAX);
-        table.report.rows_rejected += refused;
-        table.rejected_before += refused;
+        for row in refused {
+            if table.put_aside.insert(row.key.to_string()) {
+                table.report.rows_rejected += 1;
+            }
+        }
         Ok(receipt)
     }
 

@@ -192,12 +192,14 @@ fn decide(
 ) -> Result<(Window, Option<WindowPlan>, Option<ConnectorError>)> {
     let mut window = Window {
         state: WindowState::Changed,
+        continues: false,
         warnings: Vec::new(),
     };
     let Some(from) = from else {
         return Ok((window, None, None));
     };
     let base = Watermark::read(from)?;
+    window.continues = base.pending.is_some();
     let activity = evidence.activity;
     if let Some(cursor) = evidence
         .shape
