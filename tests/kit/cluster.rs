@@ -20,6 +20,9 @@ const VERSIONED_BINARIES: &str = "/usr/lib/postgresql";
 /// Another process may take the port between our look and the server's bind.
 const START_TRIES_MAX: u32 = 5;
 
+/// Transactions of which one file of `pg_xact` holds what became of them.
+const TRANSACTIONS_PER_FILE: u32 = 1 << 20;
+
 /// What every cluster is configured with; later lines win.
 const CONFIG: &str = "\
 listen_addresses = '127.0.0.1'
@@ -131,6 +134,48 @@ impl Cluster {
     pub(crate) fn start_again(&self) {
         self.control(["start"])
             .unwrap_or_else(|output| panic!("could not restart the test server: {output}"));
+    }
+
+    /// Copies the data of the stopped server, in place of an older copy.
+    pub(crate) fn save(&self) {
+        let _ = std::fs::remove_dir_all(self.copy());
+        self.copy_folder(&self.data(), &self.copy());
+    }
+
+    /// Puts the copy back in place of the stopped server's data.
+    pub(crate) fn restore(&self) {
+        std::fs::remove_dir_all(self.data()).expect("the data of a stopped server can be removed");
+        self.copy_folder(&self.copy(), &self.data());
+    }
+
+    fn copy_folder(&self, from: &Path, to: &Path) {
+        let mut command = command_as(self.user, "cp", &self.folder);
+        run(command.arg("-a").arg(from).arg(to))
+            .unwrap_or_else(|output| panic!("could not copy a data folder: {output}"));
+    }
+
+    /// Sets counters of the stopped server.
+    pub(crate) fn reset_wal<const N: usize>(&self, arguments: [&str; N]) {
+        // Some distributions link only the usual programs into the path.
+        let control = self.binaries.join("pg_ctl").canonicalize();
+        let program = control
+            .expect("pg_ctl is there")
+            .with_file_name("pg_resetwal");
+        let mut command = command_as(self.user, program, &self.folder);
+        command.args(arguments).arg("-D").arg(self.data());
+        run(&mut command).unwrap_or_else(|output| panic!("pg_resetwal failed: {output}"));
+    }
+
+    /// Makes the file of the stopped server that holds what became of a transaction.
+    pub(crate) fn make_transaction_file(&self, number: u32) {
+        let file = format!("pg_xact/{:04X}", number / TRANSACTIONS_PER_FILE);
+        let mut command = command_as(self.user, "truncate", &self.folder);
+        command.args(["-s", "262144"]).arg(self.data().join(file));
+        run(&mut command).unwrap_or_else(|output| panic!("could not make a file: {output}"));
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.folder.join("copy")
     }
 
     fn log_file(&self) -> PathBuf {

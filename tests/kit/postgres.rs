@@ -120,6 +120,42 @@ impl PostgresServer {
         self.start();
     }
 
+    /// Keeps a copy of the server's files as they are.
+    pub fn save(&self) {
+        self.stop(StopMode::Fast);
+        self.cluster().save();
+        self.start();
+    }
+
+    /// Goes back to what [`save`](Self::save) has kept, as a restored file system does.
+    pub fn restore(&self) {
+        self.stop(StopMode::Immediate);
+        self.cluster().restore();
+        self.start();
+    }
+
+    /// Lets the 32 bits of transaction numbers wrap around, up to this epoch.
+    pub fn wrap_transaction_numbers(&self, epoch: u32) {
+        self.stop(StopMode::Fast);
+        self.cluster().reset_wal(["-e", &epoch.to_string()]);
+        self.start();
+    }
+
+    /// Makes this the next transaction. Only for a server without databases of its own.
+    pub async fn start_transactions_at(&self, number: u32) {
+        for name in ["postgres", "template1"] {
+            let mut url = self.url.clone();
+            url.set_path(name);
+            execute_at(url.as_str(), "VACUUM (FREEZE)").await;
+        }
+        self.stop(StopMode::Fast);
+        self.cluster().make_transaction_file(number);
+        let oldest = number.saturating_sub(1_000).to_string();
+        self.cluster()
+            .reset_wal(["-x", &number.to_string(), "-u", &oldest]);
+        self.start();
+    }
+
     /// Everything the server has logged.
     pub fn log(&self) -> String {
         self.cluster().log()

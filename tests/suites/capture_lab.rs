@@ -45,6 +45,7 @@ pub(crate) struct CaptureLab {
     pub(crate) unit_bytes: u64,
     /// Units that a run does at most; the rest of a cut window is left to the next run.
     pub(crate) units_max: usize,
+    url: String,
     store: Box<dyn Store>,
     read: Arc<TableRead>,
 }
@@ -96,6 +97,7 @@ impl CaptureLab {
         let mut lab = Self {
             read: Arc::new(read_of(&*store, &capture, filter).await),
             database,
+            url: url.to_owned(),
             store,
             copy: BTreeMap::new(),
             position: None,
@@ -109,6 +111,16 @@ impl CaptureLab {
     /// Bytes of one batch.
     pub(crate) fn set_batch_bytes(&mut self, batch_bytes: usize) {
         Arc::make_mut(&mut self.read).batch_bytes = batch_bytes;
+    }
+
+    /// Follows the table by other settings from here on.
+    pub(crate) fn set_capture(&mut self, capture: Capture) {
+        Arc::make_mut(&mut self.read).capture = capture;
+    }
+
+    /// Connects again, as the next run does.
+    pub(crate) async fn reopen(&mut self) {
+        self.store = open(&self.url).await;
     }
 
     /// The reading side.

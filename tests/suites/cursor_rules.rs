@@ -3,10 +3,8 @@
 use crate::capture_lab::{CaptureLab, cursor, seconds};
 use kit::postgres::{raw, rows_of};
 use serde_json::json;
-use sqlx::{Executor, PgConnection};
-use syncset_connector::{
-    Capture, CursorSpec, ErrorClass, Filter, NullCursor, Overlap, Predicate, WrittenBy,
-};
+use sqlx::{Connection, Executor, PgConnection};
+use syncset_connector::{Capture, CursorSpec, ErrorClass, Filter, NullCursor, Overlap, WrittenBy};
 
 const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
     updated_at timestamptz NOT NULL DEFAULT now());
@@ -153,6 +151,44 @@ async fn transactions_of_other_databases_do_not_hold_the_bound() {
     lab.run().await;
 
     assert!(lab.bound() > start);
+}
+
+#[tokio::test]
+async fn sessions_at_rest_do_not_hold_the_bound() {
+    let mut lab = followed().await;
+    let mut idle = lab.database.connect().await;
+    let start = own_start(&mut idle).await;
+    let mut clock = lab.database.connect().await;
+    while number(
+        &mut clock,
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+    )
+    .await
+        <= start + MARGIN
+    {}
+
+    lab.run().await;
+
+    assert!(lab.bound() > start);
+}
+
+#[tokio::test]
+async fn name_of_our_readers_does_not_hide_another_role() {
+    let mut lab = followed().await;
+    let role = lab.database.role("app", &[]).await;
+    let mut other = PgConnection::connect(&role.url)
+        .await
+        .expect("the role may log in");
+    send(
+        &mut other,
+        "SET application_name = 'syncset:read:a/b'; BEGIN; SELECT 1",
+    )
+    .await;
+    let start = own_start(&mut other).await;
+
+    lab.run().await;
+
+    assert_eq!(lab.bound() + MARGIN, start);
 }
 
 #[tokio::test]
@@ -468,32 +504,6 @@ async fn rows_without_a_cursor_follow_the_policy() {
 }
 
 #[tokio::test]
-async fn row_that_leaves_the_selection_arrives_as_a_key() {
-    let filter = Filter::Predicate(Predicate::Compare {
-        column: "v".into(),
-        comparison: syncset_connector::Comparison::Equal,
-        literal: syncset_connector::Literal::Text("old".into()),
-    });
-    let mut lab = CaptureLab::with_filter(TABLE, by_time(), filter)
-        .await
-        .loaded()
-        .await;
-
-    lab.database
-        .execute(
-            "UPDATE t SET v = 'gone', updated_at = now() WHERE id = 1;
-             UPDATE t SET v = NULL, updated_at = now() WHERE id = 2;
-             INSERT INTO t VALUES (101, 'old')",
-        )
-        .await;
-    let mut run = lab.run().await;
-
-    run.deletes.sort_unstable();
-    assert_eq!(run.deletes, [1, 2]);
-    assert_eq!(run.upserts, [101]);
-}
-
-#[tokio::test]
 async fn walsender_does_not_hold_the_bound() {
     let mut lab = followed().await;
     let name = lab.database.name().to_owned();
@@ -535,4 +545,20 @@ async fn walsender_does_not_hold_the_bound() {
     while lab.database.try_execute(&drop_slot).await.is_err() {}
 
     assert!(bound > start);
+}
+
+#[tokio::test]
+async fn transaction_that_is_open_during_a_first_load_loses_nothing() {
+    for capture in [by_time(), Capture::Xmin] {
+        let mut lab = CaptureLab::new(TABLE, capture).await;
+        let mut late = lab.database.connect().await;
+        send(&mut late, "BEGIN; INSERT INTO t VALUES (200, 'late')").await;
+
+        lab.load().await.expect("it loads");
+        lab.run().await;
+        send(&mut late, "COMMIT").await;
+        lab.run().await;
+
+        assert!(lab.differences().await.is_empty());
+    }
 }

@@ -252,3 +252,32 @@ async fn large_table_without_a_cursor_is_scanned_once_a_run() {
         ("unchanged".into(), "unchanged".into())
     );
 }
+
+#[tokio::test]
+async fn source_that_would_write_when_it_is_read_is_refused() {
+    let server = kit::postgres().await;
+    let (source, target) = (
+        server.database("writing_source").await,
+        server.database("writing_target").await,
+    );
+    source
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+             CREATE TABLE trace (id int);
+             CREATE FUNCTION traced(id int) RETURNS int LANGUAGE sql AS
+               'INSERT INTO trace VALUES (id) RETURNING id';
+             CREATE VIEW v AS SELECT id, traced(id) AS traced FROM t",
+        )
+        .await;
+    let project = Project::between(&source.url(), &target.url());
+    project.pipeline(
+        "p",
+        "version: 1\nsource: source\ntarget: target\ntables:\n  public.v: { key: [id] }\n",
+    );
+
+    let refused = project.syncset(["pipeline", "run", "p"]).await;
+
+    assert_ne!(refused.code, 0);
+    assert!(refused.stderr.contains("read-only"), "{}", refused.stderr);
+    assert_eq!(source.value("SELECT count(*) FROM trace").await, "0");
+}

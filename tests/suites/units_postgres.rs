@@ -174,8 +174,8 @@ async fn replayed_unit_is_refused_before_it_writes() {
         .await
         .expect("the load is done");
 
-    let again = commit(&*store, watermark(&lease, 1), following(2)).await;
-    let done = commit(&*store, chunk(&lease, 1), None).await;
+    let again = target(&*store).begin(watermark(&lease, 1)).await;
+    let done = target(&*store).begin(chunk(&lease, 1)).await;
 
     for error in [again.err(), done.err()] {
         assert_eq!(error.map(|error| error.class), Some(ErrorClass::Fenced));
@@ -267,6 +267,27 @@ async fn lost_commit_is_decided_by_waiting_for_the_row() {
         let (decided, ()) = tokio::join!(target(&*store).was_committed(&start), end_limbo);
 
         assert_eq!(decided.ok(), Some(expected), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn open_unit_is_not_decided_before_it_ends() {
+    let (database, store, lease) = loading().await;
+    for start in [chunk(&lease, 0), watermark(&lease, 1)] {
+        let moved = matches!(start.step, UnitStep::Watermark { .. })
+            .then(|| (Position(json!(1)), StreamPhase::Loading));
+        let unit = target(&*store)
+            .begin(start.clone())
+            .await
+            .expect("the unit can begin");
+
+        let end = async {
+            wait_until(&database, DECISION_WAITS).await;
+            unit.commit(moved).await.expect("the unit is alive");
+        };
+        let (decided, ()) = tokio::join!(target(&*store).was_committed(&start), end);
+
+        assert_eq!(decided.ok(), Some(true));
     }
 }
 

@@ -266,20 +266,6 @@ async fn watermark_of_another_server_is_refused_and_of_another_history_reloads()
 }
 
 #[tokio::test]
-async fn wrapped_transaction_numbers_reload_xmin_and_switch_skipping_off() {
-    let mut by_xmin = CaptureLab::new(TABLE, Capture::Xmin).await.loaded().await;
-    let mut by_cursor = CaptureLab::new(TABLE, by_time()).await.loaded().await;
-
-    by_xmin.tamper("/bound/snapshot_xmin", json!(1_u64 << 33));
-    by_cursor.tamper("/bound/snapshot_xmin", json!(1_u64 << 33));
-    by_cursor.tamper("/bound/cursor", json!(0));
-
-    let reason = by_xmin.run().await.reload.expect("it proves nothing");
-    assert!(reason.contains("wrapped"), "{reason}");
-    assert_eq!(by_cursor.run().await.upserts.len(), 100);
-}
-
-#[tokio::test]
 async fn rights_on_selected_columns_are_enough_for_a_cursor() {
     let lab = CaptureLab::new(TABLE, by_time()).await;
     let role = lab.database.role("low", &["pg_read_all_stats"]).await;
@@ -341,49 +327,6 @@ async fn policies_that_hide_rows_are_a_problem() {
 
     assert_eq!(plan.problems[0].class, ErrorClass::Privilege);
     assert!(plan.problems[0].message.contains("policies"));
-}
-
-#[tokio::test]
-async fn conditions_that_change_without_the_row_are_refused() {
-    for (sql, wanted) in [
-        ("updated_at > now() - interval '1 day'", "clock"),
-        ("random() < 0.5", "random"),
-        ("v = 'a'; DROP TABLE t", ";"),
-        ("nonsense = 1", "refuses"),
-    ] {
-        let filter = Filter::SourceSql(sql.into());
-        let lab = CaptureLab::with_filter(TABLE, by_time(), filter).await;
-
-        let plan = lab.prepare().await;
-
-        assert_eq!(plan.problems.len(), 1, "{sql}: {:?}", plan.problems);
-        assert!(
-            plan.problems[0].message.contains(wanted),
-            "{}",
-            plan.problems[0].message
-        );
-    }
-}
-
-#[tokio::test]
-async fn sub_query_in_a_condition_is_said_in_the_plan() {
-    let filter = Filter::SourceSql("id in (select id from t where id < 50)".into());
-    let lab = CaptureLab::with_filter(TABLE, by_time(), filter).await;
-
-    let plan = lab.prepare().await;
-
-    assert!(plan.problems.is_empty(), "{:?}", plan.problems);
-    assert!(
-        plan.notes
-            .iter()
-            .any(|note| note.contains("reads other tables"))
-    );
-    assert_eq!(plan.statements.len(), 2);
-    assert!(
-        plan.statements[1].contains("OFFSET 0"),
-        "{}",
-        plan.statements[1]
-    );
 }
 
 #[tokio::test]

@@ -356,6 +356,43 @@ mod tests {
     }
 
     #[test]
+    fn old_writer_of_any_database_is_named() {
+        let writer = |since: &str| {
+            Activity::read(&[
+                vec![],
+                vec![row(&["1000000000", "f"])],
+                vec![],
+                vec![],
+                vec![row(&["12", "app", since])],
+                vec![],
+            ])
+            .expect("the rows have the form of the statements")
+        };
+
+        let warning = writer("100000000").snapshot_warning();
+
+        let warning = warning.expect("it is 15 minutes old");
+        assert!(warning.contains("session 12 of user `app`"), "{warning}");
+        assert_eq!(writer("900000000").snapshot_warning(), None);
+    }
+
+    #[test]
+    fn standby_shows_nobody_who_writes() {
+        let standby = Activity {
+            standby: true,
+            ..observed(vec![], vec![])
+        };
+        let overlap = Some(Overlap::Time(std::time::Duration::from_secs(60)));
+
+        let error = standby
+            .check("public.t", &spec(None), "low")
+            .expect_err("it is a standby");
+
+        assert!(error.message.contains("standby"), "{}", error.message);
+        assert!(standby.check("public.t", &spec(overlap), "low").is_ok());
+    }
+
+    #[test]
     fn prepared_transaction_of_this_database_stops_a_first_load() {
         let here = observed(vec![], vec![row(&["job-7", "app", "400000000", "t"])]);
         let elsewhere = observed(vec![], vec![row(&["job-7", "app", "400000000", "f"])]);

@@ -130,11 +130,7 @@ impl CursorKind {
     /// The smallest value that a window from `bound` must read, as a literal of SQL.
     pub(crate) fn lower_sql(self, bound: i64, overlap: Option<Overlap>) -> String {
         if self == Self::Integer {
-            let units = match overlap {
-                Some(Overlap::Units(units)) => units,
-                _ => INTEGER_OVERLAP,
-            };
-            let lower = i128::from(bound) - i128::from(units);
+            let lower = i128::from(bound) - i128::from(integer_overlap(overlap));
             let lower = i64::try_from(lower).unwrap_or(i64::MIN);
             return format!("'{lower}'::pg_catalog.int8");
         }
@@ -174,6 +170,14 @@ impl CursorKind {
     }
 }
 
+/// How far below its bound a window of an integer cursor starts.
+pub(crate) fn integer_overlap(overlap: Option<Overlap>) -> u64 {
+    match overlap {
+        Some(Overlap::Units(units)) => units,
+        _ => INTEGER_OVERLAP,
+    }
+}
+
 /// Whether the largest value of an integer cursor ran away, so that a bound there would hide every
 /// row that follows the usual count. Returns the new usual step otherwise.
 pub(crate) fn integer_step(
@@ -190,13 +194,9 @@ pub(crate) fn integer_step(
     } else {
         0
     };
-    let overlap = match overlap {
-        Some(Overlap::Units(units)) => units,
-        _ => INTEGER_OVERLAP,
-    };
     let limit = usual
         .unwrap_or(0)
-        .max(overlap)
+        .max(integer_overlap(overlap))
         .max(1_000)
         .saturating_mul(JUMP_FACTOR);
     // A clock kept as a number steps far after a quiet week and is still the same clock.

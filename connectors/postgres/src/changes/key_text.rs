@@ -13,6 +13,8 @@ use syncset_connector::{ConnectorError, ErrorClass, Result, special};
 const MICROS_PER_SECOND: i64 = 1_000_000;
 /// Day 0 of `Date32` in the count of chrono.
 const DAYS_TO_1970: i32 = 719_163;
+/// The same day in the count that PostgreSQL reads behind a `J`.
+const JULIAN_DAY_OF_1970: i64 = 2_440_588;
 
 /// The text form of one value; `None` for NULL.
 ///
@@ -88,7 +90,7 @@ fn date_text(days: i32) -> String {
     {
         Some(date) => format!("{}{}", day_text(date), era(date)),
         // Beyond the calendar of chrono the Julian day still is a date of PostgreSQL.
-        None => format!("J{}", i64::from(days) + 2_440_588),
+        None => format!("J{}", i64::from(days) + JULIAN_DAY_OF_1970),
     }
 }
 
@@ -111,7 +113,13 @@ fn timestamp_text(micros: i64, has_zone: bool) -> String {
     }
     let zone = if has_zone { "+00" } else { "" };
     let Some(time) = DateTime::from_timestamp_micros(micros).map(|time| time.naive_utc()) else {
-        return "infinity".to_owned();
+        // Beyond the calendar of chrono, as dates are.
+        let day_micros = 86_400 * MICROS_PER_SECOND;
+        let julian = micros.div_euclid(day_micros) + JULIAN_DAY_OF_1970;
+        return format!(
+            "J{julian} {}{zone}",
+            time_text(micros.rem_euclid(day_micros))
+        );
     };
     let date = NaiveDateTime::date(&time);
     format!(
@@ -148,11 +156,13 @@ mod tests {
                 Some(1_500_000),
                 Some(i64::MAX),
                 Some(-62_198_755_200_000_000),
+                // The server prints it as 262713-07-07 10:00:00.5+00.
+                Some((97_675_200 - 2_440_588) * 86_400_000_000 + 36_000_500_000),
                 None,
             ])
             .with_timezone("UTC"),
         );
-        let texts: Vec<_> = (0..4)
+        let texts: Vec<_> = (0..5)
             .map(|row| text_of(&array, row).expect("supported"))
             .collect();
 
@@ -162,7 +172,8 @@ mod tests {
             texts[2].as_deref(),
             Some("0002-01-01 00:00:00.000000+00 BC")
         );
-        assert_eq!(texts[3], None);
+        assert_eq!(texts[3].as_deref(), Some("J97675200 10:00:00.500000+00"));
+        assert_eq!(texts[4], None);
     }
 
     #[test]

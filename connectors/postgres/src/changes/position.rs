@@ -4,7 +4,7 @@
 //! guessed at.
 
 use serde::{Deserialize, Serialize};
-use syncset_connector::{ConnectorError, ErrorClass, Position, PositionOrder, Result};
+use syncset_connector::{ConnectorError, CursorSpec, ErrorClass, Position, PositionOrder, Result};
 
 /// The form that this version writes.
 const VERSION: u32 = 1;
@@ -83,6 +83,13 @@ pub(crate) struct Watermark {
     pub(crate) columns: Vec<ColumnNumber>,
     /// The selection it was made under.
     pub(crate) selection: String,
+    /// The settings of the cursor under which every row of the bound was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cursor: Option<CursorSpec>,
+    /// When the server had recovered from its last crash: transaction numbers of the bound mean
+    /// nothing after another one.
+    #[serde(default)]
+    pub(crate) recovered: i64,
     /// Windows that were finished since the load: orders positions whose bounds are equal.
     pub(crate) window_count: u64,
     /// What has been read.
@@ -105,6 +112,8 @@ impl Watermark {
             identity,
             columns,
             selection,
+            cursor: None,
+            recovered: 0,
             window_count: 0,
             bound,
             pending: None,

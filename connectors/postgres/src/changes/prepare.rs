@@ -224,7 +224,12 @@ fn statements(candidate: &Candidate<'_>) -> Vec<String> {
         collects_xmins: false,
         whole: Vec::new(),
     };
-    shown.push(WindowQuery::of(read, shape, &plan, SnapshotNumbers { xmin: 0, xmax: 0 }).sql);
+    let numbers = SnapshotNumbers {
+        xmin: 0,
+        xmax: 0,
+        recovered: 0,
+    };
+    shown.push(WindowQuery::of(read, shape, &plan, numbers).sql);
     shown
 }
 

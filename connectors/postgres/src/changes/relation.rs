@@ -9,7 +9,7 @@ use crate::connect::{ServerFacts, TextRow};
 use crate::error;
 use crate::sql::{qualified, quote_literal};
 use syncset_connector::{
-    Capture, ConnectorError, ErrorClass, Filter, Predicate, Result, TableKind, TableRead,
+    Capture, Column, ConnectorError, ErrorClass, Filter, Predicate, Result, TableKind, TableRead,
 };
 
 /// Between the columns of one table, and between the parts of one column: no name that a person
@@ -41,6 +41,10 @@ pub(crate) struct SnapshotNumbers {
     pub(crate) xmin: u64,
     /// The first transaction that had not begun: 64 bits.
     pub(crate) xmax: u64,
+    /// When the server lost its statistics, as it does whenever it recovers from a crash:
+    /// microseconds since 1970. Numbers that were given out shortly before a crash may be given
+    /// out again after it.
+    pub(crate) recovered: i64,
 }
 
 /// How the tables of a snapshot are locked.
@@ -121,10 +125,14 @@ pub(crate) fn describe_sql(reads: &[&TableRead]) -> Result<String> {
            ORDER BY t.i, c.oid;
          WITH asked(i, root) AS (VALUES {asked})
          SELECT i, pg_catalog.string_agg(a.attnum || {part_end} || a.atttypid || {part_end}
+             || CASE WHEN t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+               THEN pg_catalog.format_type(a.atttypid, a.atttypmod) ELSE '' END || {part_end}
              || a.attname, {column_end} ORDER BY a.attnum)
            FROM asked JOIN pg_catalog.pg_attribute a ON a.attrelid = root
+             JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
            WHERE a.attnum > 0 AND NOT a.attisdropped GROUP BY i;
-         SELECT pg_catalog.txid_current_snapshot();\n"
+         SELECT pg_catalog.txid_current_snapshot(), coalesce((extract(epoch
+             FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::pg_catalog.int8, 0);\n"
     ))
 }
 
@@ -146,7 +154,12 @@ pub(crate) fn read(
     let snapshot = snapshot
         .first()
         .ok_or_else(|| error::unexpected("the server did not describe its snapshot"))?;
-    let numbers = snapshot_numbers(snapshot.required(0)?)?;
+    let (xmin, xmax) = snapshot_numbers(snapshot.required(0)?)?;
+    let numbers = SnapshotNumbers {
+        xmin,
+        xmax,
+        recovered: snapshot.parse(1)?,
+    };
     let mut found: Vec<Option<Relation>> = vec![None; reads.len()];
     for row in relations {
         let index: usize = row.parse(0)?;
@@ -219,9 +232,9 @@ fn named_columns(read: &TableRead, packed: &str) -> Result<Vec<ColumnNumber>> {
     for name in columns_named(read) {
         let mut found = None;
         for column in packed.split(COLUMN_END) {
-            let mut parts = column.splitn(3, PART_END);
-            let (Some(number), Some(type_oid), Some(column)) =
-                (parts.next(), parts.next(), parts.next())
+            let mut parts = column.splitn(4, PART_END);
+            let (Some(number), Some(type_oid), Some(type_name), Some(column)) =
+                (parts.next(), parts.next(), parts.next(), parts.next())
             else {
                 return Err(error::unexpected(
                     "the server described a column in a strange form",
@@ -229,25 +242,43 @@ fn named_columns(read: &TableRead, packed: &str) -> Result<Vec<ColumnNumber>> {
             };
             if column == name {
                 let strange = |_| error::unexpected("a column's number has a strange form");
-                found = Some(ColumnNumber {
+                let number = ColumnNumber {
                     name: name.to_owned(),
                     number: number.parse().map_err(strange)?,
                     type_oid: type_oid.parse().map_err(strange)?,
-                });
+                };
+                found = Some((number, type_name));
             }
         }
-        let described = read
-            .description
-            .column(name)
-            .and_then(|column| column.stable_id);
-        match found {
-            Some(column) if described.is_none_or(|id| id == i64::from(column.number)) => {
+        let described = read.description.column(name);
+        match (found, described) {
+            (Some((column, type_name)), Some(described))
+                if described
+                    .stable_id
+                    .is_none_or(|id| id == i64::from(column.number)) =>
+            {
+                if !is_of_type(described, type_name) {
+                    return Err(changed(
+                        read,
+                        &format!("has another type in column `{name}`"),
+                    ));
+                }
                 numbers.push(column);
             }
             _ => return Err(changed(read, &format!("has another column `{name}`"))),
         }
     }
     Ok(numbers)
+}
+
+/// Whether a column still has the type it was described with: its bytes are decoded by that one.
+/// `found` is empty for types that are not the server's own; those travel as text.
+fn is_of_type(described: &Column, found: &str) -> bool {
+    if found.is_empty() {
+        described.native.definition.is_some()
+    } else {
+        described.native.name == found.trim_start_matches("pg_catalog.")
+    }
 }
 
 /// Every column that the statements of a read name, once each.
@@ -278,10 +309,10 @@ pub(crate) fn changed(read: &TableRead, what: &str) -> ConnectorError {
 }
 
 /// Both numbers of a snapshot's text form, `xmin:xmax:...`.
-fn snapshot_numbers(text: &str) -> Result<SnapshotNumbers> {
+fn snapshot_numbers(text: &str) -> Result<(u64, u64)> {
     let mut parts = text.split(':').map(str::parse);
     match (parts.next(), parts.next()) {
-        (Some(Ok(xmin)), Some(Ok(xmax))) => Ok(SnapshotNumbers { xmin, xmax }),
+        (Some(Ok(xmin)), Some(Ok(xmax))) => Ok((xmin, xmax)),
         _ => Err(error::unexpected(
             "the server's snapshot has a strange form",
         )),
@@ -296,8 +327,7 @@ mod tests {
     fn snapshot_text_gives_both_numbers() {
         let numbers = snapshot_numbers("4294967396:4294967400:4294967397").expect("well-formed");
 
-        assert_eq!(numbers.xmin, 4_294_967_396);
-        assert_eq!(numbers.xmax, 4_294_967_400);
+        assert_eq!(numbers, (4_294_967_396, 4_294_967_400));
         assert!(snapshot_numbers("12").is_err());
     }
 }

@@ -173,6 +173,10 @@ fn settle(
         .filter(|cursor| !cursor.kind.is_time())
     {
         let largest = row.text(1).map(|_| row.parse(1)).transpose()?;
+        if let Some(reason) = plan.began_anew(cursor, largest) {
+            window.state = WindowState::Reload { reason };
+            return Ok(());
+        }
         if let Err(error) = plan.fix_integer_bound(&table.read, cursor, activity, largest) {
             table.refused = Some(error);
             return Ok(());

@@ -3,11 +3,11 @@
 //! Pure: values in, conditions out.
 
 use super::bound::Activity;
-use super::cursor::integer_step;
+use super::cursor::{integer_overlap, integer_step};
 use super::position::{Bound, Leaf, Pending, Watermark};
 use super::relation::{Relation, SnapshotNumbers};
 use super::shape::{Cursor, Shape, compare_row};
-use syncset_connector::{ConnectorError, ErrorClass, Result, TableRead};
+use syncset_connector::{ConnectorError, CursorSpec, ErrorClass, Result, TableRead};
 
 /// Row xmins that one watermark holds at most; with more, it holds none.
 pub(crate) const SEEN_XMINS_MAX: usize = 10_000;
@@ -73,12 +73,19 @@ impl Evidence<'_> {
     }
 
     fn watermark(&self, bound: Bound) -> Watermark {
-        Watermark::new(
+        let mut mark = Watermark::new(
             self.relation.identity.clone(),
             self.relation.columns.clone(),
             self.read.selection.clone(),
             bound,
-        )
+        );
+        mark.cursor = self.cursor_settings().cloned();
+        mark.recovered = self.numbers.recovered;
+        mark
+    }
+
+    fn cursor_settings(&self) -> Option<&CursorSpec> {
+        self.shape.cursor.as_ref().map(|cursor| &cursor.spec)
     }
 
     /// Decides the window from a stored watermark.
@@ -112,6 +119,11 @@ impl Evidence<'_> {
         };
         let mut next = self.watermark(next);
         next.window_count = base.window_count.saturating_add(1);
+        if base.pending.is_some() {
+            // Its first part was read under these.
+            next.cursor.clone_from(&base.cursor);
+            next.recovered = base.recovered;
+        }
         Ok(Decision::Read(Box::new(WindowPlan {
             condition: self.condition(base, skip, &whole)?,
             next,
@@ -149,6 +161,10 @@ impl Evidence<'_> {
         if stored.database != identity.database || stored.table != identity.table {
             return Some("the table was created anew since the last run".into());
         }
+        // A standby may only be behind the server that was read last.
+        if self.numbers.xmax < base.bound.snapshot_xmin && !self.activity.standby {
+            return Some("the server was restored to an earlier state".into());
+        }
         if base.selection != self.read.selection {
             return Some("the selection is not the one of the last run".into());
         }
@@ -175,6 +191,14 @@ impl Evidence<'_> {
             if self.activity.clock < bound {
                 return Some("the server's clock is behind the watermark".into());
             }
+            let stored = base.cursor.as_ref();
+            if stored.is_some_and(|stored| stored.zone != cursor.spec.zone) {
+                return Some("the `zone` of its cursor is another one".into());
+            }
+        }
+        let recovered = base.recovered != self.numbers.recovered;
+        if self.shape.by_xmin && recovered && !self.activity.standby {
+            return Some("the server recovered from a crash since the last run".into());
         }
         if self.shape.by_xmin && !self.is_near(base) {
             return Some("transaction numbers wrapped around since the last run".into());
@@ -226,7 +250,10 @@ impl Evidence<'_> {
     /// The condition under which a row was read before; `None` where that cannot be told.
     fn skip_sql(&self, base: &Watermark) -> Option<String> {
         let leaves = base.bound.leaves == self.relation.leaves || self.shape.by_xmin;
-        if !(self.relation.has_xmin && leaves && self.is_near(base)) {
+        // Under other settings more rows belong to a window than were read by the last one.
+        let settings = base.cursor.as_ref() == self.cursor_settings();
+        let numbers = base.recovered == self.numbers.recovered && self.is_near(base);
+        if !(self.relation.has_xmin && leaves && settings && numbers) {
             return None;
         }
         let xmin = format!("{}.xmin", self.shape.table);
@@ -321,7 +348,22 @@ impl Evidence<'_> {
 }
 
 impl WindowPlan {
-    /// Fixes the bound of an integer cursor: the largest value in the snapshot.
+    /// Why the numbers of an integer cursor cannot be followed any more: new rows may be below
+    /// everything that a window reads.
+    pub(crate) fn began_anew(&self, cursor: &Cursor, largest: Option<i64>) -> Option<String> {
+        let (Some(bound), Some(largest)) = (self.base.bound.cursor, largest) else {
+            return None;
+        };
+        let lowest = i128::from(bound) - i128::from(integer_overlap(cursor.spec.overlap));
+        (self.base.pending.is_none() && i128::from(largest) < lowest).then(|| {
+            format!(
+                "the largest `{}` is far below the watermark: its numbers may have begun anew",
+                cursor.spec.column
+            )
+        })
+    }
+
+    /// Fixes the bound of an integer cursor: the largest value in the snapshot, or none.
     ///
     /// # Errors
     /// `Config` if that value jumped far out of its usual step.
@@ -338,7 +380,8 @@ impl WindowPlan {
         let bound = &self.base.bound;
         match integer_step(bound.cursor, largest, bound.step, cursor.spec.overlap) {
             Ok(step) => {
-                self.next.bound.cursor = bound.cursor.max(largest);
+                // Without a row nothing is known of the numbers to come, so all are read.
+                self.next.bound.cursor = largest.and(bound.cursor.max(largest));
                 self.next.bound.step = step;
                 Ok(())
             }
