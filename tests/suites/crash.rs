@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const KILLS_DEFAULT: u32 = 30;
 
 /// Tests that share the kills.
-const RANDOM_TESTS: u32 = 6;
+const RANDOM_TESTS: u32 = 8;
 
 /// Kills between two comparisons of everything.
 const KILLS_COMPARED: u32 = 10;
@@ -271,8 +271,12 @@ async fn xmin_windows_to_postgres_survive_kills() {
 }
 
 #[tokio::test]
-async fn full_reads_with_deletes_survive_kills() {
-    let options = LoadOptions {
+async fn xmin_windows_to_sqlite_survive_kills() {
+    windows_killed_at_random(Target::sqlite(), XMIN, narrow()).await;
+}
+
+fn with_deletes() -> LoadOptions {
+    LoadOptions {
         weights: Weights {
             insert: 4,
             update: 6,
@@ -280,8 +284,17 @@ async fn full_reads_with_deletes_survive_kills() {
             delete: 4,
         },
         ..narrow()
-    };
-    windows_killed_at_random(Target::postgres().await, FULL, options).await;
+    }
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_survive_kills() {
+    windows_killed_at_random(Target::postgres().await, FULL, with_deletes()).await;
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_to_sqlite_survive_kills() {
+    windows_killed_at_random(Target::sqlite(), FULL, with_deletes()).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A run that is stopped, killed or cut off never blocks its successor, and never writes a row
 //! after somebody else has taken over.
 
-use kit::{Cut, CutMoment, Database, Load, LoadOptions, Project, Proxy};
+use kit::{Cut, CutMoment, Database, Load, LoadOptions, Project, Proxy, SqliteFile};
 use std::time::{Duration, Instant};
 
 /// Commits of one run that are cut, one after the other; a run here has fewer.
@@ -112,6 +112,69 @@ async fn run_stopped_between_units_is_succeeded() {
 #[tokio::test]
 async fn run_stopped_after_settling_was_compared_is_succeeded() {
     stopped_run_is_succeeded_and_writes_nothing_more("settle.compared").await;
+}
+
+/// What an SQLite target holds: rows with their places, and what the state says of them.
+async fn image_of(file: &SqliteFile) -> Vec<Vec<Option<String>>> {
+    let mut rows = file
+        .rows("SELECT rowid, * FROM load_item ORDER BY id")
+        .await;
+    rows.extend(
+        file.rows("SELECT stream, phase, version, position FROM _syncset_watermark")
+            .await,
+    );
+    rows
+}
+
+fn sqlite_project(lab: &Lab, file: &SqliteFile) -> Project {
+    let project = Project::between(&lab.source.url(), &file.url());
+    project.pipeline("p", &format!("{}    to: \"{{table}}\"\n", pipeline()));
+    project
+}
+
+#[tokio::test]
+async fn run_to_sqlite_stopped_outside_of_a_unit_is_succeeded() {
+    for point in ["load.begun", "settle.compared"] {
+        let lab = Lab::new().await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteFile::new(folder.path().join("target.db"));
+        let project = sqlite_project(&lab, &file);
+        let action = format!("{point}=stop");
+        let stopped = project.spawn_with(RUN, &[("SYNCSET_FAIL_POINT", &action)]);
+        assert!(stopped.frozen().await, "the run never came to {point}");
+
+        project.syncset(RUN_WAITING).await.expect_success();
+        let after_successor = image_of(&file).await;
+        stopped.cont();
+        let output = stopped.wait().await;
+
+        assert_eq!(output.code, 7, "{}", output.stdout);
+        assert_eq!(image_of(&file).await, after_successor);
+        lab.load.ledger().assert_at(&lab.source, &file).await;
+    }
+}
+
+#[tokio::test]
+async fn run_to_sqlite_stopped_inside_a_unit_is_named_and_goes_on() {
+    for point in ["chunk.batch", "unit.before_commit:2"] {
+        let lab = Lab::new().await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteFile::new(folder.path().join("target.db"));
+        let project = sqlite_project(&lab, &file);
+        let action = format!("{point}=stop");
+        let stopped = project.spawn_with(RUN, &[("SYNCSET_FAIL_POINT", &action)]);
+        assert!(stopped.frozen().await, "the run never came to {point}");
+
+        // Nobody can take SQLite's lock from a process: the successor says who has it.
+        let refused = project.syncset(RUN_WAITING).await;
+        stopped.cont();
+
+        assert_eq!(refused.code, 7, "{}", refused.stderr);
+        let owner = format!("pid {}", stopped.pid());
+        assert!(refused.stdout.contains(&owner) || refused.stderr.contains(&owner));
+        stopped.wait().await.expect_success();
+        lab.load.ledger().assert_at(&lab.source, &file).await;
+    }
 }
 
 #[tokio::test]

@@ -133,6 +133,74 @@ async fn deleted_row_goes_though_as_many_rows_wait_as_refused() {
 }
 
 #[tokio::test]
+async fn stream_that_comes_back_to_a_target_is_loaded_again() {
+    let (source, postgres) = databases().await;
+    source
+        .execute(
+            "CREATE TABLE a (id bigint PRIMARY KEY); INSERT INTO a VALUES (1), (2);
+             CREATE TABLE b (id bigint PRIMARY KEY); INSERT INTO b VALUES (2), (3)",
+        )
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = kit::SqliteFile::new(folder.path().join("target.db"));
+    for target in [Place::from(&postgres), Place::from(&sqlite)] {
+        let project = project(&source, target, "");
+        for stream in ["a", "b", "a"] {
+            set_tables(
+                &project,
+                &format!("  public.{stream}: {{ to: x, capture: xmin }}\n"),
+            );
+
+            project.syncset(RUN).await.expect_success();
+
+            let wanted = source
+                .rows(&format!("SELECT id FROM {stream} ORDER BY id"))
+                .await;
+            let found = target.rows("SELECT id FROM x ORDER BY id").await;
+            assert_eq!(found, wanted, "{stream}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn streams_that_swap_their_targets_are_loaded_again() {
+    let (source, postgres) = databases().await;
+    source
+        .execute(
+            "CREATE TABLE a (id bigint PRIMARY KEY); INSERT INTO a VALUES (1), (2);
+             CREATE TABLE b (id bigint PRIMARY KEY); INSERT INTO b VALUES (2), (3)",
+        )
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = kit::SqliteFile::new(folder.path().join("target.db"));
+    for target in [Place::from(&postgres), Place::from(&sqlite)] {
+        let project = project(&source, target, "");
+        for (of_a, of_b) in [("x", "y"), ("y", "x"), ("x", "y")] {
+            set_tables(
+                &project,
+                &format!(
+                    "  public.a: {{ to: {of_a}, capture: xmin }}\n  \
+                     public.b: {{ to: {of_b}, capture: xmin }}\n"
+                ),
+            );
+
+            let refresh = ["pipeline", "run", "p", "--full-refresh"];
+            project.syncset(refresh).await.expect_success();
+
+            for (stream, name) in [("a", of_a), ("b", of_b)] {
+                let wanted = source
+                    .rows(&format!("SELECT id FROM {stream} ORDER BY id"))
+                    .await;
+                let found = target
+                    .rows(&format!("SELECT id FROM {name} ORDER BY id"))
+                    .await;
+                assert_eq!(found, wanted, "{stream} to {name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn units_choose_their_own_settings() {
     let (source, target) = databases().await;
     source

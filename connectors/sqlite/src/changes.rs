@@ -121,7 +121,7 @@ impl Windowing<'_> {
             bound: self.plan.end.bound,
             after: std::iter::once(cursor).chain(key).collect(),
         };
-        CursorPosition::cut(self.plan.from, pending).store()
+        CursorPosition::cut(&self.read, self.plan.from, pending).store()
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::cell::{Cell, OwnedCell};
 use crate::civil::{self, Zone, lower_text, parse_date, parse_timestamp};
+use crate::digest::fingerprint;
 use arrow_schema::DataType;
 use chrono::{MappedLocalTime, NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use syncset_connector::{
     Column, ConnectorError, CursorSpec, ErrorClass, Overlap, Position, PositionOrder, Result,
-    WrittenBy,
+    TableDescription, TableRead, WrittenBy,
 };
 
 /// Offsets of zones end at 15:59, so a local text can lie this far below its instant in UTC.
@@ -45,6 +46,9 @@ pub(crate) enum Bound {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CursorPosition {
     version: u32,
+    /// Which table of which file it belongs to; changes with every ALTER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
     /// Everything below it has been read; `None`: the table was empty.
     pub(crate) bound: Option<Bound>,
     /// A window that was cut by its size.
@@ -67,9 +71,10 @@ pub(crate) struct Pending {
 
 impl CursorPosition {
     /// A position without a cut window.
-    pub(crate) fn at(bound: Option<Bound>, overlap_rows: Option<String>) -> Self {
+    pub(crate) fn at(read: &TableRead, bound: Option<Bound>, overlap_rows: Option<String>) -> Self {
         Self {
             version: POSITION_VERSION,
+            table: Some(identity(&read.description)),
             bound,
             pending: None,
             overlap_rows,
@@ -77,13 +82,17 @@ impl CursorPosition {
     }
 
     /// The same position within a window that goes on after a row.
-    pub(crate) fn cut(from: Option<Bound>, pending: Pending) -> Self {
+    pub(crate) fn cut(read: &TableRead, from: Option<Bound>, pending: Pending) -> Self {
         Self {
-            version: POSITION_VERSION,
-            bound: from,
             pending: Some(pending),
-            overlap_rows: None,
+            ..Self::at(read, from, None)
         }
+    }
+
+    /// True if the table was altered or made anew since, or is in another file.
+    pub(crate) fn is_of_another_table(&self, read: &TableRead) -> bool {
+        let stored = self.table.as_ref();
+        stored.is_some_and(|stored| *stored != identity(&read.description))
     }
 
     /// Reads a stored position; `None` if it is not one of ours.
@@ -98,6 +107,11 @@ impl CursorPosition {
     }
 }
 
+fn identity(table: &TableDescription) -> String {
+    let text = format!("{}\0{}", table.storage_identity, table.source_identity);
+    fingerprint(text.as_bytes())
+}
+
 /// How two stored positions relate.
 pub(crate) fn compare(left: &Position, right: &Position) -> PositionOrder {
     use std::cmp::Ordering;
@@ -108,6 +122,9 @@ pub(crate) fn compare(left: &Position, right: &Position) -> PositionOrder {
     else {
         return PositionOrder::Unknown;
     };
+    if left.table.is_some() && right.table.is_some() && left.table != right.table {
+        return PositionOrder::Unknown;
+    }
     let order = match (left.bound, right.bound) {
         (None, None) => Some(Ordering::Equal),
         (None, Some(_)) => Some(Ordering::Less),

@@ -89,7 +89,7 @@ impl Source for SqliteSource {
                 None => Position(serde_json::Value::Null),
                 Some(cursor) => {
                     let largest = window::largest(&mut session, read, &cursor).await?;
-                    CursorPosition::at(capped(largest, now), None).store()
+                    CursorPosition::at(read, capped(largest, now), None).store()
                 }
             });
         }

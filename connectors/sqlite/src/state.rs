@@ -259,6 +259,11 @@ impl StateStore for SqliteState {
     async fn begin_load(&self, lease: &Lease, loads: &[LoadPlan]) -> Result<Vec<StreamState>> {
         let mut writing = Writing::begin(&self.database, "beginning a load").await?;
         check_fence(&mut writing.session, lease).await?;
+        // All that belongs to the tables is let go before the first is claimed: two streams may
+        // have swapped their targets.
+        for load in loads {
+            rows::let_go(&mut writing.session, &lease.key, load).await?;
+        }
         for load in loads {
             rows::claim(&mut writing.session, &lease.key, load).await?;
             rows::store_load(&mut writing.session, &lease.key, load).await?;

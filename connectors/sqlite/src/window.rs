@@ -125,7 +125,7 @@ pub(crate) async fn plan_window(
         cursor,
         from: None,
         after: None,
-        end: CursorPosition::at(bound, None),
+        end: CursorPosition::at(read, bound, None),
     };
     let Some(from) = CursorPosition::parse(from) else {
         return Ok(Some(reload(
@@ -133,6 +133,10 @@ pub(crate) async fn plan_window(
             cursor,
         )));
     };
+    if from.is_of_another_table(read) {
+        let reason = "the table was altered or made anew since the last run, or is in another file";
+        return Ok(Some(reload(reason, cursor)));
+    }
     if went_back(from.bound, largest) {
         let reason = "the largest cursor is below the stored watermark: rows were deleted, or the \
                       file was restored";
@@ -153,11 +157,11 @@ pub(crate) async fn plan_window(
             from: from.bound,
             after: Some(after),
             // The pending bound, not today's: rows before `after` may have changed since.
-            end: CursorPosition::at(pending.bound, None),
+            end: CursorPosition::at(read, pending.bound, None),
             cursor,
         }));
     }
-    let mut end = CursorPosition::at(bound, None);
+    let mut end = CursorPosition::at(read, bound, None);
     let seen = overlap_rows(session, read, &cursor, from.bound).await?;
     let unchanged = seen.is_some() && seen == from.overlap_rows && bound == from.bound;
     end.overlap_rows = if bound == from.bound {

@@ -119,6 +119,32 @@ pub(crate) async fn owners(session: &mut Session) -> Result<Vec<Ownership>> {
     owners.collect()
 }
 
+/// Forgets what a former load of the stream left, and other streams of this pipeline that wrote
+/// the same target: the config maps it to this one.
+pub(crate) async fn let_go(
+    session: &mut Session,
+    key: &PipelineKey,
+    load: &LoadPlan,
+) -> Result<()> {
+    let place = "replacing a load";
+    let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
+    let (stream, target) = (load.stream.as_str(), load.target.name.as_str());
+    let others = "SELECT stream FROM _syncset_watermark WHERE project = ?1 AND pipeline = ?2 \
+                  AND stream <> ?3 AND target = ?4 COLLATE NOCASE";
+    for (table, streams) in [
+        ("chunk", format!("(stream = ?3 OR stream IN ({others}))")),
+        ("rejected", format!("(stream = ?3 OR stream IN ({others}))")),
+        ("watermark", format!("stream IN ({others})")),
+    ] {
+        let sql = format!(
+            "DELETE FROM _syncset_{table} WHERE project = ?1 AND pipeline = ?2 AND {streams}"
+        );
+        let arguments = arguments![project, pipeline, stream, target];
+        session.execute(sql, arguments, place).await?;
+    }
+    Ok(())
+}
+
 /// Claims the target table of a load.
 pub(crate) async fn claim(session: &mut Session, key: &PipelineKey, load: &LoadPlan) -> Result<()> {
     let target = load.target.name.as_str();
@@ -151,7 +177,7 @@ pub(crate) async fn claim(session: &mut Session, key: &PipelineKey, load: &LoadP
     Ok(())
 }
 
-/// Stores the low watermark and the chunks of a load in place of what was there.
+/// Stores the low watermark and the chunks of a load; [`let_go`] has made place for them.
 pub(crate) async fn store_load(
     session: &mut Session,
     key: &PipelineKey,
@@ -180,10 +206,6 @@ pub(crate) async fn store_load(
         now_seconds(),
     ];
     session.execute(sql, arguments, place).await?;
-    let sql = "DELETE FROM _syncset_chunk WHERE project = ? AND pipeline = ? AND stream = ?";
-    session
-        .execute(sql, arguments![project, pipeline, stream], place)
-        .await?;
     let sql = "INSERT INTO _syncset_chunk (project, pipeline, stream, chunk, range, done, row_count) \
                VALUES (?, ?, ?, ?, ?, 0, 0)";
     for (index, range) in KeyRange::between(&load.boundaries).iter().enumerate() {

@@ -166,6 +166,32 @@ async fn chunks_cover_every_row_once() {
 }
 
 #[tokio::test]
+async fn snapshot_shows_one_state() {
+    let lab = Lab::new();
+    lab.sql(
+        "a.db",
+        "PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)",
+    )
+    .await;
+    let store = lab.open("a.db", Role::Source).await;
+    let request = SnapshotRequest {
+        read: Arc::new(whole(&*store, "t").await),
+        from: None,
+    };
+    let source = store.source().expect("it is a source");
+    let mut snapshot = source
+        .open_snapshot(&[request], None)
+        .await
+        .expect("a snapshot");
+
+    lab.sql("a.db", "INSERT INTO t VALUES (2)").await;
+
+    let digest = snapshot.key_digest(0).await.expect("it counts");
+    assert_eq!(digest.row_count, 1);
+    snapshot.close().await;
+}
+
+#[tokio::test]
 async fn pushed_conditions_select_what_they_say() {
     let lab = Lab::new();
     lab.sql(

@@ -204,6 +204,39 @@ async fn smaller_largest_value_asks_for_a_reload() {
 }
 
 #[tokio::test]
+async fn altered_table_and_another_file_ask_for_a_reload() {
+    let lab = Lab::new();
+    for file in ["a.db", "b.db"] {
+        lab.sql(file, TABLE).await;
+    }
+    let store = lab.open("a.db", Role::Source).await;
+    let source = store.source().expect("a source");
+    let read = following(&*store, "t", "at", minute()).await;
+    let low = source
+        .low_positions(&[std::sync::Arc::new(read)])
+        .await
+        .expect("a position")
+        .remove(0);
+    let other = lab.open("b.db", Role::Source).await;
+    let elsewhere = following(&*other, "t", "at", minute()).await;
+
+    let (state, _) = window(&*other, &elsewhere, &low, u64::MAX).await;
+    assert!(matches!(state, WindowState::Reload { .. }), "{state:?}");
+
+    // As migrations do it: the stamps stay, other values may not.
+    lab.sql(
+        "a.db",
+        "CREATE TABLE new (id INTEGER PRIMARY KEY, at DATETIME, v TEXT, w TEXT);
+         INSERT INTO new SELECT id, at, v || '!', NULL FROM t; DROP TABLE t;
+         ALTER TABLE new RENAME TO t",
+    )
+    .await;
+    let read = following(&*store, "t", "at", minute()).await;
+    let (state, _) = window(&*store, &read, &low, u64::MAX).await;
+    assert!(matches!(state, WindowState::Reload { .. }), "{state:?}");
+}
+
+#[tokio::test]
 async fn future_stamp_does_not_pull_the_bound_beyond_our_clock() {
     let lab = Lab::new();
     lab.sql("a.db", TABLE).await;
