@@ -101,6 +101,9 @@ pub struct TargetStatus {
     /// What stops us from writing it: missing columns, other types, no matching key. Each a
     /// sentence with its advice.
     pub differences: Vec<String>,
+    /// The statements that [`Target::create`] would run: schema, types, table, as far as they are
+    /// missing. Empty for a table that exists.
+    pub create: Vec<String>,
     /// What a user should know: triggers that fire, foreign keys that could refuse rows.
     pub notes: Vec<String>,
 }
@@ -174,11 +177,8 @@ pub trait Target: Send + Sync {
     /// Looks at the target tables; constant round trips, changes nothing.
     async fn status(&self, tables: &[TargetTable]) -> Result<Vec<TargetStatus>>;
 
-    /// The statements that create what is missing for this table: schema, types, table. Pure.
-    fn create_statements(&self, table: &TargetTable) -> Vec<String>;
-
-    /// Runs [`create_statements`](Self::create_statements) under the lease, in one transaction
-    /// where DDL has them. What exists already is left alone.
+    /// Creates what is missing for this table under the lease, in one transaction where DDL has
+    /// them. What exists already is left alone.
     async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()>;
 
     /// Begins a unit: locks the fence, then the row that `start` names, and verifies both.

@@ -47,22 +47,18 @@ impl Target for PgStore {
                     exists: true,
                     empty: answer.empty,
                     differences: status::differences(table, shape, &self.facts().user),
+                    create: Vec::new(),
                     notes: status::notes(table, shape, &names),
                 },
                 None => TargetStatus {
                     exists: false,
                     empty: true,
                     differences: answer.missing,
+                    create: answer.create,
                     notes: Vec::new(),
                 },
             });
         Ok(statuses.collect())
-    }
-
-    fn create_statements(&self, table: &TargetTable) -> Vec<String> {
-        // What cannot be named is an error when it is created.
-        let needs = ddl::needs(table).unwrap_or_default();
-        needs.into_iter().filter_map(|need| need.create).collect()
     }
 
     async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()> {
@@ -119,10 +115,17 @@ impl Target for PgStore {
 struct Answer {
     empty: bool,
     missing: Vec<String>,
+    create: Vec<String>,
 }
 
-/// Asks which tables hold no row, and which types are missing that we cannot create. One round
-/// trip, none if there is nothing to ask.
+/// What a question is about.
+enum Asked {
+    Emptiness,
+    Need(Need),
+}
+
+/// Asks which tables hold no row, and what is missing for those that do not exist. One round trip,
+/// none if there is nothing to ask.
 async fn ask(
     session: &mut Session,
     tables: &[TargetTable],
@@ -130,22 +133,19 @@ async fn ask(
 ) -> Result<Vec<Answer>> {
     let mut answers: Vec<Answer> = tables.iter().map(|_| Answer::default()).collect();
     let mut questions = Vec::new();
-    let mut sentences = Vec::new();
+    let mut asked = Vec::new();
     for (index, (table, shape)) in tables.iter().zip(shapes).enumerate() {
         match shape {
             Some(shape) if shape.missing_rights.iter().any(|right| right == "SELECT") => {}
             Some(_) => {
                 let name = target_name(&table.name);
                 questions.push(format!("NOT EXISTS (SELECT FROM {name})"));
-                sentences.push((index, None));
+                asked.push((index, Asked::Emptiness));
             }
             None => {
-                for need in ddl::needs(table)?
-                    .into_iter()
-                    .filter(|need| need.create.is_none())
-                {
+                for need in ddl::needs(table)? {
                     questions.push(format!("NOT ({})", need.exists));
-                    sentences.push((index, Some(missing(&need))));
+                    asked.push((index, Asked::Need(need)));
                 }
             }
         }
@@ -162,14 +162,25 @@ async fn ask(
         "SET LOCAL search_path = pg_catalog;\n{}",
         parts.join(" UNION ALL\n")
     );
-    for row in session.rows(&sql).await? {
-        let (index, sentence) = sentences
-            .get(row.parse::<usize>(0)?)
+    let mut rows = session.rows(&sql).await?;
+    // The order of UNION ALL is no promise.
+    let mut numbered = Vec::with_capacity(rows.len());
+    for row in rows.drain(..) {
+        numbered.push((row.parse::<usize>(0)?, row.is_true(1)));
+    }
+    numbered.sort_unstable();
+    for (number, is_true) in numbered {
+        let (index, asked) = asked
+            .get(number)
             .ok_or_else(|| error::unexpected("the server answered what was not asked"))?;
-        match sentence {
-            None => answers[*index].empty = row.is_true(1),
-            Some(sentence) if row.is_true(1) => answers[*index].missing.push(sentence.clone()),
-            Some(_) => {}
+        let answer = &mut answers[*index];
+        match asked {
+            Asked::Emptiness => answer.empty = is_true,
+            Asked::Need(need) if is_true => match &need.create {
+                Some(create) => answer.create.push(create.clone()),
+                None => answer.missing.push(missing(need)),
+            },
+            Asked::Need(_) => {}
         }
     }
     Ok(answers)

@@ -52,6 +52,7 @@ impl Target for SqliteTarget {
                     exists: false,
                     empty: true,
                     differences: schema_problem(table).into_iter().collect(),
+                    create: vec![create_table(table)],
                     notes: Vec::new(),
                 },
             });
@@ -60,34 +61,11 @@ impl Target for SqliteTarget {
         Ok(statuses)
     }
 
-    fn create_statements(&self, table: &TargetTable) -> Vec<String> {
-        let mut parts: Vec<String> = table
-            .columns
-            .iter()
-            .map(|column| {
-                let required = !column.nullable || table.key.contains(&column.name);
-                let not_null = if required { " NOT NULL" } else { "" };
-                let native = types::map(column).0.native;
-                format!("{} {native}{not_null}", sql::identifier(&column.name))
-            })
-            .collect();
-        if !table.key.is_empty() {
-            parts.push(format!("PRIMARY KEY ({})", sql::identifiers(&table.key)));
-        }
-        vec![format!(
-            "CREATE TABLE IF NOT EXISTS {} ({})",
-            sql::table(&table.name),
-            parts.join(", ")
-        )]
-    }
-
     async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()> {
         let place = format!("creating `{}`", table.name);
         let mut writing = Writing::begin(&self.database, &place).await?;
         check_fence(&mut writing.session, lease).await?;
-        for statement in self.create_statements(table) {
-            writing.session.run(&statement, &place).await?;
-        }
+        writing.session.run(&create_table(table), &place).await?;
         writing.commit(&place).await
     }
 
@@ -191,6 +169,27 @@ fn scan_keys(table: &TargetTable) -> Result<Scan> {
     })
 }
 
+fn create_table(table: &TargetTable) -> String {
+    let mut parts: Vec<String> = table
+        .columns
+        .iter()
+        .map(|column| {
+            let required = !column.nullable || table.key.contains(&column.name);
+            let not_null = if required { " NOT NULL" } else { "" };
+            let native = types::map(column).0.native;
+            format!("{} {native}{not_null}", sql::identifier(&column.name))
+        })
+        .collect();
+    if !table.key.is_empty() {
+        parts.push(format!("PRIMARY KEY ({})", sql::identifiers(&table.key)));
+    }
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} ({})",
+        sql::table(&table.name),
+        parts.join(", ")
+    )
+}
+
 fn schema_problem(table: &TargetTable) -> Option<String> {
     let schema = table
         .name
@@ -260,6 +259,7 @@ async fn existing(
         exists: true,
         empty: rows.is_empty(),
         differences,
+        create: Vec::new(),
         notes,
     })
 }

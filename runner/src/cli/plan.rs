@@ -123,10 +123,6 @@ fn entry(
                 note: mapping.note,
             }
         });
-    let target_statements = match table.status.exists {
-        true => Vec::new(),
-        false => ends.target().create_statements(&table.target),
-    };
     TableEntry {
         table: table.stream().to_owned(),
         target: table.target.name.to_string(),
@@ -141,7 +137,7 @@ fn entry(
         columns: columns.collect(),
         filtered_here: table.plan.residual.clone(),
         source_statements: table.statements.clone(),
-        target_statements,
+        target_statements: table.status.create.clone(),
         notes: table.notes.clone(),
         failures,
         detail: detail(table, state),

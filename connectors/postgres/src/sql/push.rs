@@ -117,6 +117,10 @@ fn compare(column: &Column, comparison: Comparison, literal: &Literal) -> Result
 }
 
 fn one_of(column: &Column, literals: &[Literal], negated: bool) -> Result<String, String> {
+    let kind = kind(column)?;
+    if matches!(kind, Kind::Text | Kind::Label) && !literals.is_empty() {
+        return one_of_texts(column, kind, literals, negated);
+    }
     let comparison = if negated {
         Comparison::NotEqual
     } else {
@@ -134,6 +138,30 @@ fn one_of(column: &Column, literals: &[Literal], negated: bool) -> Result<String
     }
     let word = if negated { " AND " } else { " OR " };
     Ok(format!("({})", parts.join(word)))
+}
+
+/// One list rather than a comparison per text: an index is asked once, and long lists are hashed.
+fn one_of_texts(
+    column: &Column,
+    kind: Kind,
+    literals: &[Literal],
+    negated: bool,
+) -> Result<String, String> {
+    let values: Vec<_> = literals
+        .iter()
+        .map(|literal| constant(column, kind, literal))
+        .collect::<Result<_, _>>()?;
+    let list = format!("(ARRAY[{}])", values.join(", "));
+    let name = quote_ident(&column.name);
+    let exact = format!("{name}::pg_catalog.text COLLATE \"C\"");
+    Ok(match (kind, negated) {
+        (_, true) => format!("({exact} OPERATOR(pg_catalog.<>) ALL {list})"),
+        // The first comparison is implied by the second and may use an index.
+        (Kind::Text, false) => format!(
+            "({name} OPERATOR(pg_catalog.=) ANY {list} AND {exact} OPERATOR(pg_catalog.=) ANY {list})"
+        ),
+        (_, false) => format!("({exact} OPERATOR(pg_catalog.=) ANY {list})"),
+    })
 }
 
 fn constant(column: &Column, kind: Kind, value: &Literal) -> Result<String, String> {
