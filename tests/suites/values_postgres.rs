@@ -405,7 +405,8 @@ async fn random_values_read_as_the_server_prints_them() {
         let text: String = (0..random.random_range(0..30))
             .map(|_| random.random_range('\u{1}'..'\u{d7ff}'))
             .collect();
-        let seconds = random.random_range(-211_000_000_000_i64..9_224_000_000_000);
+        // From the first moment of 4714-11-24 BC on.
+        let seconds = random.random_range(-210_866_803_200_i64..9_224_000_000_000);
         let fraction: u32 = random.random_range(0..1_000_000);
         let days = random.random_range(-2_440_000..2_145_000_000);
         values.push(format!(
