@@ -4,7 +4,7 @@
 //! A watchdog process reads a pipe that only this process holds; when the pipe closes, for
 //! whatever reason this process ended, the watchdog stops the server and removes the folder.
 
-use std::ffi::OsStr;
+use crate::account::{Folder, ServerUser, command_as};
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -60,13 +60,6 @@ pub(crate) struct Cluster {
     watchdog: Child,
 }
 
-/// The account the server runs as when we are root, which PostgreSQL refuses to be.
-#[derive(Debug, Clone, Copy)]
-struct ServerUser {
-    uid: u32,
-    gid: u32,
-}
-
 /// How a server is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopMode {
@@ -92,8 +85,8 @@ impl Cluster {
     /// If no binaries are found or the server does not start; the message says what to do.
     pub(crate) fn start(config: &str) -> Self {
         let binaries = find_binaries();
-        let user = server_user();
-        let folder = create_folder(user);
+        let folder = Folder::create("syncset-pg-");
+        let (folder, user) = (folder.path().to_owned(), folder.user());
         // The watchdog comes first, so that a half-made cluster is removed too.
         let watchdog = start_watchdog(&binaries, &folder, user);
         let mut cluster = Self {
@@ -106,6 +99,44 @@ impl Cluster {
         cluster.init(config);
         cluster.start_on_free_port();
         cluster
+    }
+
+    /// Copies a running cluster and starts the copy as its streaming standby.
+    ///
+    /// # Panics
+    /// If the copy cannot be made or does not start.
+    pub(crate) fn standby_of(primary: &Self, config: &str) -> Self {
+        let folder = Folder::create("syncset-pg-");
+        let (folder, user) = (folder.path().to_owned(), folder.user());
+        let watchdog = start_watchdog(&primary.binaries, &folder, user);
+        let mut cluster = Self {
+            folder,
+            binaries: primary.binaries.clone(),
+            user,
+            port: 0,
+            watchdog,
+        };
+        let mut copy = command_as(
+            user,
+            cluster.binaries.join("pg_basebackup"),
+            &cluster.folder,
+        );
+        copy.args(["-h", "127.0.0.1", "-U", "postgres", "-R", "-X", "stream"])
+            .args(["--checkpoint=fast", "--no-sync"])
+            .args(["-p", &primary.port.to_string()])
+            .arg("-D")
+            .arg(cluster.data());
+        run(&mut copy).unwrap_or_else(|output| panic!("pg_basebackup failed: {output}"));
+        let socket = format!("unix_socket_directories = '{}'\n", cluster.folder.display());
+        cluster.append_config(&format!("{socket}{config}\n"));
+        cluster.start_on_free_port();
+        cluster
+    }
+
+    /// Makes a standby a primary of its own.
+    pub(crate) fn promote(&self) {
+        self.control(["promote"])
+            .unwrap_or_else(|output| panic!("could not promote the standby: {output}"));
     }
 
     /// Port on 127.0.0.1.
@@ -156,11 +187,7 @@ impl Cluster {
 
     /// Sets counters of the stopped server.
     pub(crate) fn reset_wal<const N: usize>(&self, arguments: [&str; N]) {
-        // Some distributions link only the usual programs into the path.
-        let control = self.binaries.join("pg_ctl").canonicalize();
-        let program = control
-            .expect("pg_ctl is there")
-            .with_file_name("pg_resetwal");
+        let program = self.binaries.join("pg_resetwal");
         let mut command = command_as(self.user, program, &self.folder);
         command.args(arguments).arg("-D").arg(self.data());
         run(&mut command).unwrap_or_else(|output| panic!("pg_resetwal failed: {output}"));
@@ -176,6 +203,24 @@ impl Cluster {
 
     fn copy(&self) -> PathBuf {
         self.folder.join("copy")
+    }
+
+    /// Moves the log of changes of the stopped server into another, empty folder.
+    pub(crate) fn move_wal_to(&self, folder: &Path) {
+        let wal = self.data().join("pg_wal");
+        let mut copy = command_as(self.user, "/bin/sh", &self.folder);
+        copy.args([
+            "-c",
+            "cp -a \"$1\"/. \"$2\" && rm -rf \"$1\" && ln -s \"$2\" \"$1\"",
+        ])
+        .args(["move".as_ref(), wal.as_os_str(), folder.as_os_str()]);
+        run(&mut copy).unwrap_or_else(|output| panic!("could not move pg_wal: {output}"));
+    }
+
+    /// Starts the server if it does not run. An error is what it said.
+    pub(crate) fn start_if_stopped(&self) -> Result<(), String> {
+        self.control(["status"])
+            .or_else(|_| self.control(["start"]))
     }
 
     fn log_file(&self) -> PathBuf {
@@ -259,10 +304,17 @@ impl Drop for Cluster {
 }
 
 fn start_watchdog(binaries: &Path, folder: &Path, user: Option<ServerUser>) -> Child {
-    command_as(user, "/bin/sh", Path::new("/"))
-        .args(["-c", WATCHDOG, "watchdog"])
-        .arg(binaries.join("pg_ctl"))
-        .arg(folder)
+    run_with_watchdog(
+        command_as(user, "/bin/sh", Path::new("/"))
+            .args(["-c", WATCHDOG, "watchdog"])
+            .arg(binaries.join("pg_ctl"))
+            .arg(folder),
+    )
+}
+
+/// Starts a shell that reads from a pipe of ours and cleans up when it closes.
+pub(crate) fn run_with_watchdog(command: &mut Command) -> Child {
+    command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -270,18 +322,6 @@ fn start_watchdog(binaries: &Path, folder: &Path, user: Option<ServerUser>) -> C
         .process_group(0)
         .spawn()
         .expect("/bin/sh can be started")
-}
-
-fn command_as(user: Option<ServerUser>, program: impl AsRef<OsStr>, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder).stdin(Stdio::null());
-    for variable in ["PGDATA", "PGPORT", "PGHOST", "PGUSER", "PGDATABASE"] {
-        command.env_remove(variable);
-    }
-    if let Some(user) = user {
-        command.uid(user.uid).gid(user.gid);
-    }
-    command
 }
 
 /// Runs a command to its end; what it printed is the error.
@@ -304,12 +344,16 @@ fn find_binaries() -> PathBuf {
         .into_iter()
         .chain(on_path)
         .chain(versioned_binaries())
-        .find(|folder| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file())
+        .find_map(|folder| {
+            // A link to one program is no sign of the others beside it.
+            let initdb = folder.join("initdb").canonicalize().ok()?;
+            let folder = initdb.parent()?.to_owned();
+            folder.join("pg_ctl").is_file().then_some(folder)
+        })
         .unwrap_or_else(|| {
             panic!(
                 "no PostgreSQL server binaries found: install `postgresql`, or set \
-                 {BINARIES_VARIABLE} to the folder of initdb, or SYNCSET_TEST_POSTGRES to the URL \
-                 of a server that tests may use"
+                 {BINARIES_VARIABLE} to the folder of initdb"
             )
         })
 }
@@ -330,40 +374,7 @@ fn versioned_binaries() -> Vec<PathBuf> {
     versions.into_iter().map(|(_, folder)| folder).collect()
 }
 
-fn server_user() -> Option<ServerUser> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let account = |wanted: &str| {
-        accounts.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            let uid = fields.nth(1)?.parse().ok()?;
-            let gid = fields.next()?.parse().ok()?;
-            (name == wanted).then_some(ServerUser { uid, gid })
-        })
-    };
-    let user = account("postgres").or_else(|| account("nobody"));
-    Some(user.expect("root needs an account `postgres` or `nobody` to run the test server as"))
-}
-
-fn create_folder(user: Option<ServerUser>) -> PathBuf {
-    // Not the temporary folder of the environment: the path of a unix socket must be short, and
-    // the server's account must be able to reach it.
-    let folder = tempfile::Builder::new()
-        .prefix("syncset-pg-")
-        .tempdir_in("/tmp")
-        .expect("a folder can be created in /tmp")
-        .keep();
-    if let Some(user) = user {
-        std::os::unix::fs::chown(&folder, Some(user.uid), Some(user.gid))
-            .expect("root can give a folder away");
-    }
-    folder
-}
-
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0))
         .and_then(|listener| listener.local_addr())
         .expect("a free port of 127.0.0.1 can be found")

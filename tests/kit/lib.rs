@@ -3,25 +3,34 @@
 //! Everything here panics with a sentence when it cannot do its work; none of it is used outside
 //! of tests.
 
+mod account;
 mod chinook;
 mod cluster;
+mod database;
 mod frames;
 pub mod load;
+mod pooler;
 pub mod postgres;
 mod process;
 mod project;
 pub mod proxy;
 mod rows;
+mod small_disk;
 mod sqlite;
 mod statement_log;
+mod tls;
 mod writer;
 
 pub use chinook::{CHINOOK_TABLES, ChinookTable, load_chinook, load_chinook_sqlite};
+pub use database::{Database, Role};
 pub use load::{Ledger, Load, LoadOptions, RunningLoad, Stamp, Weights, eventually};
-pub use postgres::{Database, PostgresServer, Role, StopMode, postgres};
+pub use pooler::Pooler;
+pub use postgres::{PostgresServer, StopMode, own_postgres, postgres};
 pub use process::Process;
 pub use project::{Output, Project, binary};
 pub use proxy::{Cut, CutMoment, Proxy};
 pub use rows::{Comparison, Place, TextRow, compare, compare_keyed};
+pub use small_disk::SmallDisk;
 pub use sqlite::SqliteFile;
 pub use statement_log::LoggedStatement;
+pub use tls::Certificates;

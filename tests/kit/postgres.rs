@@ -3,6 +3,7 @@
 //! [`postgres`] is the server that all tests of a process share; a test that restarts a server or
 //! changes its configuration starts one of its own with [`PostgresServer::start_own`].
 
+use crate::Database;
 use crate::cluster::Cluster;
 pub use crate::cluster::StopMode;
 use crate::statement_log::{LoggedStatement, parse_statements};
@@ -14,7 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use url::Url;
 
 /// Environment variable with the URL of a server to use instead of a throw-away cluster. Its user
-/// must be a superuser.
+/// must be a superuser; other roles must have to give their password; it needs
+/// `max_prepared_transactions`, `wal_level = logical` and some hundred connections. Tests that stop
+/// a server, read its log or set it up in their own way start one of their own all the same.
 const SERVER_VARIABLE: &str = "SYNCSET_TEST_POSTGRES";
 
 static SHARED: OnceLock<PostgresServer> = OnceLock::new();
@@ -37,6 +40,17 @@ pub async fn postgres() -> &'static PostgresServer {
     })
 }
 
+/// The same, or one of the kit's own where tests were given another server: what they read of its
+/// log, and which files they see, is only known of ours.
+pub async fn own_postgres() -> &'static PostgresServer {
+    static OWN: OnceLock<PostgresServer> = OnceLock::new();
+    let shared = postgres().await;
+    match shared.cluster {
+        Some(_) => shared,
+        None => OWN.get_or_init(|| PostgresServer::start_own("")),
+    }
+}
+
 /// A PostgreSQL server.
 #[derive(Debug)]
 pub struct PostgresServer {
@@ -48,12 +62,33 @@ impl PostgresServer {
     /// Starts a cluster of the test's own; `config` holds lines for `postgresql.conf`. It stops
     /// when the value is dropped.
     pub fn start_own(config: &str) -> Self {
-        let cluster = Cluster::start(config);
+        Self::of(Cluster::start(config))
+    }
+
+    /// Starts a streaming standby of this server, which must be one of the test's own.
+    pub fn start_standby(&self, config: &str) -> Self {
+        Self::of(Cluster::standby_of(self.cluster(), config))
+    }
+
+    fn of(cluster: Cluster) -> Self {
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres", cluster.port());
         Self {
             url: Url::parse(&url).expect("a URL made of a port is valid"),
             cluster: Some(cluster),
         }
+    }
+
+    /// Makes a standby a primary of its own.
+    pub fn promote(&self) {
+        self.cluster().promote();
+    }
+
+    /// Waits until this standby has replayed everything that `primary` has written.
+    pub async fn caught_up_with(&self, primary: &Self) {
+        let lsn = value_at(primary.url(), "SELECT pg_current_wal_insert_lsn()").await;
+        let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{lsn}'");
+        let replayed = async || value_at(self.url(), &sql).await == "t";
+        crate::eventually("the standby has replayed everything", replayed).await;
     }
 
     /// Host of the server.
@@ -81,13 +116,11 @@ impl PostgresServer {
         let number = DATABASE_NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{prefix}_{}_{number}", std::process::id());
         execute_at(self.url(), &format!("CREATE DATABASE \"{name}\"")).await;
-        let mut url = self.url.clone();
-        url.set_path(&name);
-        Database {
-            name,
-            url,
-            server: self.url.clone(),
-        }
+        Database::existing(name, &self.url)
+    }
+
+    pub(crate) fn existing_database(&self, name: &str) -> Database {
+        Database::existing(name.to_owned(), &self.url)
     }
 
     /// Runs statements in its database `postgres`.
@@ -112,6 +145,22 @@ impl PostgresServer {
     /// Starts the stopped server, on the same port.
     pub fn start(&self) {
         self.cluster().start_again();
+    }
+
+    /// Stops it, puts its log of changes into an empty folder, starts it.
+    pub fn move_wal_to(&self, folder: &Path) {
+        self.stop(StopMode::Fast);
+        self.cluster().move_wal_to(folder);
+        self.start();
+    }
+
+    /// Starts it, if it does not run, until it takes sessions.
+    pub async fn recover(&self) {
+        crate::eventually("the server takes sessions again", async || {
+            let started = self.cluster().start_if_stopped();
+            started.is_ok() && PgConnection::connect(self.url()).await.is_ok()
+        })
+        .await;
     }
 
     /// Stops and starts it.
@@ -172,146 +221,13 @@ impl PostgresServer {
 
     /// As [`statements_seen`](Self::statements_seen), with who sent them.
     pub fn statement_log(&self, database: &Database) -> Vec<LoggedStatement> {
-        parse_statements(&self.log(), &database.name)
+        parse_statements(&self.log(), database.name())
     }
 
     fn cluster(&self) -> &Cluster {
         self.cluster
             .as_ref()
             .expect("only a server that the kit started can be stopped, configured or read")
-    }
-}
-
-/// A database of a test. Dropped at the server when the value is dropped, so keep it as long as
-/// its URL is used.
-#[must_use = "the database is dropped with this value"]
-#[derive(Debug)]
-pub struct Database {
-    name: String,
-    url: Url,
-    server: Url,
-}
-
-impl Database {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its URL, as a superuser.
-    pub fn url(&self) -> String {
-        self.url.to_string()
-    }
-
-    /// Its URL for another role.
-    pub fn url_as(&self, role: &str, password: &str) -> String {
-        let mut url = self.url.clone();
-        url.set_username(role).expect("the URL has a host");
-        url.set_password(Some(password))
-            .expect("the URL has a host");
-        url.to_string()
-    }
-
-    /// Its URL through another port of 127.0.0.1, such as that of a proxy.
-    pub fn url_through(&self, port: u16) -> String {
-        let mut url = self.url.clone();
-        url.set_host(Some("127.0.0.1")).expect("the host is valid");
-        url.set_port(Some(port)).expect("the URL has a host");
-        url.to_string()
-    }
-
-    /// A session as a superuser.
-    pub async fn connect(&self) -> PgConnection {
-        connect_to(self.url.as_str()).await
-    }
-
-    /// Runs statements, each committed by itself unless the text says otherwise: a text without
-    /// BEGIN is one transaction.
-    ///
-    /// # Panics
-    /// If the server refuses one.
-    pub async fn execute(&self, sql: &str) {
-        execute_at(self.url.as_str(), sql).await;
-    }
-
-    /// As [`execute`](Self::execute), for statements that may be refused.
-    ///
-    /// # Errors
-    /// What the server answered.
-    pub async fn try_execute(&self, sql: &str) -> Result<(), sqlx::Error> {
-        let mut session = self.connect().await;
-        session.execute(raw(sql)).await.map(drop)
-    }
-
-    /// All rows of a query, as the text forms of the server.
-    ///
-    /// # Panics
-    /// If the server refuses the query.
-    pub async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        rows_of(&mut self.connect().await, sql).await
-    }
-
-    /// The only value of a query, as text; NULL is `NULL`.
-    ///
-    /// # Panics
-    /// If the query does not return one row of one column.
-    pub async fn value(&self, sql: &str) -> String {
-        crate::rows::only_value(sql, self.rows(sql).await)
-    }
-
-    /// Creates a role that may log in with the password `secret`, and returns its URL. The name
-    /// is made unique, since roles belong to the whole server.
-    pub async fn role(&self, prefix: &str, grants: &[&str]) -> Role {
-        let name = format!("{prefix}_{}", self.name);
-        self.execute(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD 'secret'"))
-            .await;
-        for grant in grants {
-            self.execute(&format!("GRANT {grant} TO \"{name}\"")).await;
-        }
-        Role {
-            url: self.url_as(&name, "secret"),
-            name,
-        }
-    }
-
-    /// Makes the server log every statement of sessions that are opened from here on.
-    pub async fn log_statements(&self) {
-        execute_at(
-            self.server.as_str(),
-            &format!("ALTER DATABASE \"{}\" SET log_statement = 'all'", self.name),
-        )
-        .await;
-    }
-}
-
-/// A role of a test.
-#[derive(Debug, Clone)]
-pub struct Role {
-    /// Its name.
-    pub name: String,
-    /// URL of the database it was made for, as this role.
-    pub url: String,
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let server = self.server.clone();
-        let statement = format!("DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)", self.name);
-        // The runtime of the test may be gone already. Nobody waits: a throw-away cluster is
-        // removed as a whole, and another server keeps at most a stray database.
-        std::thread::spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-            else {
-                return;
-            };
-            runtime.block_on(async {
-                if let Ok(mut session) = PgConnection::connect(server.as_str()).await {
-                    let _ = session.execute(raw(&statement)).await;
-                }
-            });
-        });
     }
 }
 
@@ -346,13 +262,18 @@ fn text_row(row: &PgRow) -> Vec<Option<String>> {
         .collect()
 }
 
-async fn connect_to(url: &str) -> PgConnection {
+pub(crate) async fn connect_to(url: &str) -> PgConnection {
     PgConnection::connect(url)
         .await
         .unwrap_or_else(|error| panic!("could not connect to the test server: {error}"))
 }
 
-async fn execute_at(url: &str, sql: &str) {
+async fn value_at(url: &str, sql: &str) -> String {
+    let rows = rows_of(&mut connect_to(url).await, sql).await;
+    crate::rows::only_value(sql, rows)
+}
+
+pub(crate) async fn execute_at(url: &str, sql: &str) {
     let mut session = connect_to(url).await;
     session
         .execute(raw(sql))

@@ -3,7 +3,7 @@
 use crate::SqliteFile;
 use crate::process::Process;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,6 +37,8 @@ const CLEARED_VARIABLES: [&str; 9] = [
 pub struct Project {
     folder: TempDir,
     variables: BTreeMap<String, String>,
+    /// Words before the binary.
+    wrapper: Vec<String>,
     run_count: AtomicU32,
 }
 
@@ -50,6 +52,7 @@ impl Project {
         let project = Self {
             folder,
             variables: BTreeMap::new(),
+            wrapper: Vec::new(),
             run_count: AtomicU32::new(0),
         };
         project.file("syncset.yaml", config);
@@ -100,6 +103,12 @@ impl Project {
         self
     }
 
+    /// Puts these words before the binary in all later runs.
+    pub fn start_by(&mut self, words: Vec<String>) -> &mut Self {
+        self.wrapper = words;
+        self
+    }
+
     /// Runs the binary in the folder and waits for its end.
     ///
     /// # Panics
@@ -127,7 +136,14 @@ impl Project {
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
-        let mut command = tokio::process::Command::new(binary());
+        let mut words = self
+            .wrapper
+            .iter()
+            .map(OsString::from)
+            .chain([binary().into()]);
+        let program = words.next().expect("the binary is one of the words");
+        let mut command = tokio::process::Command::new(program);
+        command.args(words);
         for variable in CLEARED_VARIABLES {
             command.env_remove(variable);
         }

@@ -14,7 +14,7 @@ struct Lab {
 
 impl Lab {
     async fn new() -> Self {
-        let server = kit::postgres().await;
+        let server = kit::own_postgres().await;
         let source = server.database("statements").await;
         source
             .execute(
@@ -71,7 +71,7 @@ impl Lab {
 
     /// Texts that the sync role has sent.
     async fn seen(&self) -> Vec<String> {
-        kit::postgres()
+        kit::own_postgres()
             .await
             .statement_log(&self.source)
             .into_iter()
@@ -189,7 +189,7 @@ async fn sessions_of_the_source_are_read_only_and_named() {
         .await
         .expect_success();
 
-    let log = kit::postgres().await.statement_log(&lab.source);
+    let log = kit::own_postgres().await.statement_log(&lab.source);
     let ours: Vec<_> = log
         .iter()
         .filter(|entry| entry.user == lab.role.name)
