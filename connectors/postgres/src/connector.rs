@@ -11,6 +11,10 @@ use syncset_connector::{
 /// The PostgreSQL connector.
 pub const CONNECTOR: &dyn Connector = &PostgresConnector;
 
+/// What a pooler between us and a server means for the user.
+pub(crate) const POOLER_NOTE: &str = "a connection pooler stands before the server: sessions do \
+    not tell whether a run has died, so its lease has to expire before the next one begins";
+
 /// Oldest server that is known to work.
 const VERSION_NUM_MIN: u32 = 120_000;
 
@@ -86,7 +90,7 @@ impl Store for PgStore {
             notes.push("the server is a standby".to_owned());
         }
         if self.likely_pooler() {
-            notes.push("a connection pooler stands before the server".to_owned());
+            notes.push(POOLER_NOTE.to_owned());
         }
         if !facts.reads_all_stats {
             notes.push(

@@ -279,7 +279,7 @@ fn bad_value(table: &str, column: &ColumnBuilder, what: &'static str) -> Connect
         );
     }
     ConnectorError::new(
-        ErrorClass::Unsupported,
+        ErrorClass::Store,
         format!("column `{name}` of `{table}` holds a value that cannot be carried: {what}"),
     )
     .with_hint("leave the column out, or change the value at the source")

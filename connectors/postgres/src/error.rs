@@ -36,6 +36,15 @@ pub(crate) fn of(error: sqlx::Error) -> ConnectorError {
     }
 }
 
+/// The same for a connection of this name, where the message has to say whose server it was.
+pub(crate) fn at(connection: &str, failure: sqlx::Error) -> ConnectorError {
+    let mut error = of(failure);
+    if error.class == ErrorClass::DiskFull {
+        error.message = format!("a disk of `{connection}` is full: {}", error.message);
+    }
+    error
+}
+
 /// The link to the server is gone or in an unknown state.
 pub(crate) fn lost_link() -> ConnectorError {
     ConnectorError::new(ErrorClass::Connection, "lost the link to the server")
@@ -104,6 +113,8 @@ fn sentence(server: &PgDatabaseError, class: ErrorClass) -> String {
         _ if matches!(class, ErrorClass::RowRefused | ErrorClass::RowParked) => {
             format!("the server refused a value{place}")
         }
+        // What is full is in the message.
+        "53100" => server.message().to_owned(),
         _ => format!("the server said: {}", server.message()),
     }
 }

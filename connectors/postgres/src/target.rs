@@ -1,6 +1,7 @@
 //! The writing side of a PostgreSQL database.
 
 use crate::connect::{PgStore, Session};
+use crate::connector::POOLER_NOTE;
 use crate::ddl::{self, Need};
 use crate::digest::{DigestColumn, digest_sql, read_digest};
 use crate::sql::quote_ident;
@@ -58,7 +59,11 @@ impl Target for PgStore {
                     notes: Vec::new(),
                 },
             });
-        Ok(statuses.collect())
+        let mut statuses: Vec<_> = statuses.collect();
+        if let Some(first) = statuses.first_mut().filter(|_| self.likely_pooler()) {
+            first.notes.push(format!("target: {POOLER_NOTE}"));
+        }
+        Ok(statuses)
     }
 
     async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()> {

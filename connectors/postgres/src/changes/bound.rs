@@ -52,12 +52,11 @@ pub(crate) struct Activity {
     pub(crate) standby: bool,
 }
 
-/// The statements, a transaction of their own.
+/// The statements. Four answers.
 pub(crate) fn activity_sql() -> String {
     let micros = |value: &str| format!("(extract(epoch FROM {value}) * 1000000)::pg_catalog.int8");
     format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
-         SELECT {clock}, pg_catalog.pg_is_in_recovery();
+        "SELECT {clock}, pg_catalog.pg_is_in_recovery();
          SELECT a.pid, a.usename, {start}, a.backend_type IS NULL, coalesce(a.state = 'disabled', false)
            FROM pg_catalog.pg_stat_activity a
            WHERE a.datid = (SELECT d.oid FROM pg_catalog.pg_database d
@@ -73,8 +72,7 @@ pub(crate) fn activity_sql() -> String {
            FROM pg_catalog.pg_prepared_xacts p;
          SELECT a.pid, a.usename, {since} FROM pg_catalog.pg_stat_activity a
            WHERE a.backend_xid IS NOT NULL AND a.xact_start IS NOT NULL
-           ORDER BY a.xact_start LIMIT 1;
-         COMMIT",
+           ORDER BY a.xact_start LIMIT 1",
         clock = micros("pg_catalog.clock_timestamp()"),
         start = micros(
             "least(a.xact_start, CASE WHEN a.state IN ('active', 'fastpath function call')
@@ -88,11 +86,16 @@ pub(crate) fn activity_sql() -> String {
 impl Activity {
     /// Looks at the server. One round trip; no transaction is open before or after it.
     pub(crate) async fn observe(session: &mut Session) -> Result<Self> {
-        Self::read(&session.result_sets(&activity_sql()).await?)
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;\n{};\nCOMMIT",
+            activity_sql()
+        );
+        let sets = session.result_sets(&sql).await?;
+        Self::read(sets.get(1..).unwrap_or_default())
     }
 
     pub(crate) fn read(sets: &[Vec<TextRow>]) -> Result<Self> {
-        let [_, clock, sessions, prepared, writers, ..] = sets else {
+        let [clock, sessions, prepared, writers, ..] = sets else {
             return Err(error::unexpected(
                 "the server left out an answer about its sessions",
             ));
@@ -302,15 +305,8 @@ mod tests {
     }
 
     fn observed(sessions: Vec<TextRow>, prepared: Vec<TextRow>) -> Activity {
-        Activity::read(&[
-            vec![],
-            vec![row(&["1000000000", "f"])],
-            sessions,
-            prepared,
-            vec![],
-            vec![],
-        ])
-        .expect("the rows have the form of the statements")
+        Activity::read(&[vec![row(&["1000000000", "f"])], sessions, prepared, vec![]])
+            .expect("the rows have the form of the statements")
     }
 
     #[test]
@@ -359,12 +355,10 @@ mod tests {
     fn old_writer_of_any_database_is_named() {
         let writer = |since: &str| {
             Activity::read(&[
-                vec![],
                 vec![row(&["1000000000", "f"])],
                 vec![],
                 vec![],
                 vec![row(&["12", "app", since])],
-                vec![],
             ])
             .expect("the rows have the form of the statements")
         };

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use syncset_connector::{ConnectorError, ErrorClass, Filter, ReadPlan, Result, TableRead};
 
 /// Answers of [`activity_sql`].
-const ACTIVITY_SETS: usize = 6;
+const ACTIVITY_SETS: usize = 4;
 
 /// A read whose names and settings hold together.
 pub(crate) struct Candidate<'a> {
@@ -32,6 +32,9 @@ pub(crate) struct Candidate<'a> {
 /// Checks reads: two round trips, a third only to find out which condition is wrong.
 pub(crate) async fn prepare(store: &PgStore, reads: &[Arc<TableRead>]) -> Result<Vec<ReadPlan>> {
     let mut plans: Vec<ReadPlan> = reads.iter().map(|_| ReadPlan::default()).collect();
+    if let Some(first) = plans.first_mut() {
+        first.notes.extend(server_notes(store));
+    }
     let mut candidates = Vec::new();
     for (index, (read, plan)) in reads.iter().zip(&mut plans).enumerate() {
         check_columns(store, read, plan);
@@ -79,7 +82,13 @@ pub(crate) async fn prepare(store: &PgStore, reads: &[Arc<TableRead>]) -> Result
         check_condition(candidate, &facts, plan);
         if plan.problems.is_empty() {
             plan.statements = statements(candidate);
-            if candidate.condition.is_some() {
+            // A database of another encoding may lack a character of the condition.
+            let may_lack = !store.facts().is_utf8()
+                && plan
+                    .statements
+                    .iter()
+                    .any(|statement| !statement.is_ascii());
+            if candidate.condition.is_some() || may_lack {
                 to_explain.push(candidate);
             }
         }
@@ -90,6 +99,18 @@ pub(crate) async fn prepare(store: &PgStore, reads: &[Arc<TableRead>]) -> Result
         }
     }
     Ok(plans)
+}
+
+/// What holds for all tables alike; said once.
+fn server_notes(store: &PgStore) -> Vec<String> {
+    let mut notes = Vec::new();
+    if store.facts().is_standby {
+        notes.push("the source is a standby: it shows what it has replayed so far".to_owned());
+    }
+    if store.likely_pooler() {
+        notes.push("a connection pooler stands before the source".to_owned());
+    }
+    notes
 }
 
 /// What one look at the server says about all candidates.
@@ -233,7 +254,7 @@ fn statements(candidate: &Candidate<'_>) -> Vec<String> {
     shown
 }
 
-/// Lets the server check the conditions that are written in its own dialect.
+/// Lets the server check the conditions that we cannot be sure of.
 async fn explain(
     store: &PgStore,
     candidates: &[&Candidate<'_>],

@@ -1,8 +1,8 @@
 //! The settings of a PostgreSQL connection, read and checked without any I/O.
 
+use super::tls::TlsFile;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use std::path::Path;
 use std::str::FromStr;
 use syncset_connector::{Secret, SettingSchema, Settings};
 use url::Url;
@@ -56,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     /// True if policies may hide rows from us.
     pub(crate) row_security: bool,
+    /// Files that encrypted links need.
+    pub(super) tls_files: Vec<TlsFile>,
     driver: PgConnectOptions,
 }
 
@@ -103,9 +105,7 @@ impl Config {
 
     /// The driver's options with the name that administrators see.
     pub(crate) fn driver(&self, application: &str) -> PgConnectOptions {
-        // The server cuts longer names, with a notice.
-        let name: String = application.chars().take(63).collect();
-        self.driver.clone().application_name(&name)
+        self.driver.clone().application_name(application)
     }
 }
 
@@ -166,15 +166,23 @@ impl Given {
                 Err(_) => problem("sslmode", "`sslmode` must be one of disable, allow, prefer, require, verify-ca, verify-full".to_owned()),
             }
         }
-        let file = |path: &str| settings.base.join(Path::new(path));
+        let mut tls_files = Vec::new();
+        let mut file = |setting, path: &str| {
+            let path = settings.base.join(path);
+            tls_files.push(TlsFile {
+                setting,
+                path: path.clone(),
+            });
+            path
+        };
         if let Some(path) = &self.sslrootcert {
-            driver = driver.ssl_root_cert(file(path));
+            driver = driver.ssl_root_cert(file("sslrootcert", path));
         }
         if let Some(path) = &self.sslcert {
-            driver = driver.ssl_client_cert(file(path));
+            driver = driver.ssl_client_cert(file("sslcert", path));
         }
         if let Some(path) = &self.sslkey {
-            driver = driver.ssl_client_key(file(path));
+            driver = driver.ssl_client_key(file("sslkey", path));
         }
         let row_security = match self.row_security.as_deref() {
             None | Some("off" | "false") => false,
@@ -192,6 +200,7 @@ impl Given {
             host,
             port,
             row_security,
+            tls_files,
             // Poolers refuse start-up parameters they do not know, and statements hold values.
             driver: driver.extra_float_digits(None).disable_statement_logging(),
         }

@@ -5,11 +5,18 @@ use crate::error;
 use std::time::Duration;
 use syncset_connector::Result;
 
-/// Before anything is set: keeps what a session of ours left in this server process. Only a pooler
-/// hands out processes that were used before.
-pub(super) const READ_TOKEN: &str = "SELECT pg_catalog.set_config('syncset.found',
-    coalesce(pg_catalog.current_setting('syncset.session', true), ''), false);
-    SELECT pg_catalog.set_config('syncset.session', 'used', false);";
+/// True if this server process was not started for our connection. A pooler connects by itself and
+/// sets its client's name afterwards; a process that we used before, or that is older than our
+/// connection, was handed out again.
+///
+/// `{name}` is the name we connected with, `{age_ms}` the greatest age that can be ours.
+pub(super) const EVIDENCE_OF_POOLER: &str =
+    "coalesce(pg_catalog.current_setting('syncset.session', true), '') = 'used'
+    OR NOT EXISTS (SELECT FROM pg_catalog.pg_settings p WHERE p.name = 'application_name'
+      AND p.source = 'client' AND p.setting = {name})
+    OR EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = pg_catalog.pg_backend_pid()
+      AND pg_catalog.clock_timestamp() - a.backend_start
+        > {age_ms} * interval '1 millisecond')";
 
 pub(super) const BACKEND_PID: usize = 0;
 pub(super) const BACKEND_START: usize = 1;
@@ -19,7 +26,7 @@ pub(super) const BACKEND_START: usize = 1;
 pub(super) const SQL: &str = "SELECT pg_catalog.pg_backend_pid(),
     a.backend_start,
     (extract(epoch FROM pg_catalog.clock_timestamp() - a.backend_start) * 1000)::pg_catalog.int8,
-    pg_catalog.current_setting('syncset.found', true) = 'used',
+    pg_catalog.current_setting('syncset.pooled')::pg_catalog.bool,
     pg_catalog.current_setting('server_version_num'),
     pg_catalog.current_setting('server_version'),
     CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
@@ -79,7 +86,7 @@ pub(crate) struct ServerFacts {
     pub(crate) encrypted: bool,
     /// Bytes of a page.
     pub(crate) block_bytes: u64,
-    /// True if the server process was there before we connected: a pooler.
+    /// True if the server process was not started for our connection: a pooler.
     pub(crate) pooled: bool,
 }
 

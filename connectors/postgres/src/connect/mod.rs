@@ -1,37 +1,34 @@
 //! Connecting: settings, sessions, and what the server says about itself.
 //!
 //! Every session is configured by one simple query after the handshake, never by start-up
-//! parameters, which poolers refuse. `search_path` is left as the user has it, because functions
+//! parameters, which poolers refuse; behind a pooler, by the first statements of each transaction.
+//! `search_path` is left as the user has it, because functions
 //! behind views, policies and triggers depend on it; statements that read the catalogues start
 //! with [`CATALOG_PATH`], and everything we send is qualified anyway.
 
 mod config;
 mod facts;
 mod session;
+mod settings;
+mod tls;
 
 pub(crate) use config::{Config, SETTINGS};
 pub(crate) use facts::ServerFacts;
 pub(crate) use session::{Session, TextRow};
 
-use crate::changes::READER_APPLICATION;
 use crate::changes::ReaderPool;
 use crate::error;
-use crate::sql::quote_literal;
 use crate::write::WriterPool;
+use settings::{SessionSettings, startup_name};
 use sqlx::{ConnectOptions, postgres::PgConnection};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use syncset_connector::{ConnectorError, ErrorClass, OpenOptions, Result, Role};
+use std::time::Instant;
+use syncset_connector::{ConnectorError, ErrorClass, OpenOptions, Result};
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
 
 /// First statement of a simple query of several, which is one transaction: names of types and tables are printed with their schemas.
 pub(crate) const CATALOG_PATH: &str = "SET LOCAL search_path = pg_catalog;";
-
-/// Longest time a transaction of a target may sit idle: a stopped process keeps its locks.
-const TARGET_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(15 * 60);
-/// The same for a source, whose idle transactions hold nothing but a snapshot that others read.
-const SOURCE_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An opened PostgreSQL database.
 ///
@@ -122,15 +119,18 @@ async fn connect(
     options: &OpenOptions,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<(Session, ServerFacts)> {
+    tls::check_files(&config.tls_files).await?;
     let started = Instant::now();
     let work = async {
         let link: PgConnection = config
-            .driver(&options.application)
+            .driver(&startup_name(&options.application))
             .connect()
             .await
             .map_err(|failure| cannot_connect(config, failure))?;
-        let mut session = Session::new(link, permit);
-        let sql = format!("{}{}", settings_sql(config, options), facts::SQL);
+        let mut session = Session::new(link, config.name.clone(), permit);
+        let settings = SessionSettings::new(config, options);
+        let first = settings.first_statements(started.elapsed());
+        let sql = format!("{first}{}", facts::SQL);
         let mut sets = session.result_sets(&sql).await?;
         let row = sets
             .pop()
@@ -139,6 +139,9 @@ async fn connect(
         let facts = ServerFacts::read(&row, started.elapsed())?;
         session.backend_pid = row.parse(facts::BACKEND_PID)?;
         session.backend_start = row.required(facts::BACKEND_START)?.to_owned();
+        if facts.pooled {
+            session.begin_transactions_with(settings.prologue(&facts.server_encoding));
+        }
         Ok((session, facts))
     };
     match tokio::time::timeout(options.connect_timeout, work).await {
@@ -158,6 +161,9 @@ async fn connect(
 }
 
 fn cannot_connect(config: &Config, failure: sqlx::Error) -> ConnectorError {
+    if let Some(error) = tls::refused(config, &failure) {
+        return error;
+    }
     let mut error = error::of(failure);
     if error.class == ErrorClass::Connection && error.code.is_none() {
         error.message = format!(
@@ -167,50 +173,4 @@ fn cannot_connect(config: &Config, failure: sqlx::Error) -> ConnectorError {
         error.hint = Some("check host, port, `sslmode`, and whether the server runs".to_owned());
     }
     error
-}
-
-/// One SET per line: what makes the server's text forms the same everywhere, and what ends a
-/// session whose client is gone.
-fn settings_sql(config: &Config, options: &OpenOptions) -> String {
-    let ms = |duration: Duration| duration.as_millis().min(i32::MAX as u128);
-    let lock_ms = ms(options.lock_timeout);
-    let statement_ms = ms(options.statement_timeout);
-    let (idle, role) = match options.role {
-        Role::Source => {
-            let row_security = if config.row_security { "on" } else { "off" };
-            (
-                SOURCE_IDLE_IN_TRANSACTION,
-                format!(
-                    "SET default_transaction_read_only = on; SET row_security = {row_security};"
-                ),
-            )
-        }
-        Role::Target => (TARGET_IDLE_IN_TRANSACTION, String::new()),
-    };
-    // Sessions that only read cannot stamp a row; their name says so to our own windows.
-    let application = match (options.role, options.application.strip_prefix("syncset:")) {
-        (Role::Source, Some(rest)) => format!("{READER_APPLICATION}{rest}"),
-        (Role::Source, None) => format!("{READER_APPLICATION}{}", options.application),
-        (Role::Target, _) => options.application.clone(),
-    };
-    let application: String = application.chars().take(63).collect();
-    let application =
-        quote_literal(&application.replace('\0', "")).expect("a literal without NUL can be quoted");
-    format!(
-        "{read_token}
-         SET application_name = {application};
-         SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
-         SET bytea_output = 'hex'; SET extra_float_digits = 3;
-         SET standard_conforming_strings = on; SET client_encoding = 'UTF8';
-         SET xmlbinary = 'base64'; SET xmloption = 'content';
-         SET jit = off; SET lock_timeout = {lock_ms}; SET statement_timeout = {statement_ms};
-         SET idle_in_transaction_session_timeout = {idle_ms};
-         SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
-         SET tcp_keepalives_count = 3;
-         SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false)
-           WHERE pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 140000;
-         {role}\n",
-        idle_ms = ms(idle),
-        read_token = facts::READ_TOKEN,
-    )
 }

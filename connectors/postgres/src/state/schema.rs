@@ -110,6 +110,9 @@ INSERT INTO _syncset.meta (version) VALUES (0);
 
 /// Creates or migrates `_syncset`; one round trip when there is nothing to do.
 pub(super) async fn ensure(store: &PgStore) -> Result<()> {
+    if store.facts().is_standby {
+        return Err(on_standby(store));
+    }
     let mut session = store.control().await?;
     match version(&mut session).await {
         Ok(Some(version)) if version == STATE_VERSION => return Ok(()),
@@ -130,6 +133,17 @@ pub(super) async fn ensure(store: &PgStore) -> Result<()> {
             error
         }
     })
+}
+
+fn on_standby(store: &PgStore) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Config,
+        format!(
+            "the target `{}` is a standby, which nobody can write to",
+            store.config.name
+        ),
+    )
+    .with_hint("connect to its primary; if it is being promoted, run again when that is done")
 }
 
 /// Refuses state that a newer binary wrote.
