@@ -11,6 +11,8 @@ pub(crate) fn start(format: LogFormat) {
         .unwrap_or_else(|_| EnvFilter::new("warn,sqlx=off,datafusion=off"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would report them on stderr, which is where it cannot write.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // Fails only if a log was started before, in tests of this crate.
     let _ = match format {

@@ -1,9 +1,10 @@
 //! What is seen while a run goes on: bars on a terminal, quiet lines elsewhere, NDJSON events.
 
 use crate::cli::args::Output;
+use crate::cli::render;
 use crate::report::{Outcome, TableReport};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,8 +59,7 @@ impl Progress {
             return;
         }
         let event = serde_json::json!({ "event": name, "at": timestamp(), "data": body });
-        // A reader that went away must not stop the run.
-        let _ = writeln!(std::io::stdout().lock(), "{event}");
+        render::text_out(&format!("{event}\n"));
     }
 }
 
@@ -102,14 +102,14 @@ impl TableProgress {
         self.progress.event("table_finished", report);
         let quiet = report.outcome == Outcome::Unchanged;
         if matches!(self.progress, Progress::Lines) && !quiet && report.failure.is_none() {
-            eprintln!(
-                "{}: {} rows read, {} written, {} deleted, {} ms",
+            render::talk(&format!(
+                "{}: {} rows read, {} written, {} deleted, {} ms\n",
                 report.table,
                 report.rows_read,
                 report.rows_written,
                 report.rows_deleted,
                 report.duration_ms
-            );
+            ));
         }
     }
 }

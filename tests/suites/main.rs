@@ -10,6 +10,7 @@ mod cursor_rules;
 mod encodings;
 mod examples;
 mod fencing;
+mod full_disk;
 mod kit_itself;
 mod late_commits;
 mod leases_postgres;

@@ -4,7 +4,7 @@ pub(crate) mod args;
 mod connection;
 mod pipeline;
 mod plan;
-mod render;
+pub(crate) mod render;
 mod types;
 
 use crate::exit_code;
@@ -53,10 +53,14 @@ pub(crate) fn main() -> ExitCode {
             Err(Failure::new(exit_code::FAILED, message).into())
         }
     };
-    to_exit_code(code.unwrap_or_else(|failures| {
+    let code = code.unwrap_or_else(|failures| {
         render::failures(&failures, output);
         failures.exit_code()
-    }))
+    });
+    match code {
+        exit_code::DONE if render::result_is_lost() => to_exit_code(exit_code::FAILED),
+        code => to_exit_code(code),
+    }
 }
 
 fn to_exit_code(code: i32) -> ExitCode {

@@ -95,7 +95,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
 
 fn print_report(report: &crate::report::RunReport) {
     for warning in &report.warnings {
-        eprintln!("warning: {warning}");
+        render::talk(&format!("warning: {warning}\n"));
     }
     let mut said = std::collections::BTreeSet::new();
     for table in &report.tables {
@@ -105,7 +105,7 @@ fn print_report(report: &crate::report::RunReport) {
             .iter()
             .filter(|&warning| said.insert(warning.clone()))
         {
-            eprintln!("warning: table `{}`: {warning}", table.table);
+            render::talk(&format!("warning: table `{}`: {warning}\n", table.table));
         }
         if let Some(failure) = &table.failure {
             render::failure(failure);

@@ -3,7 +3,11 @@
 use crate::cli::args::Output;
 use crate::failure::{Failure, Failures};
 use serde::Serialize;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// True once a result could not be written.
+static RESULT_LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints failures: `error:`, `cause:` and `hint:` lines, or one JSON document on stdout.
 pub(crate) fn failures(failures: &Failures, output: Output) {
@@ -25,8 +29,7 @@ pub(crate) fn failure(failure: &Failure) {
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("hint: {hint}\n"));
     }
-    // Nobody reads: nothing to do about it.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    talk(&text);
 }
 
 /// Prints one JSON document.
@@ -35,7 +38,31 @@ pub(crate) fn json(value: &impl Serialize) {
     text_out(&format!("{text}\n"));
 }
 
-/// Prints a result. A reader that went away must not stop us.
+/// Prints a result. A reader that went away must not stop us, and neither must a full disk; but
+/// that is said, and the exit code tells it.
 pub(crate) fn text_out(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    let Err(error) = written else { return };
+    let is_first = !RESULT_LOST.load(Ordering::Relaxed);
+    if error.kind() != ErrorKind::BrokenPipe && is_first {
+        RESULT_LOST.store(true, Ordering::Relaxed);
+        talk(&format!(
+            "error: the result could not be written to stdout\ncause: {error}\n\
+             hint: what was done is done; `syncset pipeline status` shows it\n"
+        ));
+    }
+}
+
+/// True if a result could not be written, for another reason than that nobody reads.
+pub(crate) fn result_is_lost() -> bool {
+    RESULT_LOST.load(Ordering::Relaxed)
+}
+
+/// Prints what is no result.
+pub(crate) fn talk(text: &str) {
+    // Nobody reads, or no space is left: nothing to do about it.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
