@@ -6,8 +6,9 @@
 mod measured;
 
 use kit::{Database, PostgresServer};
-use measured::{Measured, run_shell, run_syncset};
+use measured::{Measured, kill_syncset, median, run_shell, run_syncset};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const ROWS_DEFAULT: u64 = 2_000_000;
 const COLUMNS: &str = "id, customer_id, status, amount, quantity, note, created_at, updated_at";
@@ -17,6 +18,11 @@ const TARGET_TABLE: &str = "CREATE TABLE orders (id bigint PRIMARY KEY, customer
 /// Settings a production server would have; the kit's own default turns fsync off.
 const SERVER: &str = "fsync = on\nsynchronous_commit = on\nfull_page_writes = on\n\
      shared_buffers = 512MB\nmax_wal_size = 4GB\ncheckpoint_timeout = 30min\n";
+
+/// Times that each work is done, reference and ours in turn; the medians are compared.
+const ROUNDS: usize = 3;
+/// Runs in which nothing is to do.
+const IDLE_RUNS: usize = 9;
 
 /// What all benches share.
 struct Bench {
@@ -47,11 +53,9 @@ async fn main() {
     );
     bench.fill_source().await;
 
-    let target = bench.server.database("bench_target").await;
-    bench.write_project("orders", &target);
-    bench.first_load(&target).await;
+    let (target, whole) = bench.first_load().await;
     bench.change(&target).await;
-    bench.interrupted().await;
+    bench.interrupted(whole).await;
 }
 
 fn folder() -> tempfile::TempDir {
@@ -92,28 +96,39 @@ impl Bench {
     }
 
     fn syncset(&self, name: &str) -> Measured {
-        run_syncset(&self.binary, self.folder.path(), name, None)
+        run_syncset(&self.binary, self.folder.path(), name)
     }
 
-    /// `COPY` piped to `COPY`, into the same table with its primary key.
-    async fn first_load(&self, target: &Database) {
-        let reference = self.server.database("bench_reference").await;
-        reference.execute(TARGET_TABLE).await;
-        let pipe = format!(
-            "psql -qX '{}' -c 'COPY (SELECT {COLUMNS} FROM orders) TO STDOUT (FORMAT binary)' | \
-             psql -qX '{}' -c 'COPY orders FROM STDIN (FORMAT binary)'",
-            self.source.url(),
-            reference.url()
-        );
-        self.source.execute("CHECKPOINT").await;
-        let by_hand = run_shell(&pipe);
-        self.source.execute("CHECKPOINT").await;
-        let ours = self.syncset("orders");
-        report("first load", &by_hand, &ours);
+    /// `COPY` piped to `COPY`, into the same table with its primary key. Returns the last target
+    /// and what a whole load takes.
+    async fn first_load(&self) -> (Database, Duration) {
+        let (mut by_hand, mut ours) = (Vec::new(), Vec::new());
+        let mut targets = Vec::new();
+        for _ in 0..ROUNDS {
+            let reference = self.server.database("bench_reference").await;
+            reference.execute(TARGET_TABLE).await;
+            let pipe = format!(
+                "psql -qX '{}' -c 'COPY (SELECT {COLUMNS} FROM orders) TO STDOUT (FORMAT binary)' | \
+                 psql -qX '{}' -c 'COPY orders FROM STDIN (FORMAT binary)'",
+                self.source.url(),
+                reference.url()
+            );
+            self.source.execute("CHECKPOINT").await;
+            by_hand.push(run_shell(&pipe));
+            reference.execute("DROP TABLE orders").await;
+            let target = self.server.database("bench_target").await;
+            self.write_project("orders", &target);
+            self.source.execute("CHECKPOINT").await;
+            ours.push(self.syncset("orders"));
+            targets.push(target);
+        }
+        let target = targets.pop().expect("there is at least one round");
         assert_eq!(
             target.value("SELECT count(*) FROM orders").await,
             self.rows.to_string()
         );
+        let ours = report("first load", by_hand, ours);
+        (target, ours.wall)
     }
 
     /// One interval's change, and the run right after it in which nothing is to do.
@@ -129,14 +144,17 @@ impl Bench {
         ));
         reference.execute("VACUUM ANALYZE orders").await;
         target.execute("VACUUM ANALYZE orders").await;
-        for interval in ["warm-up", "one interval's change"] {
+        let (mut by_hand, mut ours) = (Vec::new(), Vec::new());
+        let mut wal = Vec::new();
+        // The first interval after a checkpoint writes whole pages: it warms up.
+        for round in 0..=ROUNDS {
             let from = self.source.value("SELECT clock_timestamp()").await;
             self.source.execute(churn).await;
             let columns: Vec<String> = COLUMNS
                 .split(", ")
                 .map(|name| format!("{name} = excluded.{name}"))
                 .collect();
-            let by_hand = run_shell(&format!(
+            let hand = run_shell(&format!(
                 "psql -qX '{}' -c \"COPY (SELECT {COLUMNS} FROM orders WHERE updated_at >= '{from}') \
                  TO STDOUT (FORMAT binary)\" | psql -qX '{}' \
                  -c 'CREATE TEMP TABLE stage (LIKE orders)' -c 'COPY stage FROM STDIN (FORMAT binary)' \
@@ -146,55 +164,56 @@ impl Bench {
                 columns.join(", ")
             ));
             let before = target.value("SELECT pg_current_wal_insert_lsn()").await;
-            let ours = self.syncset("orders");
-            let wal = target
-                .value(&format!(
-                    "SELECT pg_current_wal_insert_lsn() - '{before}'::pg_lsn"
-                ))
-                .await;
-            report(
-                &format!("{interval} (ours wrote {wal} bytes of WAL)"),
-                &by_hand,
-                &ours,
-            );
+            let mine = self.syncset("orders");
+            let written = format!("SELECT pg_current_wal_insert_lsn() - '{before}'::pg_lsn");
+            if round > 0 {
+                wal.push(target.value(&written).await);
+                by_hand.push(hand);
+                ours.push(mine);
+            }
         }
-        for run in 1..=3 {
-            let idle = self.syncset("orders");
-            println!("nothing changed, run {run}: {idle}");
-        }
+        let wal = wal.join(", ");
+        report(
+            &format!("one interval's change (ours wrote {wal} bytes of WAL)"),
+            by_hand,
+            ours,
+        );
+        let idle = (0..IDLE_RUNS).map(|_| self.syncset("orders")).collect();
+        println!("nothing changed: {}", median(idle));
         let count = "SELECT count(*) FROM orders";
         assert_eq!(self.source.value(count).await, target.value(count).await);
     }
 
-    /// A first load that is killed when nine tenths of the chunks are done, and run again.
-    async fn interrupted(&self) {
-        let target = self.server.database("bench_interrupted").await;
-        self.write_project("interrupted", &target);
-        let whole = {
-            let target = self.server.database("bench_whole").await;
-            self.write_project("whole", &target);
-            self.syncset("whole")
-        };
-        let killed_at = whole.wall.mul_f64(0.9);
-        let killed = run_syncset(
-            &self.binary,
-            self.folder.path(),
-            "interrupted",
-            Some(killed_at),
-        );
-        let rest = self.syncset("interrupted");
+    /// A first load that is killed after nine tenths of its time, and run again.
+    async fn interrupted(&self, whole: Duration) {
+        let mut rests = Vec::new();
+        for _ in 0..ROUNDS {
+            let target = self.server.database("bench_interrupted").await;
+            self.write_project("interrupted", &target);
+            self.source.execute("CHECKPOINT").await;
+            kill_syncset(
+                &self.binary,
+                self.folder.path(),
+                "interrupted",
+                whole.mul_f64(0.9),
+            );
+            rests.push(self.syncset("interrupted"));
+        }
+        let rest = median(rests);
         println!(
-            "first load killed after {:.2} s: the rest took {rest}, {:.0} % of a whole load ({whole})",
-            killed.wall.as_secs_f64(),
-            100.0 * rest.wall.as_secs_f64() / whole.wall.as_secs_f64(),
+            "first load killed at nine tenths: the rest took {rest}, {:.0} % of a whole load",
+            100.0 * rest.wall.as_secs_f64() / whole.as_secs_f64(),
         );
     }
 }
 
-fn report(name: &str, reference: &Measured, ours: &Measured) {
+/// Prints the medians and their ratio; returns ours.
+fn report(name: &str, reference: Vec<Measured>, ours: Vec<Measured>) -> Measured {
+    let (reference, ours) = (median(reference), median(ours));
     let ratio = ours.wall.as_secs_f64() / reference.wall.as_secs_f64().max(0.000_001);
     println!(
         "{name}: reference {:.2} s, ours {ours}, ratio {ratio:.2}",
         reference.wall.as_secs_f64()
     );
+    ours
 }

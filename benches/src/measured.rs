@@ -1,10 +1,10 @@
 //! Runs commands and measures wall time and peak memory.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Pause between two looks at a running process.
+/// Pause between two looks at the memory of a running process.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// What one command cost.
@@ -42,38 +42,48 @@ pub(crate) fn run_shell(script: &str) -> Measured {
     }
 }
 
-/// Runs a pipeline once; kills the process after `kill_after`, if that is given.
-pub(crate) fn run_syncset(
-    binary: &Path,
-    folder: &Path,
-    name: &str,
-    kill_after: Option<Duration>,
-) -> Measured {
+/// Runs a pipeline once, to its end.
+pub(crate) fn run_syncset(binary: &Path, folder: &Path, name: &str) -> Measured {
     let started = Instant::now();
-    let mut child = Command::new(binary)
+    let mut child = spawn_syncset(binary, folder, name);
+    let status_file = format!("/proc/{}/status", child.id());
+    let watched = std::thread::spawn(move || {
+        let mut peak_bytes = None;
+        while let Some(bytes) = peak_of(&status_file) {
+            peak_bytes = Some(bytes);
+            std::thread::sleep(LOOK_PAUSE);
+        }
+        peak_bytes
+    });
+    let status = child.wait().expect("our own child can be waited for");
+    let wall = started.elapsed();
+    assert!(status.success(), "`pipeline run {name}` failed: {status}");
+    let peak_bytes = watched.join().expect("watching does not panic");
+    Measured { wall, peak_bytes }
+}
+
+/// Runs a pipeline and kills it after a while.
+pub(crate) fn kill_syncset(binary: &Path, folder: &Path, name: &str, after: Duration) {
+    let mut child = spawn_syncset(binary, folder, name);
+    std::thread::sleep(after);
+    child.kill().expect("our own child can be killed");
+    child.wait().expect("our own child can be waited for");
+}
+
+fn spawn_syncset(binary: &Path, folder: &Path, name: &str) -> Child {
+    Command::new(binary)
         .args(["pipeline", "run", name, "-C"])
         .arg(folder)
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
-        .expect("the binary exists: cargo build --release -p syncset");
-    let status_file = format!("/proc/{}/status", child.id());
-    let mut peak_bytes = None;
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("our own child can be waited for") {
-            break status;
-        }
-        peak_bytes = peak_of(&status_file).or(peak_bytes);
-        if kill_after.is_some_and(|after| started.elapsed() >= after) {
-            child.kill().expect("our own child can be killed");
-        }
-        std::thread::sleep(LOOK_PAUSE);
-    };
-    let wall = started.elapsed();
-    assert!(
-        status.success() || kill_after.is_some(),
-        "`pipeline run {name}` failed: {status}"
-    );
-    Measured { wall, peak_bytes }
+        .expect("the binary exists: cargo build --release -p syncset")
+}
+
+/// The middle one of an odd number of runs.
+pub(crate) fn median(mut runs: Vec<Measured>) -> Measured {
+    runs.sort_unstable_by_key(|run| run.wall);
+    runs[runs.len() / 2]
 }
 
 fn peak_of(status_file: &str) -> Option<u64> {
