@@ -19,4 +19,4 @@ bench *ARGS:
 
 # Kills runs N times while writers change the source, and compares row by row.
 crash N="1000":
-    SYNCSET_CRASH_KILLS={{N}} cargo test --locked -p syncset-tests --test suites crash:: -- --nocapture
+    SYNCSET_CRASH_KILLS={{N}} cargo test --workspace --locked --test suites crash:: -- --nocapture
