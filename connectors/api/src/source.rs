@@ -234,6 +234,10 @@ pub trait Source: Send + Sync {
     /// capture mode. Reads no row of a user's table. Constant round trips.
     async fn prepare(&self, reads: &[Arc<TableRead>]) -> Result<Vec<ReadPlan>>;
 
+    /// Rows will be read soon: what takes time, such as connecting, may be done now. It cannot
+    /// fail; whatever does not work shows when rows are read.
+    async fn warm_up(&self) {}
+
     /// Whether the condition can be evaluated here with exactly the meaning the contract gives it.
     /// Pure. `Err` says why not.
     fn can_push(&self, table: &TableDescription, predicate: &Predicate) -> Result<(), String>;

@@ -16,6 +16,12 @@ impl Source for PgStore {
         changes::prepare(self, reads).await
     }
 
+    async fn warm_up(&self) {
+        if let Ok(session) = self.readers.session(self).await {
+            self.readers.give_back(session);
+        }
+    }
+
     fn can_push(&self, table: &TableDescription, predicate: &Predicate) -> Result<(), String> {
         sql::can_push(table, predicate)
     }

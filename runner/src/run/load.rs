@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Chunks a large table is cut into, about: what a crash costs is one of them per job.
-const CHUNKS_WANTED: u64 = 32;
+const CHUNKS_WANTED: u64 = 64;
 
 /// Smallest chunk: below it the transaction costs more than the rows.
 const CHUNK_BYTES_MIN: u64 = 4 << 20;

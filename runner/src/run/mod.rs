@@ -83,7 +83,11 @@ async fn run_into(
         ends = Ends::open(spec, settings.project, jobs) => ends?,
         reason = settings.stop.requested() => return Err(reason.into()),
     };
-    let planned = planned::plan(&ends, spec, &settings.args.tables).await?;
+    let (planned, ()) = tokio::join!(
+        planned::plan(&ends, spec, &settings.args.tables),
+        ends.source().warm_up()
+    );
+    let planned = planned?;
     let planned: Vec<_> = planned.tables.into_iter().map(Arc::new).collect();
     let wrong: Vec<Failure> = planned
         .iter()

@@ -80,6 +80,9 @@ pub(crate) async fn low_positions(
         };
         positions.push(evidence.low(value).position());
     }
-    opened.session.close().await;
+    if opened.session.execute("COMMIT").await.is_ok() {
+        // The first chunk takes it over.
+        store.readers.give_back(opened.session);
+    }
     Ok(positions)
 }

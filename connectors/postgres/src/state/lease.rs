@@ -24,9 +24,11 @@ const MOVE_TRIES_MAX: u32 = 10;
 const BLOCKED_AFTER: Duration = Duration::from_millis(100);
 /// Pause between two looks at who blocks the move: of several, one at a time is seen.
 const PUSH_PAUSE: Duration = Duration::from_millis(50);
-/// Pause before a lease counts as held: the server needs a moment to see that a killed owner's
-/// links are gone.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// First pause before a look again; each is twice as long as the one before.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Longest pause. After all of them a lease counts as held: the server needs a moment to see that
+/// a killed owner's links are gone.
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(160);
 /// How long sessions of an owner whose control session is gone are waited for: a statement that
 /// runs looks for its client once a second.
 const LINGER_MAX: Duration = Duration::from_secs(3);
@@ -34,7 +36,7 @@ const LINGER_MAX: Duration = Duration::from_secs(3);
 /// Takes the lease if it is free, abandoned or expired.
 pub(super) async fn acquire(store: &PgStore, request: &LeaseRequest) -> Result<LeaseOutcome> {
     let started = Instant::now();
-    let mut looked_before = false;
+    let mut pause = LOOK_AGAIN;
     loop {
         let token = uuid::Uuid::new_v4().to_string();
         let sql = acquire_statements(request, &token, !store.likely_pooler());
@@ -54,7 +56,7 @@ pub(super) async fn acquire(store: &PgStore, request: &LeaseRequest) -> Result<L
         }
         let may_be_dying = answer.sessions_tell
             && !store.likely_pooler()
-            && (!looked_before || !answer.control_alive)
+            && (pause <= LOOK_AGAIN_MAX || !answer.control_alive)
             && started.elapsed() < LINGER_MAX;
         if !may_be_dying {
             return Ok(LeaseOutcome::Held {
@@ -62,8 +64,8 @@ pub(super) async fn acquire(store: &PgStore, request: &LeaseRequest) -> Result<L
                 expires_in: answer.expires_in,
             });
         }
-        looked_before = true;
-        sleep(LOOK_AGAIN).await;
+        sleep(pause.min(LOOK_AGAIN_MAX)).await;
+        pause *= 2;
     }
 }
 
