@@ -168,8 +168,15 @@ fn ways() -> Vec<Command> {
         command
     };
     match server_user() {
-        // As root: whoever holds the namespace must be somebody whom the server may look at.
-        Some(user) => vec![script(&["unshare", "--mount"], Some(user))],
+        // As root: whoever holds the namespace must be somebody whom the server may look at. In a
+        // changed root there is no mount to make private; there it is not shared with anybody.
+        Some(user) => vec![
+            script(&["unshare", "--mount"], Some(user)),
+            script(
+                &["unshare", "--mount", "--propagation", "unchanged"],
+                Some(user),
+            ),
+        ],
         None => {
             let ourselves = ServerUser {
                 uid: rustix::process::getuid().as_raw(),

@@ -15,6 +15,7 @@ mod kit_itself;
 mod late_commits;
 mod leases_postgres;
 mod loading;
+mod memory;
 mod mistakes;
 mod pooler;
 mod postgres_lab;

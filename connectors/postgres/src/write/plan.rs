@@ -171,11 +171,12 @@ impl WritePlan {
         };
         let key = join(&self.key, ", ", |part| quote_ident(&part.name));
         // Rows that are there already are kept out before ON CONFLICT sees them: it would lock
-        // each of them, which costs WAL, and fire triggers.
+        // each of them, which costs WAL, and fire triggers. CASE keeps the images of rows with
+        // different keys from being compared, which may be megabytes each.
         format!(
             "INSERT INTO {target} AS t ({columns}) OVERRIDING SYSTEM VALUE \
              SELECT {columns} FROM {rows} AS s WHERE NOT EXISTS (SELECT FROM {target} AS t \
-             WHERE {matches} AND {old} OPERATOR(pg_catalog.*=) {new}) ORDER BY {key} ON CONFLICT ({key}) {action}",
+             WHERE {matches} AND CASE WHEN {matches} THEN {old} OPERATOR(pg_catalog.*=) {new} END) ORDER BY {key} ON CONFLICT ({key}) {action}",
             target = self.target,
             rows = self.typed_rows(stage),
             matches = self.key_matches(Staged::Typed),
