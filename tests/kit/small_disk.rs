@@ -87,7 +87,8 @@ impl SmallDisk {
             return Vec::new();
         };
         let mut words = vec!["nsenter".to_owned(), format!("--target={pid}")];
-        words.push("--mount".to_owned());
+        // Without its root a process in a changed root would get the machine's own.
+        words.extend(["--mount", "--root"].map(str::to_owned));
         if server_user().is_none() {
             words.extend(["--user", "--preserve-credentials"].map(str::to_owned));
         }
