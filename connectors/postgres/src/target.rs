@@ -164,21 +164,14 @@ async fn ask(
         .map(|(number, question)| format!("SELECT {number}, {question}"))
         .collect();
     let sql = format!(
-        "SET LOCAL search_path = pg_catalog;\n{}",
+        "SET LOCAL search_path = pg_catalog;\n{} ORDER BY 1",
         parts.join(" UNION ALL\n")
     );
-    let mut rows = session.rows(&sql).await?;
-    // The order of UNION ALL is no promise.
-    let mut numbered = Vec::with_capacity(rows.len());
-    for row in rows.drain(..) {
-        numbered.push((row.parse::<usize>(0)?, row.is_true(1)));
-    }
-    numbered.sort_unstable();
-    for (number, is_true) in numbered {
+    for row in session.rows(&sql).await? {
         let (index, asked) = asked
-            .get(number)
+            .get(row.parse::<usize>(0)?)
             .ok_or_else(|| error::unexpected("the server answered what was not asked"))?;
-        let answer = &mut answers[*index];
+        let (answer, is_true) = (&mut answers[*index], row.is_true(1));
         match asked {
             Asked::Emptiness => answer.empty = is_true,
             Asked::Need(need) if is_true => match &need.create {

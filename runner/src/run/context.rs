@@ -6,7 +6,9 @@ use crate::run::retry::ATTEMPTS_MAX;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
 use crate::stop::Stop;
-use syncset_connector::{ErrorClass, Lease, UnitStart, UnitStep};
+use syncset_connector::{
+    ErrorClass, Lease, Snapshot, SnapshotRequest, SnapshotToken, UnitStart, UnitStep,
+};
 
 /// What all tasks of one run share. Cheap to clone.
 #[derive(Clone)]
@@ -24,6 +26,19 @@ pub(crate) struct RunContext {
 }
 
 impl RunContext {
+    /// A snapshot of the rows of one table, without a window.
+    pub(crate) async fn rows_of(
+        &self,
+        table: &TableRun,
+        shared: Option<&SnapshotToken>,
+    ) -> Result<Box<dyn Snapshot>, Failure> {
+        let request = SnapshotRequest {
+            read: table.read.clone(),
+            from: None,
+        };
+        Ok(self.ends.source().open_snapshot(&[request], shared).await?)
+    }
+
     /// The start of a unit that moves a table's watermark.
     pub(crate) fn watermark_unit(&self, table: &TableRun) -> UnitStart {
         let stored = table.state();

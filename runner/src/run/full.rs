@@ -9,7 +9,7 @@ use crate::run::settle::settle;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
 use std::time::Instant;
-use syncset_connector::{ErrorClass, KeyRange, Position, SnapshotRequest, UnitStart};
+use syncset_connector::{ErrorClass, KeyRange, Position, UnitStart};
 
 /// Copies one table whole and deletes what the source no longer has. Starts over when its
 /// snapshot is lost. Returns false if it has to be tried again after the other tables.
@@ -55,15 +55,7 @@ pub(crate) async fn copy_whole(context: &RunContext, table: &mut TableRun) -> bo
 
 async fn attempt(context: &RunContext, table: &mut TableRun) -> Result<(), Failure> {
     load::begin(context, &mut [table]).await?;
-    let request = SnapshotRequest {
-        read: table.read.clone(),
-        from: None,
-    };
-    let mut snapshot = context
-        .ends
-        .source()
-        .open_snapshot(&[request], None)
-        .await?;
+    let mut snapshot = context.rows_of(table, None).await?;
     let start = UnitStart {
         lease: context.lease.clone(),
         step: load::chunk_step(table, 0),

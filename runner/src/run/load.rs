@@ -11,7 +11,7 @@ use arrow_array::RecordBatch;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 use syncset_connector::{
-    ErrorClass, KeyRange, LoadPlan, Snapshot, SnapshotRequest, SnapshotToken, UnitStart, UnitStep,
+    ErrorClass, KeyRange, LoadPlan, Snapshot, SnapshotToken, UnitStart, UnitStep,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -185,12 +185,7 @@ async fn copy_chunk(
     tokio::time::sleep(retry::pause(chunk.attempts)).await;
     table.careful = chunk.careful;
     let result = async {
-        let request = SnapshotRequest {
-            read: table.read.clone(),
-            from: None,
-        };
-        let source = context.ends.source();
-        let mut snapshot = source.open_snapshot(&[request], shared.as_ref()).await?;
+        let mut snapshot = context.rows_of(&table, shared.as_ref()).await?;
         let start = UnitStart {
             lease: context.lease.clone(),
             step: chunk_step(&table, chunk.index),
@@ -228,12 +223,7 @@ pub(crate) async fn copy_rows_only(
     context: &RunContext,
     table: &mut TableRun,
 ) -> Result<(), Failure> {
-    let request = SnapshotRequest {
-        read: table.read.clone(),
-        from: None,
-    };
-    let source = context.ends.source();
-    let mut snapshot = source.open_snapshot(&[request], None).await?;
+    let mut snapshot = context.rows_of(table, None).await?;
     let ranges: Vec<KeyRange> = table
         .open_chunks()
         .map(|chunk| chunk.range.clone())
