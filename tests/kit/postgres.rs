@@ -231,6 +231,17 @@ impl PostgresServer {
     }
 }
 
+/// Sends statements on a session of the test's own.
+///
+/// # Panics
+/// If one of them fails.
+pub async fn send(session: &mut PgConnection, sql: &str) {
+    session
+        .execute(raw(sql))
+        .await
+        .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
+}
+
 /// Rows of a query in this session, as the text forms of the server.
 ///
 /// # Panics

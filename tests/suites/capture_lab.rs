@@ -50,6 +50,12 @@ pub(crate) struct CaptureLab {
     read: Arc<TableRead>,
 }
 
+/// A table of a hundred rows with an indexed stamp.
+pub(crate) const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
+    updated_at timestamptz NOT NULL DEFAULT now());
+    CREATE INDEX ON t (updated_at);
+    INSERT INTO t SELECT g, 'old' FROM generate_series(1, 100) g";
+
 /// A cursor that the database stamps.
 pub(crate) fn cursor(column: &str) -> CursorSpec {
     CursorSpec {
@@ -59,6 +65,16 @@ pub(crate) fn cursor(column: &str) -> CursorSpec {
         zone: None,
         null_cursor: NullCursor::Error,
     }
+}
+
+/// [`TABLE`] by its stamp.
+pub(crate) fn by_time() -> Capture {
+    Capture::Cursor(cursor("updated_at"))
+}
+
+/// Both ways to follow [`TABLE`].
+pub(crate) fn both() -> [Capture; 2] {
+    [by_time(), Capture::Xmin]
 }
 
 /// An overlap of seconds.

@@ -1,22 +1,13 @@
 //! The rules of a cursor's bound, against a real server: who holds it, and where it may go.
 
-use crate::capture_lab::{CaptureLab, cursor, seconds};
-use kit::postgres::{raw, rows_of};
+use crate::capture_lab::{CaptureLab, TABLE, by_time, cursor, seconds};
+use kit::postgres::{rows_of, send};
 use serde_json::json;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, PgConnection};
 use syncset_connector::{Capture, CursorSpec, ErrorClass, Filter, NullCursor, Overlap, WrittenBy};
-
-const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
-    updated_at timestamptz NOT NULL DEFAULT now());
-    CREATE INDEX ON t (updated_at);
-    INSERT INTO t SELECT g, 'old' FROM generate_series(1, 100) g";
 
 /// What the bound keeps below the oldest session.
 const MARGIN: i64 = 1_000_000;
-
-fn by_time() -> Capture {
-    Capture::Cursor(cursor("updated_at"))
-}
 
 fn by(spec: CursorSpec) -> Capture {
     Capture::Cursor(spec)
@@ -26,13 +17,6 @@ async fn followed() -> CaptureLab {
     CaptureLab::new(TABLE, by_time()).await.loaded().await
 }
 
-async fn send(session: &mut PgConnection, sql: &str) {
-    session
-        .execute(raw(sql))
-        .await
-        .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
-}
-
 async fn number(session: &mut PgConnection, sql: &str) -> i64 {
     let rows = rows_of(session, sql).await;
     rows[0][0]
@@ -40,6 +24,13 @@ async fn number(session: &mut PgConnection, sql: &str) -> i64 {
         .expect("not NULL")
         .parse()
         .expect("a number")
+}
+
+/// Waits until the server's clock has passed a moment.
+async fn clock_passes(lab: &CaptureLab, moment: i64) {
+    let mut session = lab.database.connect().await;
+    let clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    while number(&mut session, clock).await <= moment {}
 }
 
 async fn own_start(session: &mut PgConnection) -> i64 {
@@ -139,14 +130,7 @@ async fn transactions_of_other_databases_do_not_hold_the_bound() {
     let mut other = elsewhere.connect().await;
     send(&mut other, "BEGIN").await;
     let start = own_start(&mut other).await;
-    let mut clock = lab.database.connect().await;
-    while number(
-        &mut clock,
-        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-    )
-    .await
-        <= start + MARGIN
-    {}
+    clock_passes(&lab, start + MARGIN).await;
 
     lab.run().await;
 
@@ -158,14 +142,7 @@ async fn sessions_at_rest_do_not_hold_the_bound() {
     let mut lab = followed().await;
     let mut idle = lab.database.connect().await;
     let start = own_start(&mut idle).await;
-    let mut clock = lab.database.connect().await;
-    while number(
-        &mut clock,
-        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-    )
-    .await
-        <= start + MARGIN
-    {}
+    clock_passes(&lab, start + MARGIN).await;
 
     lab.run().await;
 

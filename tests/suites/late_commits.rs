@@ -3,10 +3,10 @@
 //! The rules people usually write lose rows here, which shows that the harness sees a loss.
 
 use crate::capture_lab::{CaptureLab, cursor, seconds};
-use kit::postgres::{raw, rows_of};
+use kit::postgres::{rows_of, send};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use sqlx::{Executor, PgConnection};
+use sqlx::PgConnection;
 use std::collections::BTreeSet;
 use syncset_connector::{Capture, CursorSpec, Filter};
 
@@ -17,13 +17,6 @@ const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
 
 const WRITERS: u64 = 8;
 const TRANSACTIONS_PER_WRITER: u64 = 60;
-
-async fn send(session: &mut PgConnection, sql: &str) {
-    session
-        .execute(raw(sql))
-        .await
-        .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
-}
 
 /// One transaction of a writer: it may read and wait before it writes, wait before it commits,
 /// roll back, use savepoints, or be prepared and committed later.

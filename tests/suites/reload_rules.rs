@@ -1,19 +1,13 @@
 //! When a watermark proves less than it did, or nothing: edited settings, numbers that begin anew,
 //! servers that went back, tables that changed under a plan.
 
-use crate::capture_lab::{CaptureLab, cursor, open, seconds};
+use crate::capture_lab::{CaptureLab, TABLE, both, by_time, cursor, open, seconds};
 use kit::PostgresServer;
-use kit::postgres::{raw, rows_of};
+use kit::postgres::{rows_of, send};
 use serde_json::json;
-use sqlx::{Executor, PgConnection};
 use syncset_connector::{
     Capture, CursorSpec, ErrorClass, Filter, NullCursor, Overlap, SnapshotRequest,
 };
-
-const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
-    updated_at timestamptz NOT NULL DEFAULT now());
-    CREATE INDEX ON t (updated_at);
-    INSERT INTO t SELECT g, 'old' FROM generate_series(1, 100) g";
 
 const NUMBERED: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text, n int8 NOT NULL);
     INSERT INTO t SELECT g, 'old', 100000 + g FROM generate_series(1, 100) g";
@@ -24,10 +18,6 @@ const PARTITIONED: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
     CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (1000) TO (2000);
     INSERT INTO t SELECT g, 'old' FROM generate_series(1, 100) g";
 
-fn by_time() -> Capture {
-    Capture::Cursor(cursor("updated_at"))
-}
-
 fn by_number() -> Capture {
     Capture::Cursor(CursorSpec {
         written_by: None,
@@ -36,23 +26,16 @@ fn by_number() -> Capture {
     })
 }
 
-fn both() -> [Capture; 2] {
-    [by_time(), Capture::Xmin]
-}
-
-async fn send(session: &mut PgConnection, sql: &str) {
-    session
-        .execute(raw(sql))
-        .await
-        .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
+fn narrow() -> CursorSpec {
+    CursorSpec {
+        overlap: seconds(60),
+        ..cursor("updated_at")
+    }
 }
 
 #[tokio::test]
 async fn wider_overlap_reads_what_the_narrow_one_left_out() {
-    let narrow = CursorSpec {
-        overlap: seconds(60),
-        ..cursor("updated_at")
-    };
+    let narrow = narrow();
     let mut lab = CaptureLab::new(TABLE, Capture::Cursor(narrow.clone()))
         .await
         .loaded()
@@ -97,10 +80,7 @@ async fn rows_without_a_cursor_come_once_they_are_asked_for() {
 
 #[tokio::test]
 async fn window_that_was_cut_keeps_the_settings_it_began_with() {
-    let narrow = CursorSpec {
-        overlap: seconds(60),
-        ..cursor("updated_at")
-    };
+    let narrow = narrow();
     let mut lab = CaptureLab::new(TABLE, Capture::Cursor(narrow.clone()))
         .await
         .loaded()

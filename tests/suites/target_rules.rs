@@ -3,6 +3,10 @@
 
 use kit::{Database, Place, Project, compare};
 
+/// Two tables that share one row.
+const TWO_STREAMS: &str = "CREATE TABLE a (id bigint PRIMARY KEY); INSERT INTO a VALUES (1), (2);
+    CREATE TABLE b (id bigint PRIMARY KEY); INSERT INTO b VALUES (2), (3)";
+
 const RUN: [&str; 3] = ["pipeline", "run", "p"];
 
 async fn databases() -> (Database, Database) {
@@ -135,12 +139,7 @@ async fn deleted_row_goes_though_as_many_rows_wait_as_refused() {
 #[tokio::test]
 async fn stream_that_comes_back_to_a_target_is_loaded_again() {
     let (source, postgres) = databases().await;
-    source
-        .execute(
-            "CREATE TABLE a (id bigint PRIMARY KEY); INSERT INTO a VALUES (1), (2);
-             CREATE TABLE b (id bigint PRIMARY KEY); INSERT INTO b VALUES (2), (3)",
-        )
-        .await;
+    source.execute(TWO_STREAMS).await;
     let folder = tempfile::tempdir().unwrap();
     let sqlite = kit::SqliteFile::new(folder.path().join("target.db"));
     for target in [Place::from(&postgres), Place::from(&sqlite)] {
@@ -165,12 +164,7 @@ async fn stream_that_comes_back_to_a_target_is_loaded_again() {
 #[tokio::test]
 async fn streams_that_swap_their_targets_are_loaded_again() {
     let (source, postgres) = databases().await;
-    source
-        .execute(
-            "CREATE TABLE a (id bigint PRIMARY KEY); INSERT INTO a VALUES (1), (2);
-             CREATE TABLE b (id bigint PRIMARY KEY); INSERT INTO b VALUES (2), (3)",
-        )
-        .await;
+    source.execute(TWO_STREAMS).await;
     let folder = tempfile::tempdir().unwrap();
     let sqlite = kit::SqliteFile::new(folder.path().join("target.db"));
     for target in [Place::from(&postgres), Place::from(&sqlite)] {

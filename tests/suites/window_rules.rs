@@ -1,40 +1,19 @@
 //! The rules of windows besides their bound: what is skipped, where they are cut, and when a
 //! watermark proves nothing any more.
 
-use crate::capture_lab::{CaptureLab, cursor, open};
+use crate::capture_lab::{CaptureLab, TABLE, both, by_time, cursor, open};
 use futures::TryStreamExt;
-use kit::postgres::{raw, rows_of};
+use kit::postgres::{rows_of, send};
 use serde_json::json;
-use sqlx::{Executor, PgConnection};
 use syncset_connector::{
     Capture, CursorSpec, ErrorClass, Filter, KeyRange, NullCursor, PositionOrder, SnapshotRequest,
     SnapshotToken,
 };
 
-const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
-    updated_at timestamptz NOT NULL DEFAULT now());
-    CREATE INDEX ON t (updated_at);
-    INSERT INTO t SELECT g, 'old' FROM generate_series(1, 100) g";
-
 const PARTITIONED: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
     updated_at timestamptz NOT NULL DEFAULT now()) PARTITION BY RANGE (id);
     CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (1000);
     INSERT INTO t SELECT g, 'old' FROM generate_series(1, 100) g";
-
-fn by_time() -> Capture {
-    Capture::Cursor(cursor("updated_at"))
-}
-
-fn both() -> [Capture; 2] {
-    [by_time(), Capture::Xmin]
-}
-
-async fn send(session: &mut PgConnection, sql: &str) {
-    session
-        .execute(raw(sql))
-        .await
-        .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
-}
 
 #[tokio::test]
 async fn xmin_reads_changes_that_no_column_shows() {
