@@ -3,7 +3,6 @@
 pub(crate) mod args;
 mod connection;
 mod pipeline;
-mod plan;
 pub(crate) mod render;
 mod types;
 
@@ -92,16 +91,7 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
         Verb::Connection {
             verb: ConnectionVerb::Test { names },
         } => connection::test(&context, &names).await,
-        Verb::Pipeline { verb } => match verb {
-            PipelineVerb::Validate { names } => pipeline::validate(&context, &names),
-            PipelineVerb::Plan(args) => plan::plan(&context, &args).await,
-            PipelineVerb::Run(args) => pipeline::run(&context, &args).await,
-            PipelineVerb::Status { name, max_age } => {
-                pipeline::status(&context, &name, max_age).await
-            }
-            PipelineVerb::Reset { name, tables } => pipeline::reset(&context, &name, &tables).await,
-            PipelineVerb::Unlock { name } => pipeline::unlock(&context, &name).await,
-        },
+        Verb::Pipeline { verb } => pipeline::dispatch(&context, verb).await,
         Verb::Types { .. } => unreachable!("handled above"),
     }
 }
