@@ -37,8 +37,8 @@ pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
 pub use select::{Selected, select_tables};
 pub use spec::{
-    CaptureSetting, ColumnChoice, Condition, ConnectionSpec, LEASE_DEFAULT, Name, OverlapSetting,
-    PipelineSpec, Project, TableRule, TableSettings, WherePushdown,
+    CaptureSetting, ColumnChoice, Condition, ConnectionSpec, KEEP_DEFAULT, Keep, LEASE_DEFAULT,
+    Name, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings, WherePushdown,
 };
 pub use table_pattern::TablePattern;
 pub use template::Template;

@@ -3,7 +3,7 @@
 use crate::connection::{Context, scheme};
 use crate::fields::{Fields, duration, text, version, wrong_type};
 use crate::problem::{Lookup, Problem, Problems, Source};
-use crate::spec::{ConnectionSpec, LEASE_DEFAULT, Project};
+use crate::spec::{ConnectionSpec, Keep, LEASE_DEFAULT, Project};
 use crate::unsupported::Section;
 use crate::yaml::{self, Value};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use syncset_connector::ConnectorInfo;
 
 /// Keys at the top of the file.
-const KEYS: [&str; 4] = ["version", "project", "connections", "lease"];
+const KEYS: [&str; 5] = ["version", "project", "connections", "lease", "retention"];
 
 /// Name of a project that has none.
 const NAME_DEFAULT: &str = "default";
@@ -22,6 +22,12 @@ const LEASE_MIN: Duration = Duration::from_secs(5);
 
 /// Longer leases make the run after a lost machine wait for ever.
 const LEASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Shorter times would drop the run that a person asks about the next morning.
+const KEEP_MIN: Duration = Duration::from_secs(60 * 60);
+
+/// Longer times make records that nobody reads slow down every run.
+const KEEP_MAX: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
 
 /// Reads the project file. `base` is the project folder: relative paths start there.
 ///
@@ -50,6 +56,7 @@ pub fn parse_project(
         name: name(&fields, &context, &mut problems),
         connections: connections(&fields, &context, &mut problems),
         lease: lease(&fields, &mut problems),
+        retention: retention(&fields, &mut problems),
         base: base.to_owned(),
     };
     problems.finish(Some(project))
@@ -122,4 +129,33 @@ fn lease(fields: &Fields, problems: &mut Problems) -> Duration {
         );
     }
     expires
+}
+
+fn retention(fields: &Fields, problems: &mut Problems) -> Keep {
+    let example = "retention: { runs: 30d, rejected: 30d }";
+    let mut keep = Keep::default();
+    let Some(node) = fields.value("retention") else {
+        return keep;
+    };
+    let (what, keys) = (("`retention`", example), ["runs", "rejected"]);
+    let Some(fields) = Fields::of(node, Section::Retention, &keys, what, problems) else {
+        return keep;
+    };
+    for (key, kept) in [("runs", &mut keep.runs), ("rejected", &mut keep.rejected)] {
+        let Some(node) = fields.value(key) else {
+            continue;
+        };
+        let Some(asked) = duration(node, &format!("`{key}`"), example, problems) else {
+            continue;
+        };
+        if !(KEEP_MIN..=KEEP_MAX).contains(&asked) {
+            problems.hinted(
+                node.place,
+                format!("`{key}` must be between 1h and ten years"),
+                format!("for example `{example}`"),
+            );
+        }
+        *kept = asked;
+    }
+    keep
 }

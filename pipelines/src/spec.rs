@@ -13,6 +13,27 @@ use syncset_connector::{CaptureMode, ConnectorInfo, NullCursor, OnDelete, Settin
 /// enough that a runner that lost its network does not hold up the next run of a five-minute cron.
 pub const LEASE_DEFAULT: Duration = Duration::from_secs(60);
 
+/// How long records of runs are kept: long enough to compare with the same day of last month.
+pub const KEEP_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long what past runs left is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Records of runs.
+    pub runs: Duration,
+    /// Rejected rows of tables that left the pipeline.
+    pub rejected: Duration,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            runs: KEEP_DEFAULT,
+            rejected: KEEP_DEFAULT,
+        }
+    }
+}
+
 /// The project file, `syncset.yaml`.
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -22,6 +43,8 @@ pub struct Project {
     pub connections: BTreeMap<String, ConnectionSpec>,
     /// How long a lease lives without a heartbeat.
     pub lease: Duration,
+    /// How long what past runs left is kept.
+    pub retention: Keep,
     /// The project folder: relative paths start here.
     pub base: PathBuf,
 }

@@ -19,6 +19,8 @@ pub(crate) enum Section {
     Rejects,
     /// `lease:`
     Lease,
+    /// `retention:`
+    Retention,
     /// `where:`
     Where,
     /// `columns:`

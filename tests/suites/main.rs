@@ -23,6 +23,7 @@ mod read_lab;
 mod refused_rows;
 mod reload_rules;
 mod resume_rules;
+mod retention;
 mod round_trip_postgres;
 mod running;
 mod selection_rules;

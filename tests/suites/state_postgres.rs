@@ -5,7 +5,10 @@ use crate::postgres_lab::{
     two_runs,
 };
 use serde_json::json;
-use syncset_connector::{ErrorClass, LeaseOutcome, Position, RunRecord, StreamPhase, TableName};
+use std::time::Duration;
+use syncset_connector::{
+    ErrorClass, LeaseOutcome, Position, Retention, RunRecord, StreamPhase, TableName,
+};
 
 #[tokio::test]
 async fn state_is_created_once_when_eight_ensure_it_together() {
@@ -301,43 +304,45 @@ async fn reset_forgets_the_named_streams_and_keeps_their_tables() {
 }
 
 #[tokio::test]
-async fn runs_are_kept_for_thirty_days_and_listed_newest_first() {
+async fn runs_are_kept_for_their_time_and_listed_newest_first() {
     let (database, store) = ready().await;
     let today: i64 = database
         .value("SELECT extract(epoch FROM clock_timestamp())::int8")
         .await
         .parse()
         .expect("a number");
-    let run = |days: i64, exit_code| RunRecord {
+    let run = |days: i64, exit_code: Option<i32>| RunRecord {
         run_id: format!("run-{days}"),
         started_at: today - days * 86_400,
-        finished_at: None,
+        finished_at: exit_code.map(|_| today - days * 86_400 + 60),
         exit_code,
         report: json!({"days": days}),
     };
-
-    for days in [29, 0, 1] {
-        state(&*store)
-            .record_run(&key(), &run(days, None))
-            .await
-            .expect("runs need no lease");
+    let record = async |run: &RunRecord, days: u64| {
+        let keep = Retention {
+            runs: Duration::from_secs(days * 86_400),
+            rejected: Duration::ZERO,
+            streams: None,
+        };
+        let recorded = state(&*store).record_run(&key(), run, &keep).await;
+        assert_eq!(recorded.expect("runs need no lease"), 0);
+    };
+    for (days, code) in [(40, 0), (35, 0), (32, 1), (20, 1), (1, 9), (0, 1)] {
+        record(&run(days, Some(code)), 100).await;
     }
-    database
-        .execute("UPDATE _syncset.run SET started_at = started_at - interval '2 days' WHERE run_id = 'run-29'")
-        .await;
-    state(&*store)
-        .record_run(&key(), &run(0, Some(0)))
-        .await
-        .expect("runs need no lease");
-    let stored = state(&*store)
-        .load(&key(), 10)
-        .await
-        .expect("state is there");
 
-    assert_eq!(stored.runs, [run(0, Some(0)), run(1, None)]);
-    let newest = state(&*store)
-        .load(&key(), 1)
-        .await
-        .expect("state is there");
-    assert_eq!(newest.runs.len(), 1);
+    record(&run(0, Some(9)), 30).await;
+    let stored = state(&*store).load(&key(), 10).await.expect("the state");
+    let newest = state(&*store).load(&key(), 1).await.expect("the state");
+
+    // The last success stays, however old: how long ago it was is what a person asks.
+    let kept = [
+        run(0, Some(9)),
+        run(1, Some(9)),
+        run(20, Some(1)),
+        run(35, Some(0)),
+    ];
+    assert_eq!(stored.runs, kept);
+    assert_eq!(newest.runs, kept[..1]);
+    assert_eq!(newest.last_success, kept[3].finished_at);
 }

@@ -36,6 +36,14 @@ impl Target {
         }
     }
 
+    /// What is written differently in the two.
+    pub(crate) fn pick<'a>(&self, postgres: &'a str, sqlite: &'a str) -> &'a str {
+        match self {
+            Self::Postgres(_) => postgres,
+            Self::Sqlite(..) => sqlite,
+        }
+    }
+
     /// The name of a table of the state.
     pub(crate) fn state_table(&self, table: &str) -> String {
         match self {

@@ -36,7 +36,7 @@ pub use source::{
 };
 pub use state::{
     ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, Ownership, PipelineKey, PipelineState,
-    RejectedRow, RunRecord, StateStore, StreamPhase, StreamState,
+    RejectedRow, Retention, RunRecord, StateStore, StreamPhase, StreamState,
 };
 pub use table::{
     Column, ForeignKey, Generated, NativeType, TableDescription, TableKind, TableName,

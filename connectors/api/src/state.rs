@@ -166,6 +166,19 @@ pub struct RunRecord {
     pub report: serde_json::Value,
 }
 
+/// What stays when a run is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Runs that began longer ago are dropped, but for the last one that was done.
+    pub runs: Duration,
+    /// Refused rows of tables that left the pipeline are dropped when their watermark was last
+    /// stored longer ago. Rows of tables that a run tries again are never dropped.
+    pub rejected: Duration,
+    /// The streams of the pipeline; `None`: not all of them are known, so that no refused row is
+    /// dropped.
+    pub streams: Option<Vec<String>>,
+}
+
 /// What is stored of one pipeline.
 #[derive(Debug, Clone, Default)]
 pub struct PipelineState {
@@ -173,6 +186,9 @@ pub struct PipelineState {
     pub streams: Vec<StreamState>,
     /// The newest runs, newest first.
     pub runs: Vec<RunRecord>,
+    /// When the last run with exit code 0 ended, seconds since the epoch, however many failed
+    /// since; `None` if runs were not asked for.
+    pub last_success: Option<i64>,
     /// Refused rows that still wait, per stream.
     pub rejected: Vec<RejectedRow>,
     /// Owners of target tables in this store, of all pipelines.
@@ -224,8 +240,10 @@ pub trait StateStore: Send + Sync {
     /// fence: (stream, version, position).
     async fn move_idle(&self, lease: &Lease, moves: &[(String, u64, Position)]) -> Result<()>;
 
-    /// Inserts or updates a run and drops runs older than 30 days.
-    async fn record_run(&self, key: &PipelineKey, run: &RunRecord) -> Result<()>;
+    /// Inserts or updates a run and drops what need not be kept, in one round trip. Returns how
+    /// many refused rows were dropped.
+    async fn record_run(&self, key: &PipelineKey, run: &RunRecord, keep: &Retention)
+    -> Result<u64>;
 
     /// Forgets the watermarks of streams (all of them if `streams` is empty), so that the next run
     /// loads the tables again and compares keys: their selection becomes empty. Target tables

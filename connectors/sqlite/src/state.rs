@@ -12,11 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use syncset_connector::{
     ConnectorError, ErrorClass, Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey,
-    PipelineState, Position, Result, RunRecord, StateStore, StreamState,
+    PipelineState, Position, Result, Retention, RunRecord, StateStore, StreamState,
 };
-
-/// Runs are kept this long.
-const RUN_SECONDS_MAX: i64 = 30 * 24 * 3600;
 
 /// Tries to take a lease while others take and release it.
 const ACQUIRE_TRIES_MAX: u32 = 5;
@@ -184,6 +181,10 @@ impl StateStore for SqliteState {
         let state = PipelineState {
             streams: rows::streams(&mut session, key).await?,
             runs: records::runs(&mut session, key, run_count).await?,
+            last_success: match run_count {
+                0 => None,
+                _ => records::last_success(&mut session, key).await?,
+            },
             rejected: records::rejected(&mut session, key).await?,
             owners: rows::owners(&mut session).await?,
             holder: None,
@@ -294,17 +295,17 @@ impl StateStore for SqliteState {
         writing.commit("moving watermarks").await
     }
 
-    async fn record_run(&self, key: &PipelineKey, run: &RunRecord) -> Result<()> {
+    async fn record_run(
+        &self,
+        key: &PipelineKey,
+        run: &RunRecord,
+        keep: &Retention,
+    ) -> Result<u64> {
         let mut writing = Writing::begin(&self.database, "recording the run").await?;
         records::record_run(&mut writing.session, key, run).await?;
-        let oldest = rows::now_seconds() - RUN_SECONDS_MAX;
-        let sql = "DELETE FROM _syncset_run WHERE project = ? AND pipeline = ? AND started_at < ?";
-        let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), oldest];
-        writing
-            .session
-            .execute(sql, arguments, "dropping old runs")
-            .await?;
-        writing.commit("recording the run").await
+        let dropped = records::drop_old(&mut writing.session, key, keep).await?;
+        writing.commit("recording the run").await?;
+        Ok(dropped)
     }
 
     async fn reset(&self, lease: &Lease, streams: &[String]) -> Result<Vec<String>> {

@@ -12,10 +12,24 @@ fn unknown_keys_of_the_project_name_the_nearest() {
     unknown key `leese` (syncset.yaml:4:1)
       hint: did you mean `lease`?
     unknown key `qqq` (syncset.yaml:5:1)
-      hint: the keys of the project file are `version`, `project`, `connections`, `lease`
+      hint: the keys of the project file are `version`, `project`, `connections`, `lease`, `retention`
     `plugins` is not supported by this version (syncset.yaml:6:1)
       hint: compute the column with `derive: { NAME: "an expression" }`
     "#);
+}
+
+#[test]
+fn times_of_retention_are_checked() {
+    let text = "version: 1\nretention: { runs: 5m, rejected: forever, chunks: 1d }\n";
+
+    insta::assert_snapshot!(shown(project(text)), @"
+    `runs` must be between 1h and ten years (syncset.yaml:2:20)
+      hint: for example `retention: { runs: 30d, rejected: 30d }`
+    `rejected` must be a duration with its unit, such as `10m` or `24h` (syncset.yaml:2:34)
+      hint: for example `retention: { runs: 30d, rejected: 30d }`
+    unknown key `chunks` (syncset.yaml:2:43)
+      hint: did you mean `runs`?
+    ");
 }
 
 #[test]

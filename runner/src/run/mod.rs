@@ -31,8 +31,8 @@ pub(crate) use lease::{Asked, acquire};
 use rounds::Work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use syncset_connector::{Capture, Lease, PipelineState, RunRecord, TableRead};
-use syncset_pipeline::PipelineSpec;
+use syncset_connector::{Capture, Lease, PipelineState, Retention, RunRecord, TableRead};
+use syncset_pipeline::{Keep, PipelineSpec};
 use table::TableRun;
 
 /// Largest batch of rows between the source and the target.
@@ -52,6 +52,8 @@ pub(crate) struct RunSettings<'a> {
     pub(crate) project: &'a str,
     /// How long the lease lasts without being renewed.
     pub(crate) lease: Duration,
+    /// How long what past runs left is kept.
+    pub(crate) retention: Keep,
     /// How the run shows itself.
     pub(crate) progress: Progress,
     /// How it is asked to end.
@@ -133,7 +135,7 @@ async fn run_into(
         report.failures.extend(failures.iter().cloned());
     }
     report.settle_exit_code();
-    record(report, &ends, started_at).await;
+    record(report, &ends, started_at, &retention(settings, &planned)).await;
     drop(heartbeat);
     if let Err(error) = ends.state().release(&lease).await {
         tracing::warn!(%error, "could not give the lease back; it will expire");
@@ -152,7 +154,18 @@ fn owner(run_id: &str) -> String {
     format!("{host} pid {} (run {run_id})", std::process::id())
 }
 
-async fn record(report: &RunReport, ends: &Ends, started_at: i64) {
+/// What stays when the run is recorded.
+fn retention(settings: &RunSettings<'_>, planned: &[Arc<PlannedTable>]) -> Retention {
+    let streams = planned.iter().map(|table| table.stream().to_owned());
+    Retention {
+        runs: settings.retention.runs,
+        rejected: settings.retention.rejected,
+        // With `--tables` the plan holds some of them, and the others are no less the pipeline's.
+        streams: settings.args.tables.is_empty().then(|| streams.collect()),
+    }
+}
+
+async fn record(report: &RunReport, ends: &Ends, started_at: i64, keep: &Retention) {
     let run = RunRecord {
         run_id: report.run_id.clone(),
         started_at,
@@ -160,8 +173,13 @@ async fn record(report: &RunReport, ends: &Ends, started_at: i64) {
         exit_code: Some(report.exit_code),
         report: serde_json::to_value(report).unwrap_or_default(),
     };
-    if let Err(error) = ends.state().record_run(&ends.key, &run).await {
-        tracing::warn!(%error, "could not store the run's report");
+    match ends.state().record_run(&ends.key, &run, keep).await {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!(
+            count,
+            "dropped rejected rows of tables that are no longer in the pipeline"
+        ),
+        Err(error) => tracing::warn!(%error, "could not store the run's report"),
     }
 }
 

@@ -96,9 +96,16 @@ fn statement(key: &PipelineKey, run_count: u32) -> String {
             alive("x", "")
         ),
     );
+    let last_success = match run_count {
+        0 => "NULL".to_owned(),
+        _ => format!(
+            "(SELECT floor(extract(epoch FROM x.finished_at))::int8 FROM _syncset.run x \
+             WHERE {here} AND x.exit_code = 0 ORDER BY x.started_at DESC LIMIT 1)"
+        ),
+    };
     format!(
         "SELECT (SELECT version FROM _syncset.meta), {watermarks}, {chunks}, {runs}, {rejected}, \
-         {owners}, {holder}"
+         {owners}, {holder}, {last_success}"
     )
 }
 
@@ -159,6 +166,7 @@ fn decode(row: &TextRow) -> Result<PipelineState> {
     Ok(PipelineState {
         streams,
         runs: read::<RunRecord>(row, 3, "run")?,
+        last_success: row.text(7).map(|_| row.parse(7)).transpose()?,
         rejected: read::<RejectedRow>(row, 4, "rejected")?,
         owners,
         holder,

@@ -6,6 +6,7 @@
 mod fence;
 mod lease;
 mod load;
+mod runs;
 mod schema;
 mod streams;
 mod text;
@@ -20,7 +21,7 @@ use crate::connect::PgStore;
 use async_trait::async_trait;
 use syncset_connector::{
     Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey, PipelineState, Position, Result,
-    RunRecord, StateStore, StreamState,
+    Retention, RunRecord, StateStore, StreamState,
 };
 
 #[async_trait]
@@ -57,8 +58,13 @@ impl StateStore for PgStore {
         streams::move_idle(self, lease, moves).await
     }
 
-    async fn record_run(&self, key: &PipelineKey, run: &RunRecord) -> Result<()> {
-        streams::record_run(self, key, run).await
+    async fn record_run(
+        &self,
+        key: &PipelineKey,
+        run: &RunRecord,
+        keep: &Retention,
+    ) -> Result<u64> {
+        runs::record_run(self, key, run, keep).await
     }
 
     async fn reset(&self, lease: &Lease, streams: &[String]) -> Result<Vec<String>> {

@@ -1,22 +1,18 @@
 //! What the runner changes of the state between units: loads begin, idle watermarks move, streams
-//! are forgotten, runs are recorded.
+//! are forgotten.
 //!
-//! Each is one message with a transaction of its own; all but the record of runs are under the
-//! fence.
+//! Each is one message with a transaction of its own, under the fence.
 
 use super::fence::{exactly, fenced, lock_fence, replaced_if_lost};
 use super::load::target_columns;
 use super::schema::is_missing;
-use super::text::{NOT_WAITED_FOR, json_literal, key_is, key_values, literal};
+use super::text::{json_literal, key_is, key_values, literal};
 use crate::connect::{PgStore, Session, TextRow};
 use serde_json::Value;
 use syncset_connector::{
     ChunkState, ConnectorError, ErrorClass, KeyBound, KeyRange, Lease, LoadPlan, PipelineKey,
-    Position, Result, RunRecord, StreamPhase, StreamState,
+    Position, Result, StreamPhase, StreamState,
 };
-
-/// How long runs are kept.
-const RUNS_KEPT: &str = "interval '30 days'";
 
 /// Stores low watermarks and chunks, and claims the target tables.
 pub(super) async fn begin_load(
@@ -124,28 +120,6 @@ pub(super) async fn reset(
     }
     forgotten.sort();
     Ok(forgotten)
-}
-
-/// Inserts or updates a run and drops old ones.
-pub(super) async fn record_run(store: &PgStore, key: &PipelineKey, run: &RunRecord) -> Result<()> {
-    let number = |value: Option<i64>| value.map_or("NULL".to_owned(), |value| value.to_string());
-    let sql = format!(
-        "{NOT_WAITED_FOR}INSERT INTO _syncset.run \
-         (project, pipeline, run_id, started_at, finished_at, exit_code, report) \
-         VALUES ({values}, {run_id}, to_timestamp({started}), to_timestamp({finished}), \
-         {exit_code}, {report}) \
-         ON CONFLICT (project, pipeline, run_id) DO UPDATE SET finished_at = excluded.finished_at, \
-         exit_code = excluded.exit_code, report = excluded.report;\n\
-         DELETE FROM _syncset.run WHERE {row} AND started_at < clock_timestamp() - {RUNS_KEPT}",
-        values = key_values(key),
-        run_id = literal(&run.run_id),
-        started = run.started_at,
-        finished = number(run.finished_at),
-        exit_code = number(run.exit_code.map(i64::from)),
-        report = json_literal(&run.report),
-        row = key_is("", key),
-    );
-    store.control().await?.execute(&sql).await.map(drop)
 }
 
 /// Runs statements in a transaction under the fence; all their result sets.

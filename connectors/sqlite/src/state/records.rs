@@ -1,10 +1,11 @@
 //! What a person looks at: runs, and rows that were refused.
 
-use super::rows::{damaged, json};
+use super::rows::{damaged, json, now_seconds};
 use crate::cell::{Cell, cell, integer, text};
 use crate::connect::{Session, arguments};
 use sqlx::sqlite::SqliteRow;
-use syncset_connector::{PipelineKey, RejectedRow, Result, RunRecord};
+use std::time::Duration;
+use syncset_connector::{PipelineKey, RejectedRow, Result, Retention, RunRecord};
 
 /// The newest runs, newest first.
 pub(crate) async fn runs(
@@ -34,6 +35,19 @@ pub(crate) async fn runs(
         })
     });
     records.collect()
+}
+
+/// When the last run with exit code 0 ended.
+pub(crate) async fn last_success(session: &mut Session, key: &PipelineKey) -> Result<Option<i64>> {
+    let sql = "SELECT finished_at FROM _syncset_run \
+               WHERE project = ? AND pipeline = ? AND exit_code = 0 \
+               ORDER BY started_at DESC LIMIT 1";
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
+    let rows = session.rows(sql, arguments, "reading runs").await?;
+    Ok(rows.first().and_then(|row| match cell(row, 0) {
+        Cell::Integer(value) => Some(value),
+        _ => None,
+    }))
 }
 
 /// Rows that were refused and wait.
@@ -127,4 +141,32 @@ pub(crate) async fn record_run(
     ];
     session.execute(sql, arguments, "recording the run").await?;
     Ok(())
+}
+
+/// Drops what need not be kept; returns how many refused rows were dropped.
+pub(crate) async fn drop_old(
+    session: &mut Session,
+    key: &PipelineKey,
+    keep: &Retention,
+) -> Result<u64> {
+    let before = |age: Duration| {
+        now_seconds().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
+    };
+    let sql = "DELETE FROM _syncset_run WHERE project = ?1 AND pipeline = ?2 AND started_at < ?3 \
+               AND run_id IS NOT (SELECT run_id FROM _syncset_run WHERE project = ?1 \
+               AND pipeline = ?2 AND exit_code = 0 ORDER BY started_at DESC LIMIT 1)";
+    let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
+    let arguments = arguments![project, pipeline, before(keep.runs)];
+    session.execute(sql, arguments, "dropping old runs").await?;
+    let Some(streams) = &keep.streams else {
+        return Ok(0);
+    };
+    let sql = "DELETE FROM _syncset_rejected WHERE project = ?1 AND pipeline = ?2 \
+               AND stream NOT IN (SELECT value FROM json_each(?4)) \
+               AND stream IN (SELECT stream FROM _syncset_watermark \
+               WHERE project = ?1 AND pipeline = ?2 AND updated_at < ?3)";
+    let names = serde_json::json!(streams).to_string();
+    let arguments = arguments![project, pipeline, before(keep.rejected), names];
+    let place = "dropping rejected rows of tables that left the pipeline";
+    session.execute(sql, arguments, place).await
 }

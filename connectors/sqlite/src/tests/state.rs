@@ -7,7 +7,7 @@ use crate::lease::lock_path;
 use std::time::Duration;
 use syncset_connector::{
     ErrorClass, KeyBound, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey, Position, RejectedRow,
-    Role, RunRecord, StreamPhase, TableName, UnitStart, UnitStep,
+    Retention, Role, RunRecord, StreamPhase, TableName, UnitStart, UnitStep,
 };
 
 #[tokio::test]
@@ -333,36 +333,37 @@ async fn load_is_stored_settles_and_follows() {
 }
 
 #[tokio::test]
-async fn runs_are_kept_newest_first() {
+async fn runs_are_kept_for_their_time_and_listed_newest_first() {
     let lab = Lab::new();
     let store = lab.open("a.db", Role::Target).await;
     let state = store.state().expect("state");
     state.ensure().await.expect("made");
-    let run = |id: &str, started_at| RunRecord {
-        run_id: id.into(),
-        started_at,
-        finished_at: None,
-        exit_code: None,
+    let now = chrono::Utc::now().timestamp();
+    let run = |days: i64, exit_code| RunRecord {
+        run_id: format!("run-{days}"),
+        started_at: now - days * 86_400,
+        finished_at: Some(now - days * 86_400 + 60),
+        exit_code: Some(exit_code),
         report: serde_json::json!({}),
     };
-    let now = chrono::Utc::now().timestamp();
-    for (id, age) in [("old", 40 * 86_400), ("first", 100), ("second", 10)] {
-        state
-            .record_run(&key(), &run(id, now - age))
-            .await
-            .expect("recorded");
-    }
-    let finished = RunRecord {
-        finished_at: Some(now),
-        exit_code: Some(0),
-        ..run("second", now - 10)
+    let record = async |run: &RunRecord, days: u64| {
+        let keep = Retention {
+            runs: Duration::from_secs(days * 86_400),
+            rejected: Duration::ZERO,
+            streams: None,
+        };
+        let recorded = state.record_run(&key(), run, &keep).await;
+        assert_eq!(recorded.expect("recorded"), 0);
     };
-    state.record_run(&key(), &finished).await.expect("recorded");
+    for (days, code) in [(40, 0), (35, 0), (32, 1), (20, 1), (0, 1)] {
+        record(&run(days, code), 100).await;
+    }
 
-    let runs = state.load(&key(), 5).await.expect("the state").runs;
+    record(&run(0, 9), 30).await;
+    let stored = state.load(&key(), 5).await.expect("the state");
 
-    assert_eq!(runs.len(), 2);
-    assert_eq!(runs[0], finished);
+    assert_eq!(stored.runs, [run(0, 9), run(20, 1), run(35, 0)]);
+    assert_eq!(stored.last_success, run(35, 0).finished_at);
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             args,
             project: &context.files.project.name,
             lease: context.files.project.lease,
+            retention: context.files.project.retention,
             progress: Progress::new(context.output),
             stop: stop.clone(),
         };

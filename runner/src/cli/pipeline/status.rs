@@ -21,13 +21,8 @@ pub(crate) async fn status(
     let (key, store) = open_state(context, name).await?;
     let state = state_of(store.as_ref()).load(&key, RUNS_SHOWN).await?;
     store.close().await;
-    let last_success = state
-        .runs
-        .iter()
-        .filter(|run| run.exit_code == Some(exit_code::DONE))
-        .filter_map(|run| run.finished_at)
-        .max();
-    let age = last_success
+    let age = state
+        .last_success
         .map(|at| Duration::from_secs(u64::try_from(seconds_since_epoch() - at).unwrap_or(0)));
     let stale = max_age.is_some_and(|max| age.is_none_or(|age| age > max));
     let code = if stale {
