@@ -3,8 +3,8 @@
 use crate::fields::{Fields, choice, duration, text, wrong_type};
 use crate::nearest::nearest;
 use crate::problem::{Place, Problems};
+use crate::schema::Section;
 use crate::spec::{CaptureSetting, Name, OverlapSetting};
-use crate::unsupported::Section;
 use crate::yaml::{Entry, Node, Value};
 use syncset_connector::{CaptureMode, NullCursor, WrittenBy};
 
@@ -27,16 +27,6 @@ const NULL_CURSORS: [(&str, NullCursor); 3] = [
 
 /// Keys that only `mode: cursor` has.
 const CURSOR_KEYS: [&str; 5] = ["column", "written_by", "overlap", "zone", "null_cursor"];
-
-/// Keys of `capture:`.
-const KEYS: [&str; 6] = [
-    "mode",
-    "column",
-    "written_by",
-    "overlap",
-    "zone",
-    "null_cursor",
-];
 
 const EXAMPLE: &str = "capture: { mode: cursor, column: updated_at, written_by: database }";
 
@@ -84,13 +74,7 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<CaptureSettin
         wrong_type(&node, "`capture`", "a mode or a mapping", EXAMPLE, problems);
         return None;
     }
-    let fields = Fields::of(
-        &node,
-        Section::Capture,
-        &KEYS,
-        ("`capture`", EXAMPLE),
-        problems,
-    )?;
+    let fields = Fields::of(&node, Section::Capture, ("`capture`", EXAMPLE), problems)?;
     let Some(mode_node) = fields.value("mode") else {
         problems.hinted(
             node.place,

@@ -3,26 +3,27 @@
 
 use crate::nearest::nearest;
 use crate::problem::{Place, Problems};
+use crate::schema::Section;
 use crate::spec::Name;
-use crate::unsupported::{Section, instead_of_key, instead_of_value, sentence};
+use crate::unsupported::{instead_of_key, instead_of_value, sentence};
 use crate::yaml::{Entry, Node, Value};
 use std::time::Duration;
 
 /// The keys of one mapping, checked against those its section knows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields<'n> {
+    section: Section,
     entries: &'n [Entry],
     /// Where the mapping starts.
     pub(crate) place: Place,
 }
 
 impl<'n> Fields<'n> {
-    /// Takes a mapping and notes every key that is not known. `example` shows a right value of
-    /// `what`.
+    /// Takes a mapping and notes every key that its section does not have. `example` shows a right
+    /// value of `what`.
     pub(crate) fn of(
         node: &'n Node,
         section: Section,
-        known: &[&str],
         (what, example): (&str, &str),
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -32,23 +33,32 @@ impl<'n> Fields<'n> {
         };
         for entry in entries {
             let key = entry.key.as_str();
-            if known.contains(&key) {
+            if section.key(key).is_some() {
                 continue;
             }
             if let Some(instead) = instead_of_key(section, key) {
                 problems.hinted(entry.key_place, sentence(key), instead);
                 continue;
             }
-            unknown_key(entry, known, what, problems);
+            unknown_key(entry, section, what, problems);
         }
         Some(Self {
+            section,
             entries,
             place: node.place,
         })
     }
 
     /// The value of a key; `None` if it is absent or empty.
+    ///
+    /// # Panics
+    /// In tests, if the section has no row for the key: nobody could write it.
     pub(crate) fn value(&self, key: &str) -> Option<&'n Node> {
+        debug_assert!(
+            self.section.key(key).is_some(),
+            "add the row of `{key}` to the section {:?} in src/schema",
+            self.section
+        );
         self.entries
             .iter()
             .find(|entry| entry.key == key)
@@ -57,13 +67,13 @@ impl<'n> Fields<'n> {
     }
 }
 
-fn unknown_key(entry: &Entry, known: &[&str], what: &str, problems: &mut Problems) {
-    let hint = match nearest(&entry.key, known.iter().copied()) {
+fn unknown_key(entry: &Entry, section: Section, what: &str, problems: &mut Problems) {
+    let known = || section.keys().iter().map(|key| key.name);
+    let hint = match nearest(&entry.key, known()) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!(
             "the keys of {what} are {}",
-            known
-                .iter()
+            known()
                 .map(|name| format!("`{name}`"))
                 .collect::<Vec<_>>()
                 .join(", ")
@@ -213,6 +223,14 @@ pub(crate) fn choice<T: Copy>(
     options: &[(&str, T)],
     problems: &mut Problems,
 ) -> Option<T> {
+    debug_assert!(
+        section.key(key).is_some_and(|row| row
+            .choices()
+            .iter()
+            .map(|choice| choice.0)
+            .eq(options.iter().map(|option| option.0))),
+        "the words of `{key}` differ from those of its row in the section {section:?}"
+    );
     let example = format!("{key}: {}", options.first().map_or("", |option| option.0));
     let name = text(node, &format!("`{key}`"), &example, problems)?;
     if let Some(option) = options.iter().find(|option| option.0 == name.text) {

@@ -22,6 +22,7 @@ mod plan;
 mod planner;
 mod problem;
 mod project;
+mod schema;
 mod select;
 mod settings;
 mod spec;
@@ -35,6 +36,7 @@ pub use pipeline::parse_pipeline;
 pub use plan::{Output, OutputValue, PushDown, TablePlan, plan_tables};
 pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
+pub use schema::{config_reference, pipeline_schema, project_schema};
 pub use select::{Selected, select_tables};
 pub use spec::{
     CaptureSetting, ColumnChoice, Condition, ConnectionSpec, KEEP_DEFAULT, Keep, LEASE_DEFAULT,

@@ -4,27 +4,12 @@ use crate::connection::{Context, endpoint};
 use crate::fields::{Fields, choice, text_list, version, wrong_type};
 use crate::interpolate;
 use crate::problem::{Lookup, Problem, Problems, Source};
+use crate::schema::Section;
 use crate::settings::{self, merge, only};
 use crate::spec::{PipelineSpec, Project, TableRule};
 use crate::table_pattern::TablePattern;
-use crate::unsupported::Section;
 use crate::yaml::{self, Entry, Node, Value};
 use syncset_connector::ConnectorInfo;
-
-/// Keys at the top of a pipeline file.
-const KEYS: [&str; 11] = [
-    "version",
-    "mode",
-    "source",
-    "target",
-    "capture",
-    "rejects",
-    "consistency",
-    "on_selection_change",
-    "defaults",
-    "tables",
-    "tags",
-];
 
 /// Keys at the top that every table takes over unless it says otherwise.
 const SHARED: [&str; 2] = ["capture", "rejects"];
@@ -46,7 +31,7 @@ pub fn parse_pipeline(
     let mut problems = Problems::of(source.path);
     let root = without_variables(root, &mut problems);
     let what = ("a pipeline file", "version: 1");
-    let Some(fields) = Fields::of(&root, Section::Pipeline, &KEYS, what, &mut problems) else {
+    let Some(fields) = Fields::of(&root, Section::Pipeline, what, &mut problems) else {
         return problems.finish(None);
     };
     version(&fields, &mut problems);

@@ -3,16 +3,13 @@
 use crate::connection::{Context, scheme};
 use crate::fields::{Fields, duration, text, version, wrong_type};
 use crate::problem::{Lookup, Problem, Problems, Source};
+use crate::schema::Section;
 use crate::spec::{ConnectionSpec, Keep, LEASE_DEFAULT, Project};
-use crate::unsupported::Section;
 use crate::yaml::{self, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use syncset_connector::ConnectorInfo;
-
-/// Keys at the top of the file.
-const KEYS: [&str; 5] = ["version", "project", "connections", "lease", "retention"];
 
 /// Name of a project that has none.
 const NAME_DEFAULT: &str = "default";
@@ -42,7 +39,7 @@ pub fn parse_project(
     let root = yaml::parse(source)?;
     let mut problems = Problems::of(source.path);
     let what = ("the project file", "version: 1");
-    let Some(fields) = Fields::of(&root, Section::Project, &KEYS, what, &mut problems) else {
+    let Some(fields) = Fields::of(&root, Section::Project, what, &mut problems) else {
         return problems.finish(None);
     };
     version(&fields, &mut problems);
@@ -115,7 +112,7 @@ fn lease(fields: &Fields, problems: &mut Problems) -> Duration {
         return LEASE_DEFAULT;
     };
     let what = ("`lease`", example);
-    let expires = Fields::of(node, Section::Lease, &["expires"], what, problems)
+    let expires = Fields::of(node, Section::Lease, what, problems)
         .and_then(|fields| fields.value("expires"))
         .and_then(|node| Some((duration(node, "`expires`", example, problems)?, node.place)));
     let Some((expires, place)) = expires else {
@@ -137,8 +134,8 @@ fn retention(fields: &Fields, problems: &mut Problems) -> Keep {
     let Some(node) = fields.value("retention") else {
         return keep;
     };
-    let (what, keys) = (("`retention`", example), ["runs", "rejected"]);
-    let Some(fields) = Fields::of(node, Section::Retention, &keys, what, problems) else {
+    let what = ("`retention`", example);
+    let Some(fields) = Fields::of(node, Section::Retention, what, problems) else {
         return keep;
     };
     for (key, kept) in [("runs", &mut keep.runs), ("rejected", &mut keep.rejected)] {

@@ -3,26 +3,11 @@
 use crate::capture_setting;
 use crate::fields::{Fields, choice, count, text, text_list, text_map, wrong_type};
 use crate::problem::{Place, Problems};
+use crate::schema::Section;
 use crate::spec::{ColumnChoice, Condition, Name, TableSettings, WherePushdown};
 use crate::template::Template;
-use crate::unsupported::Section;
 use crate::yaml::{Entry, Node, Value};
 use syncset_connector::OnDelete;
-
-/// Keys of a table and of `defaults:`.
-const KEYS: [&str; 11] = [
-    "columns",
-    "where",
-    "where_pushdown",
-    "derive",
-    "rename",
-    "to",
-    "key",
-    "capture",
-    "write",
-    "rejects",
-    "on_lossy",
-];
 
 const EXAMPLE: &str = "public.customers: { columns: [id, name] }";
 const COLUMNS_EXAMPLE: &str = "columns: [id, name] or columns: { exclude: [ssn, \"tmp_*\"] }";
@@ -101,7 +86,7 @@ pub(crate) fn only(node: &Node, keys: &[&str]) -> Node {
 /// Reads the settings of a table. `place` is that of its entry.
 pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option<TableSettings> {
     let what = ("a table's entry", EXAMPLE);
-    let fields = Fields::of(node, Section::Table, &KEYS, what, problems)?;
+    let fields = Fields::of(node, Section::Table, what, problems)?;
     if let Some(node) = fields.value("on_lossy") {
         choice(node, Section::Table, "on_lossy", &[("error", ())], problems);
     }
@@ -145,7 +130,7 @@ fn columns(fields: &Fields, problems: &mut Problems) -> ColumnChoice {
         }
         Value::Map(_) => {
             let what = ("`columns`", COLUMNS_EXAMPLE);
-            Fields::of(node, Section::Columns, &["exclude"], what, problems)
+            Fields::of(node, Section::Columns, what, problems)
                 .and_then(|fields| fields.value("exclude"))
                 .and_then(|list| text_list(list, "`exclude`", COLUMNS_EXAMPLE, problems))
                 .map(ColumnChoice::Except)
@@ -165,13 +150,7 @@ fn condition(fields: &Fields, problems: &mut Problems) -> Option<Condition> {
         return text(node, "`where`", WHERE_EXAMPLE, problems).map(Condition::Sql);
     }
     let example = "where: { source_sql: \"country = 'DE'\" }";
-    let fields = Fields::of(
-        node,
-        Section::Where,
-        &["source_sql"],
-        ("`where`", example),
-        problems,
-    )?;
+    let fields = Fields::of(node, Section::Where, ("`where`", example), problems)?;
     match fields.value("source_sql") {
         Some(node) => text(node, "`source_sql`", example, problems).map(Condition::SourceSql),
         None => {
@@ -248,9 +227,7 @@ fn on_delete(fields: &Fields, problems: &mut Problems) -> OnDelete {
     let Some(node) = fields.value("write") else {
         return OnDelete::default();
     };
-    let known = ["mode", "on_delete"];
-    let Some(fields) = Fields::of(node, Section::Write, &known, ("`write`", EXAMPLE), problems)
-    else {
+    let Some(fields) = Fields::of(node, Section::Write, ("`write`", EXAMPLE), problems) else {
         return OnDelete::default();
     };
     if let Some(node) = fields.value("mode") {
@@ -268,7 +245,7 @@ fn max_rejects(fields: &Fields, problems: &mut Problems) -> u64 {
         .value("rejects")
         .and_then(|node| {
             let what = ("`rejects`", EXAMPLE);
-            Fields::of(node, Section::Rejects, &["max_rows"], what, problems)
+            Fields::of(node, Section::Rejects, what, problems)
         })
         .and_then(|fields| fields.value("max_rows"))
         .and_then(|node| count(node, "`max_rows`", EXAMPLE, problems))

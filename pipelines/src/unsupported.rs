@@ -2,30 +2,7 @@
 //! it for a typing mistake, and refused, so that nobody believes it works. When something is
 //! built, its row is deleted here.
 
-/// A part of a file, with its keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Section {
-    /// The top of `syncset.yaml`.
-    Project,
-    /// The top of a pipeline file.
-    Pipeline,
-    /// One table, or `defaults:`.
-    Table,
-    /// `capture:`
-    Capture,
-    /// `write:`
-    Write,
-    /// `rejects:`
-    Rejects,
-    /// `lease:`
-    Lease,
-    /// `retention:`
-    Retention,
-    /// `where:`
-    Where,
-    /// `columns:`
-    Columns,
-}
+use crate::schema::Section;
 
 /// What to do about a key that is refused wherever it appears in its section.
 const KEYS: &[(Section, &str, &str)] = &[
@@ -174,4 +151,16 @@ pub(crate) fn sentence(what: &str) -> String {
 pub(crate) fn words() -> impl Iterator<Item = &'static str> {
     let keys = KEYS.iter().map(|row| row.1);
     keys.chain(VALUES.iter().map(|row| row.2))
+}
+
+/// Every refused key, with the section that would have it.
+#[cfg(test)]
+pub(crate) fn keys() -> impl Iterator<Item = (Section, &'static str)> {
+    KEYS.iter().map(|row| (row.0, row.1))
+}
+
+/// Every refused value: section, key, value.
+#[cfg(test)]
+pub(crate) fn values() -> impl Iterator<Item = (Section, &'static str, &'static str)> {
+    VALUES.iter().map(|row| (row.0, row.1, row.2))
 }

@@ -5,4 +5,5 @@ mod documentation;
 mod lab;
 mod mistakes;
 mod plans;
+mod schema;
 mod table_mistakes;

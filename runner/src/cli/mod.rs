@@ -2,6 +2,8 @@
 
 pub(crate) mod args;
 mod connection;
+#[cfg(test)]
+mod documents;
 mod pipeline;
 pub(crate) mod render;
 mod types;

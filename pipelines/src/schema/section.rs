@@ -1,0 +1,117 @@
+//! The mappings that the files are made of.
+
+use super::{Key, pipeline, project, table};
+
+/// A mapping of a file, with its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// The top of `syncset.yaml`.
+    Project,
+    /// `lease:`
+    Lease,
+    /// `retention:`
+    Retention,
+    /// The top of a pipeline file.
+    Pipeline,
+    /// One table, or `defaults:`.
+    Table,
+    /// `columns:`
+    Columns,
+    /// `where:`
+    Where,
+    /// `capture:`
+    Capture,
+    /// `write:`
+    Write,
+    /// `rejects:`
+    Rejects,
+}
+
+impl Section {
+    /// Every section, each behind the one that holds it.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Project,
+        Self::Lease,
+        Self::Retention,
+        Self::Pipeline,
+        Self::Table,
+        Self::Columns,
+        Self::Where,
+        Self::Capture,
+        Self::Write,
+        Self::Rejects,
+    ];
+
+    /// Its keys, in the order they are listed in.
+    pub(crate) const fn keys(self) -> &'static [Key] {
+        match self {
+            Self::Project => project::PROJECT,
+            Self::Lease => project::LEASE,
+            Self::Retention => project::RETENTION,
+            Self::Pipeline => pipeline::PIPELINE,
+            Self::Table => table::TABLE,
+            Self::Columns => table::COLUMNS,
+            Self::Where => table::WHERE,
+            Self::Capture => table::CAPTURE,
+            Self::Write => table::WRITE,
+            Self::Rejects => table::REJECTS,
+        }
+    }
+
+    /// The row of a key.
+    pub(crate) fn key(self, name: &str) -> Option<&'static Key> {
+        self.keys().iter().find(|key| key.name == name)
+    }
+
+    /// Where it is: the section at the top of a file, or the table, that its examples are lines
+    /// of, and the JSON pointer from such a line to it.
+    pub(crate) const fn place(self) -> (Self, &'static str) {
+        match self {
+            Self::Project | Self::Pipeline | Self::Table => (self, ""),
+            Self::Lease => (Self::Project, "/lease"),
+            Self::Retention => (Self::Project, "/retention"),
+            Self::Columns => (Self::Table, "/columns"),
+            Self::Where => (Self::Table, "/where"),
+            Self::Capture => (Self::Table, "/capture"),
+            Self::Write => (Self::Table, "/write"),
+            Self::Rejects => (Self::Table, "/rejects"),
+        }
+    }
+
+    /// True if it is a mapping inside a table or inside the top of a file.
+    pub(crate) fn is_nested(self) -> bool {
+        self.place().0 != self
+    }
+
+    /// How it is called: the name of its definition in the JSON Schema.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Lease => "lease",
+            Self::Retention => "retention",
+            Self::Pipeline => "pipeline",
+            Self::Table => "table",
+            Self::Columns => "columns",
+            Self::Where => "where",
+            Self::Capture => "capture",
+            Self::Write => "write",
+            Self::Rejects => "rejects",
+        }
+    }
+
+    /// One sentence about it.
+    pub(crate) const fn about(self) -> &'static str {
+        match self {
+            Self::Project => "The connections that pipelines share.",
+            Self::Lease => "What keeps two runs of a pipeline apart.",
+            Self::Retention => "How long the state remembers.",
+            Self::Pipeline => "What is copied from where to where.",
+            Self::Table => "One table, or what all tables of the pipeline have in common.",
+            Self::Columns => "All columns but some.",
+            Self::Where => "A condition in the source's own SQL.",
+            Self::Capture => "How changes are found.",
+            Self::Write => "What happens at the target.",
+            Self::Rejects => "Rows that the target refuses.",
+        }
+    }
+}

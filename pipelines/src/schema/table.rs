@@ -1,0 +1,166 @@
+//! Keys of a table and of the mappings inside it.
+
+use super::{Choice, Key, Section, Takes};
+
+/// One table, or `defaults:`.
+pub(super) const TABLE: &[Key] = &[
+    Key::optional("columns", &[Takes::Names, Takes::Section(Section::Columns)])
+        .about(
+            "Which columns: a list of names and globs, in this order, or all but some. Absent: \
+             all.",
+        )
+        .example("columns: [id, name, \"addr_*\"]"),
+    Key::optional("where", &[Takes::Text, Takes::Section(Section::Where)])
+        .about(
+            "Which rows: SQL over the table's own columns. A row for which it is not true is not \
+             selected, and leaves the target.",
+        )
+        .example("where: \"country in ('DE', 'FR')\""),
+    Key::optional(
+        "where_pushdown",
+        &[Takes::Choice(&[
+            ("exact", "the plan is refused"),
+            ("best_effort", "more rows are read, and dropped by syncset"),
+        ])],
+    )
+    .default("exact")
+    .about("What happens where the source cannot evaluate `where` with the same meaning.")
+    .example("where_pushdown: best_effort"),
+    Key::optional("derive", &[Takes::TextMap])
+        .about("Computed columns: name to SQL over the table's columns.")
+        .example("derive: { initials: \"upper(left(name, 1))\" }"),
+    Key::optional("rename", &[Takes::TextMap])
+        .about("New names: name at the source, or of a computed column, to name at the target.")
+        .example("rename: { name: full_name }"),
+    Key::optional("to", &[Takes::Text])
+        .about(
+            "The target table, with `{schema}` and `{table}` of the source. Absent: the same name.",
+        )
+        .example("to: \"crm.{table}\""),
+    Key::optional("key", &[Takes::Names])
+        .about("The columns that identify a row: unique and never NULL. Absent: the primary key.")
+        .example("key: [tenant, id]"),
+    Key::optional("capture", CAPTURE_TAKES)
+        .default("full")
+        .about("How changes are found: a mode, or a mapping.")
+        .example("capture: { mode: cursor, column: updated_at, written_by: database }"),
+    Key::optional("write", &[Takes::Section(Section::Write)])
+        .about("What happens at the target.")
+        .example("write: { mode: upsert, on_delete: hard }"),
+    Key::optional("rejects", &[Takes::Section(Section::Rejects)])
+        .about("Rows that the target refuses.")
+        .example("rejects: { max_rows: 100 }"),
+    Key::optional(
+        "on_lossy",
+        &[Takes::Choice(&[("error", "the plan is refused")])],
+    )
+    .default("error")
+    .about("What happens where the target has no type that keeps a column's values.")
+    .example("on_lossy: error"),
+];
+
+/// `columns:` as a mapping.
+pub(super) const COLUMNS: &[Key] = &[Key::optional("exclude", &[Takes::Texts])
+    .about("Names and globs of the columns that are left out; all others are selected.")
+    .example("columns: { exclude: [ssn, \"tmp_*\"] }")];
+
+/// `where:` as a mapping.
+pub(super) const WHERE: &[Key] = &[Key::required("source_sql", &[Takes::Text])
+    .about("A condition in the source's own dialect, passed on as it is.")
+    .example("where: { source_sql: \"total > 100\" }")];
+
+const MODES: &[Choice] = &[
+    ("full", "the whole table in each run; sees deleted rows"),
+    ("cursor", "rows whose `column` has grown"),
+    ("xmin", "rows of newer transactions (PostgreSQL)"),
+];
+
+/// What `capture:` takes wherever it is written.
+pub(super) const CAPTURE_TAKES: &[Takes] =
+    &[Takes::Choice(MODES), Takes::Section(Section::Capture)];
+
+/// `capture:` as a mapping.
+pub(super) const CAPTURE: &[Key] = &[
+    Key::optional("mode", &[Takes::Choice(MODES)])
+        .about("How changes are found. It has to be said here or in what this merges with.")
+        .example("capture: { mode: xmin }"),
+    Key::optional("column", &[Takes::Text])
+        .about(
+            "The cursor: an integer, date or timestamp that grows with every change. Required \
+             with `cursor`; this and the keys below belong to that mode.",
+        )
+        .example("capture: { mode: cursor, column: id, overlap: 1000 }"),
+    Key::optional(
+        "written_by",
+        &[Takes::Choice(&[
+            (
+                "database",
+                "a default or trigger of the source stamps the column",
+            ),
+            ("application", "anything else; `overlap` is required"),
+        ])],
+    )
+    .about(
+        "Who stamps the cursor. Required for times, except in SQLite, where it is always \
+         `application`.",
+    )
+    .example("capture: { mode: cursor, column: updated_at, written_by: database }"),
+    Key::optional("overlap", &[Takes::Count, Takes::Duration])
+        .about(
+            "How far below the watermark a window starts: a duration for times, units for \
+             integers. Longer than the longest transaction at the source.",
+        )
+        .example(
+            "capture: { mode: cursor, column: updated_at, written_by: application, overlap: 10m }",
+        ),
+    Key::optional("zone", &[Takes::Text])
+        .about("Time zone of a cursor that has none, as an IANA name. Required there.")
+        .example(
+            "capture: { mode: cursor, column: changed, written_by: database, zone: Europe/Berlin }",
+        ),
+    Key::optional(
+        "null_cursor",
+        &[Takes::Choice(&[
+            ("read", "they are read in each run"),
+            ("ignore", "they are not copied"),
+            ("error", "the run fails"),
+        ])],
+    )
+    .about("What happens to rows whose cursor is NULL. Required if the column may be NULL.")
+    .example(
+        "capture: { mode: cursor, column: updated_at, written_by: database, null_cursor: read }",
+    ),
+];
+
+/// `write:`
+pub(super) const WRITE: &[Key] = &[
+    Key::optional(
+        "mode",
+        &[Takes::Choice(&[(
+            "upsert",
+            "rows are inserted, or updated by their key",
+        )])],
+    )
+    .default("upsert")
+    .about("How rows are written.")
+    .example("write: { mode: upsert }"),
+    Key::optional(
+        "on_delete",
+        &[Takes::Choice(&[
+            ("hard", "they are deleted"),
+            ("keep", "they stay as they are"),
+        ])],
+    )
+    .default("hard")
+    .about("What happens at the target to rows that are gone or have left the selection.")
+    .example("write: { on_delete: keep }"),
+];
+
+/// `rejects:`
+pub(super) const REJECTS: &[Key] = &[Key::optional("max_rows", &[Takes::Count])
+    .default("0")
+    .about(
+        "How many rows the target may refuse before the table fails. Refused rows are kept \
+             in the state, with key and reason.",
+    )
+    .example("rejects: { max_rows: 100 }")];
