@@ -71,13 +71,7 @@ fn resolve(
             }
         };
     }
-    let is_name = |name: &str| {
-        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && name
-                .chars()
-                .all(|other| other.is_ascii_alphanumeric() || other == '_')
-    };
-    if !is_name(name) {
+    if !is_variable_name(name) {
         problems.hinted(
             place,
             format!("`${{{name}}}` is no name of a variable"),
@@ -94,6 +88,14 @@ fn resolve(
         );
     }
     value
+}
+
+/// Whether a text can be the name of a variable: letters, digits and `_`, no digit first.
+pub fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name
+            .chars()
+            .all(|other| other.is_ascii_alphanumeric() || other == '_')
 }
 
 /// Refuses `${...}` where it is not replaced, so that nobody filters by the literal text.

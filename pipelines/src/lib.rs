@@ -32,6 +32,8 @@ mod template;
 mod unsupported;
 mod yaml;
 
+pub use interpolate::is_variable_name;
+pub use nearest::{listed, nearest};
 pub use pipeline::parse_pipeline;
 pub use plan::{Output, OutputValue, PushDown, TablePlan, plan_tables};
 pub use problem::{Lookup, Place, Problem, Source};

@@ -7,10 +7,7 @@ const SIMILARITY_MIN: f64 = 0.7;
 const LISTED_MAX: usize = 12;
 
 /// The candidate most like `name`, if one is like it at all.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (similarity(name, candidate), candidate))
@@ -20,7 +17,7 @@ pub(crate) fn nearest<'a>(
 }
 
 /// All candidates for a hint, the nearest first, the list cut to a readable length.
-pub(crate) fn listed<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub fn listed<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let mut scored: Vec<_> = candidates
         .into_iter()
         .map(|candidate| (similarity(name, candidate), candidate))

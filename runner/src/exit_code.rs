@@ -36,7 +36,7 @@ const DECISIVE: [i32; 7] = [
     CONFLICTS,
 ];
 
-/// The exit code of a run from the codes of its tables.
+/// The exit code of a run from the codes of its tables, or of several runs from theirs.
 pub(crate) fn of_tables(codes: &[i32]) -> i32 {
     if let Some(code) = DECISIVE.into_iter().find(|code| codes.contains(code)) {
         return code;
@@ -46,21 +46,10 @@ pub(crate) fn of_tables(codes: &[i32]) -> i32 {
         DONE
     } else if failed.iter().all(|code| *code == RETRY) {
         RETRY
-    } else if failed.len() < codes.len() {
+    } else if failed.len() < codes.len() || failed.contains(&SOME_FAILED) {
         SOME_FAILED
     } else {
         FAILED
-    }
-}
-
-/// The exit code of several pipelines run after each other.
-pub(crate) fn of_pipelines(codes: &[i32]) -> i32 {
-    match codes {
-        [code] => *code,
-        _ if codes.contains(&SOME_FAILED) && !codes.iter().any(|code| DECISIVE.contains(code)) => {
-            SOME_FAILED
-        }
-        _ => of_tables(codes),
     }
 }
 
@@ -70,7 +59,7 @@ mod tests {
 
     #[test]
     fn codes_of_tables_combine_by_their_rank() {
-        let cases: [(&[i32], i32); 8] = [
+        let cases: [(&[i32], i32); 12] = [
             (&[], DONE),
             (&[DONE, DONE], DONE),
             (&[DONE, FAILED], SOME_FAILED),
@@ -79,19 +68,14 @@ mod tests {
             (&[RETRY, FAILED], FAILED),
             (&[FAILED, APPROVAL, LOCKED], LOCKED),
             (&[GUARD, CONFIG], CONFIG),
+            (&[SOME_FAILED], SOME_FAILED),
+            (&[SOME_FAILED, FAILED], SOME_FAILED),
+            (&[SOME_FAILED, RETRY], SOME_FAILED),
+            (&[SOME_FAILED, LOCKED], LOCKED),
         ];
 
         for (codes, expected) in cases {
             assert_eq!(of_tables(codes), expected, "{codes:?}");
         }
-    }
-
-    #[test]
-    fn one_pipeline_keeps_its_code_and_several_combine() {
-        assert_eq!(of_pipelines(&[SOME_FAILED]), SOME_FAILED);
-        assert_eq!(of_pipelines(&[SOME_FAILED, FAILED]), SOME_FAILED);
-        assert_eq!(of_pipelines(&[SOME_FAILED, LOCKED]), LOCKED);
-        assert_eq!(of_pipelines(&[DONE, FAILED]), SOME_FAILED);
-        assert_eq!(of_pipelines(&[DONE, DONE]), DONE);
     }
 }

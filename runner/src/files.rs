@@ -1,77 +1,177 @@
 //! Finds and reads the project's files. The only place that touches them.
 
+use crate::dotenv;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::registry;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use syncset_pipeline::{Lookup, PipelineSpec, Project, Source, parse_pipeline, parse_project};
+use std::sync::Mutex;
+use syncset_pipeline::{
+    Lookup, PipelineSpec, Project, Source, listed, nearest, parse_pipeline, parse_project,
+};
+
+/// The file that makes a folder a project.
+const PROJECT_FILE: &str = "syncset.yaml";
+
+/// What people call it by mistake.
+const PROJECT_FILE_LIKE: [&str; 4] = [
+    "syncset.yml",
+    "Syncset.yaml",
+    "syncset.yaml.txt",
+    "sync.yaml",
+];
 
 /// A project folder with its environment.
 pub(crate) struct ProjectFiles {
     folder: PathBuf,
-    dotenv: HashMap<String, String>,
+    variables: Variables,
     /// What `syncset.yaml` says.
     pub(crate) project: Project,
 }
 
+/// Where `${NAME}` gets its value: the command line, the environment, `.env`, in this order.
+struct Variables {
+    set: HashMap<String, String>,
+    dotenv: HashMap<String, String>,
+    /// Every name that a file has asked for.
+    asked: Mutex<BTreeSet<String>>,
+}
+
+impl Variables {
+    fn value(&self, name: &str) -> Option<String> {
+        if let Ok(mut asked) = self.asked.lock() {
+            asked.insert(name.to_owned());
+        }
+        let set = self.set.get(name).cloned();
+        set.or_else(|| std::env::var(name).ok())
+            .or_else(|| self.dotenv.get(name).cloned())
+    }
+}
+
 impl ProjectFiles {
-    /// Reads `syncset.yaml` and `.env` of a folder.
-    pub(crate) fn open(folder: &Path) -> Result<Self, Failures> {
-        let path = folder.join("syncset.yaml");
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            Failure::new(
-                exit_code::CONFIG,
-                format!("cannot read `{}`: {error}", path.display()),
-            )
-            .with_hint("run in a folder that holds syncset.yaml, or name it with `-C DIR`")
-        })?;
-        let dotenv = read_dotenv(folder)?;
-        let display = path.display().to_string();
-        let display = display.strip_prefix("./").unwrap_or(&display);
-        let base = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        let project = with_lookup(&dotenv, folder, |lookup| {
+    /// Finds the project in `start` or the nearest folder above it, and reads `syncset.yaml` and
+    /// `.env`. `set`: variables of the command line.
+    pub(crate) fn open(start: &Path, set: &[(String, String)]) -> Result<Self, Failures> {
+        let folder = find(start)?;
+        let path = folder.join(PROJECT_FILE);
+        let text = read_text(&path)?;
+        let variables = Variables {
+            set: set.iter().cloned().collect(),
+            dotenv: dotenv::read(&folder)?,
+            asked: Mutex::default(),
+        };
+        let base = std::path::absolute(&folder).unwrap_or_else(|_| folder.clone());
+        let project = with_lookup(&variables, &folder, |lookup| {
+            let path = shown(&path);
             let source = Source {
-                path: display,
+                path: &path,
                 text: &text,
             };
             parse_project(source, &base, &registry::catalog(), lookup)
         })?;
         Ok(Self {
-            folder: folder.to_owned(),
-            dotenv,
+            folder,
+            variables,
             project,
         })
     }
 
     /// Reads one pipeline.
     pub(crate) fn pipeline(&self, name: &str) -> Result<PipelineSpec, Failures> {
+        let spec = self.read_pipeline(name)?;
+        self.check_variables_used()?;
+        Ok(spec)
+    }
+
+    fn read_pipeline(&self, name: &str) -> Result<PipelineSpec, Failures> {
         let path = self.pipelines_folder().join(format!("{name}.yaml"));
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            let failure = Failure::new(
-                exit_code::CONFIG,
-                format!(
-                    "cannot read pipeline `{name}`: `{}`: {error}",
-                    path.display()
-                ),
-            );
-            match self.pipeline_names() {
-                names if names.is_empty() => {
-                    failure.with_hint("write it into the folder pipelines/")
-                }
-                names => failure.with_hint(format!("pipelines here: {}", names.join(", "))),
-            }
-        })?;
-        let display = path.display().to_string();
-        let display = display.strip_prefix("./").unwrap_or(&display);
-        let spec = with_lookup(&self.dotenv, &self.folder, |lookup| {
+        let is_name = !name.is_empty() && !name.contains(['/', '\\']);
+        if !is_name || !path.exists() {
+            return Err(self.no_pipeline(name).into());
+        }
+        let text = read_text(&path)?;
+        let spec = with_lookup(&self.variables, &self.folder, |lookup| {
+            let path = shown(&path);
             let source = Source {
-                path: display,
+                path: &path,
                 text: &text,
             };
             parse_pipeline(name, source, &self.project, &registry::catalog(), lookup)
         })?;
         Ok(spec)
+    }
+
+    /// Reads pipelines; every problem of all of them at once.
+    pub(crate) fn pipelines(&self, names: &[String]) -> Result<Vec<PipelineSpec>, Failures> {
+        let mut specs = Vec::with_capacity(names.len());
+        let mut failures = Vec::new();
+        for name in names {
+            match self.read_pipeline(name) {
+                Ok(spec) => specs.push(spec),
+                Err(found) => failures.extend(found.0),
+            }
+        }
+        if !failures.is_empty() {
+            return Err(Failures(failures));
+        }
+        self.check_variables_used()?;
+        Ok(specs)
+    }
+
+    /// Refuses variables of the command line that no file has asked for so far: one that is
+    /// misspelt would leave the value of the environment in force.
+    pub(crate) fn check_variables_used(&self) -> Result<(), Failure> {
+        let Ok(asked) = self.variables.asked.lock() else {
+            return Ok(());
+        };
+        let mut unused = self
+            .variables
+            .set
+            .keys()
+            .filter(|name| !asked.contains(*name));
+        let Some(name) = unused.next() else {
+            return Ok(());
+        };
+        let message = format!("`--set {name}=...`: no file that was read has `${{{name}}}`");
+        let hint = match nearest(name, asked.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if asked.is_empty() => "no file has a variable".to_owned(),
+            None => {
+                let known = listed(name, asked.iter().map(String::as_str));
+                format!("the variables are {known}")
+            }
+        };
+        Err(Failure::new(exit_code::CONFIG, message).with_hint(hint))
+    }
+
+    fn no_pipeline(&self, name: &str) -> Failure {
+        let folder = self.pipelines_folder();
+        let message = format!("no pipeline `{name}` in `{}`", shown(&folder));
+        let failure = Failure::new(exit_code::CONFIG, message);
+        let names = self.pipeline_names();
+        if !folder.is_dir() {
+            return failure.with_hint("write it into a folder `pipelines` beside syncset.yaml");
+        }
+        let as_typed = Path::new(name);
+        let stem = as_typed.file_stem().and_then(|stem| stem.to_str());
+        let other = format!("{name}.yml");
+        if folder.join(&other).exists() {
+            return failure.with_hint(format!("rename `pipelines/{other}` to `{name}.yaml`"));
+        }
+        if let Some(stem) = stem.filter(|stem| names.iter().any(|known| known == stem)) {
+            return failure.with_hint(format!("name it without folder and ending: `{stem}`"));
+        }
+        let all = names.iter().map(String::as_str);
+        match nearest(name, all.clone()) {
+            Some(near) => failure.with_hint(format!("did you mean `{near}`?")),
+            None if names.is_empty() => failure.with_hint(format!(
+                "there is none yet: write `pipelines/{}.yaml`",
+                if name.is_empty() { "NAME" } else { name }
+            )),
+            None => failure.with_hint(format!("the pipelines are {}", listed(name, all))),
+        }
     }
 
     /// Names of all pipelines, sorted.
@@ -97,42 +197,68 @@ impl ProjectFiles {
     }
 }
 
-/// `.env` beside `syncset.yaml`; an absent file is an empty one.
-fn read_dotenv(folder: &Path) -> Result<HashMap<String, String>, Failure> {
-    let path = folder.join(".env");
-    if !path.exists() {
-        return Ok(HashMap::new());
+/// The folder that holds `syncset.yaml`: this one or the nearest above it.
+fn find(start: &Path) -> Result<PathBuf, Failure> {
+    let wrong = |message: String| Failure::new(exit_code::CONFIG, message);
+    if start.is_file() {
+        let folder = start.parent().map(shown).unwrap_or_default();
+        let folder = if folder.is_empty() { "." } else { &folder };
+        return Err(wrong(format!("`-C {}` is a file", start.display()))
+            .with_hint(format!("name its folder: `-C {folder}`")));
     }
-    let unreadable = |error: dotenvy::Error| {
-        // The error of a malformed line holds the line, which may hold a secret.
-        let reason = match error {
-            dotenvy::Error::Io(error) => error.to_string(),
-            dotenvy::Error::LineParse(_, index) => {
-                format!("malformed at character {index} of a line")
-            }
-            _ => "malformed".to_owned(),
-        };
-        Failure::new(
-            exit_code::CONFIG,
-            format!("cannot read `{}`: {reason}", path.display()),
-        )
-        .with_hint("write one `NAME=value` a line; quote values with spaces or `#`")
-    };
-    let entries = dotenvy::from_path_iter(&path).map_err(unreadable)?;
-    entries.collect::<Result<_, _>>().map_err(unreadable)
+    if !start.is_dir() {
+        return Err(
+            wrong(format!("`-C {}`: there is no such folder", start.display()))
+                .with_hint("name the folder that holds syncset.yaml, or one in it"),
+        );
+    }
+    if start.join(PROJECT_FILE).exists() {
+        return Ok(start.to_owned());
+    }
+    let absolute = std::path::absolute(start).unwrap_or_else(|_| start.to_owned());
+    let above = absolute.ancestors().skip(1);
+    if let Some(found) = above
+        .into_iter()
+        .find(|folder| folder.join(PROJECT_FILE).is_file())
+    {
+        return Ok(found.to_owned());
+    }
+    let message = format!(
+        "no {PROJECT_FILE} in `{}` or a folder above it",
+        absolute.display()
+    );
+    let like = PROJECT_FILE_LIKE
+        .into_iter()
+        .find(|name| start.join(name).exists());
+    Err(wrong(message).with_hint(match like {
+        Some(like) => format!("rename `{like}` to `{PROJECT_FILE}`"),
+        None => "run in a project folder, or name one with `-C DIR`".to_owned(),
+    }))
 }
 
-/// Calls `read` with the environment (the process wins over `.env`) and the project's files.
-fn with_lookup<T>(
-    dotenv: &HashMap<String, String>,
-    folder: &Path,
-    read: impl FnOnce(&Lookup<'_>) -> T,
-) -> T {
-    let env = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .or_else(|| dotenv.get(name).cloned())
-    };
+/// A path as people see it: without the folder they are in.
+fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    text.strip_prefix("./").unwrap_or(&text).to_owned()
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let failure = Failure::new(
+            exit_code::CONFIG,
+            format!("cannot read `{}`: {error}", shown(path)),
+        );
+        match error.kind() {
+            ErrorKind::InvalidData => failure.with_hint("save it as UTF-8 text"),
+            ErrorKind::IsADirectory => failure.with_hint("it must be a file, not a folder"),
+            _ => failure.with_hint("check the file and its rights"),
+        }
+    })
+}
+
+/// Calls `read` with the variables and the project's files.
+fn with_lookup<T>(variables: &Variables, folder: &Path, read: impl FnOnce(&Lookup<'_>) -> T) -> T {
+    let env = |name: &str| variables.value(name);
     let file = |path: &str| std::fs::read_to_string(folder.join(path));
     read(&Lookup {
         env: &env,

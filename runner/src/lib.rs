@@ -3,6 +3,7 @@
 //! It knows the stores by the connector contract only; `registry` alone names concrete ones.
 
 mod cli;
+mod dotenv;
 mod exit_code;
 mod fail_point;
 mod failure;

@@ -91,6 +91,8 @@ pub(crate) struct RunReport {
     pub(crate) duration_ms: u64,
     /// True if nothing was written on purpose.
     pub(crate) dry_run: bool,
+    /// True if another run had the lease and this one was told to leave it at that.
+    pub(crate) skipped: bool,
     /// Its tables.
     pub(crate) tables: Vec<TableReport>,
     /// What stopped the whole run.
@@ -110,10 +112,20 @@ impl RunReport {
             exit_code: exit_code::DONE,
             duration_ms: 0,
             dry_run,
+            skipped: false,
             tables: Vec::new(),
             failures: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// Whether it ended well without anything to do.
+    pub(crate) fn did_nothing(&self) -> bool {
+        let quiet = |table: &TableReport| {
+            table.rows_written + table.rows_deleted + table.rows_rejected == 0
+                && matches!(table.outcome, Outcome::Unchanged | Outcome::Followed)
+        };
+        self.exit_code == exit_code::DONE && (self.skipped || self.tables.iter().all(quiet))
     }
 
     /// Computes the exit code from the tables and the failures of the whole run.

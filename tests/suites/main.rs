@@ -36,6 +36,7 @@ mod targets;
 mod tls;
 mod units_postgres;
 mod values_postgres;
+mod verbs;
 mod window_rules;
 mod write_lab;
 mod write_postgres;

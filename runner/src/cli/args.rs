@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+use syncset_pipeline::is_variable_name;
 
 /// Shares part of a database and keeps it right.
 #[derive(Debug, Parser)]
@@ -13,7 +14,7 @@ use std::time::Duration;
     max_term_width = 100
 )]
 pub(crate) struct Cli {
-    /// Folder that holds syncset.yaml
+    /// The project folder, which holds syncset.yaml, or any folder in it
     #[arg(
         short = 'C',
         long = "directory",
@@ -22,6 +23,11 @@ pub(crate) struct Cli {
         value_name = "DIR"
     )]
     pub(crate) directory: PathBuf,
+
+    /// Value of `${NAME}` in the files, before the environment and `.env`; can be repeated. Other
+    /// users of this machine can see it while the command runs, so it is not for secrets
+    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = parse_variable)]
+    pub(crate) set: Vec<(String, String)>,
 
     /// How results are printed on stdout
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
@@ -87,23 +93,18 @@ pub(crate) enum ConnectionVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PipelineVerb {
+    /// Name the pipelines of the project, what they copy and from where to where; touches no store
+    List(Choice),
     /// Check the files without touching any store; all pipelines if none is named
-    Validate {
-        /// Names of files in pipelines/, without `.yaml`
-        names: Vec<String>,
-    },
+    Validate(Choice),
     /// Show what `run` would do; changes nothing
     Plan(PlanArgs),
     /// Sync once and exit
     Run(RunArgs),
-    /// Where each table stands, and the last run
-    Status {
-        /// Name of a file in pipelines/, without `.yaml`
-        name: String,
-        /// Exit with 4 if the last success is older, such as `2h`
-        #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
-        max_age: Option<Duration>,
-    },
+    /// Where each table stands, and the last runs; all pipelines if none is named
+    Status(StatusArgs),
+    /// The runs that are stored, newest first, or one of them in detail
+    History(HistoryArgs),
     /// Forget what was synced, so that the next run compares and loads the tables again
     Reset {
         /// Name of a file in pipelines/, without `.yaml`
@@ -117,6 +118,40 @@ pub(crate) enum PipelineVerb {
         /// Name of a file in pipelines/, without `.yaml`
         name: String,
     },
+}
+
+/// Which pipelines a verb is about.
+#[derive(Debug, Args)]
+pub(crate) struct Choice {
+    /// Names of files in pipelines/, without `.yaml`
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// All pipelines of the project
+    #[arg(long, conflicts_with_all = ["names", "tags"])]
+    pub(crate) all: bool,
+    /// All pipelines that have this tag; can be repeated, then any of the tags will do
+    #[arg(long = "tag", value_name = "TAG", conflicts_with = "names")]
+    pub(crate) tags: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// Exit with 4 if the last success of a pipeline is older, such as `2h`
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub(crate) max_age: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Name of a file in pipelines/, without `.yaml`
+    pub(crate) name: String,
+    /// Id of a run, or how it begins: show this run in detail
+    pub(crate) run: Option<String>,
+    /// Newest runs to show at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "run")]
+    pub(crate) limit: u32,
 }
 
 #[derive(Debug, Args)]
@@ -136,9 +171,8 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Names of files in pipelines/, without `.yaml`
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
     /// Read and count what would be written, write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -160,6 +194,10 @@ pub(crate) struct RunArgs {
     /// When another run holds the lease: `fail` (exit 7), `skip` (exit 0) or `wait=DURATION`
     #[arg(long, default_value = "fail", value_parser = parse_on_lock, value_name = "POLICY")]
     pub(crate) on_lock: OnLock,
+    /// Exit with this code instead of 0 if nothing was done: no table had anything to write, or
+    /// `--on-lock skip` skipped the run. Airflow takes 99 as "skipped"
+    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u8).range(10..=125))]
+    pub(crate) skip_exit_code: Option<u8>,
 }
 
 /// What to do when another run holds the lease.
@@ -183,6 +221,18 @@ fn parse_on_lock(text: &str) -> Result<OnLock, String> {
             Ok(OnLock::Wait(duration))
         }
     }
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("expected `NAME=value`, without spaces around `=`")?;
+    if !is_variable_name(name) {
+        return Err(format!(
+            "`{name}` is no name of a variable: letters, digits and `_`, no digit first"
+        ));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Smallest memory budget: below it the buffers of one connection pair do not fit.
@@ -232,5 +282,21 @@ mod tests {
             Ok(OnLock::Wait(Duration::from_secs(300)))
         );
         assert!(parse_on_lock("later").is_err());
+    }
+
+    #[test]
+    fn values_of_variables_may_hold_anything() {
+        let read = parse_variable("CRM_URL=postgres://a@b/c?d=e f");
+
+        assert_eq!(
+            read,
+            Ok(("CRM_URL".into(), "postgres://a@b/c?d=e f".into()))
+        );
+        assert_eq!(
+            parse_variable("EMPTY="),
+            Ok(("EMPTY".into(), String::new()))
+        );
+        assert!(parse_variable("CRM_URL").is_err());
+        assert!(parse_variable("crm url=x").is_err());
     }
 }

@@ -1,12 +1,14 @@
 //! From the command line to a verb and back to an exit code.
 
 pub(crate) mod args;
+mod choice;
 mod connection;
 #[cfg(test)]
 mod documents;
 mod pipeline;
 pub(crate) mod render;
 mod types;
+mod usage;
 
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
@@ -31,15 +33,7 @@ pub(crate) struct Context {
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            let code = if error.use_stderr() {
-                exit_code::CONFIG
-            } else {
-                exit_code::DONE
-            };
-            return to_exit_code(code);
-        }
+        Err(error) => return to_exit_code(usage::report(&error)),
     };
     logging::start(cli.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,7 +78,7 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
     if let Verb::Types { from, to } = &cli.verb {
         return types::print(from, to, cli.output);
     }
-    let files = ProjectFiles::open(&cli.directory)?;
+    let files = ProjectFiles::open(&cli.directory, &cli.set)?;
     let context = Context {
         files,
         output: cli.output,
@@ -92,7 +86,10 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
     match cli.verb {
         Verb::Connection {
             verb: ConnectionVerb::Test { names },
-        } => connection::test(&context, &names).await,
+        } => {
+            context.files.check_variables_used()?;
+            connection::test(&context, &names).await
+        }
         Verb::Pipeline { verb } => pipeline::dispatch(&context, verb).await,
         Verb::Types { .. } => unreachable!("handled above"),
     }

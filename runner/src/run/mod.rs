@@ -23,7 +23,7 @@ use crate::failure::{Failure, Failures};
 use crate::open::Ends;
 use crate::planned::{self, Action, PlannedTable};
 use crate::progress::Progress;
-use crate::report::{Outcome, RunReport};
+use crate::report::{Outcome, RunReport, TableReport};
 use crate::stop::{Stop, seconds_since_epoch};
 use context::RunContext;
 use lease::Heartbeat;
@@ -70,9 +70,18 @@ pub(crate) async fn run(spec: &PipelineSpec, settings: &RunSettings<'_>) -> RunR
         report.failures.extend(failures);
     }
     report.settle_exit_code();
-    report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if let Some(code) = settings.args.skip_exit_code
+        && report.did_nothing()
+    {
+        report.exit_code = i32::from(code);
+    }
+    report.duration_ms = millis(started);
     settings.progress.event("run_finished", &report);
     report
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn run_into(
@@ -122,6 +131,7 @@ async fn run_into(
             lease
         }
         Asked::Skipped(holder) => {
+            report.skipped = true;
             report
                 .warnings
                 .push(format!("skipped: the pipeline is being run by {holder}"));
@@ -130,11 +140,13 @@ async fn run_into(
     };
     let heartbeat = Heartbeat::start(ends.clone(), lease.clone(), settings.stop.clone());
     let started_at = seconds_since_epoch();
+    let clock = Instant::now();
     let result = run_leased(report, &ends, &lease, &planned, settings).await;
     if let Err(Failures(failures)) = &result {
         report.failures.extend(failures.iter().cloned());
     }
     report.settle_exit_code();
+    report.duration_ms = millis(clock);
     record(report, &ends, started_at, &retention(settings, &planned)).await;
     drop(heartbeat);
     if let Err(error) = ends.state().release(&lease).await {
@@ -297,6 +309,10 @@ async fn sort_out(
     }
 }
 
+fn has_failed(table: &TableReport) -> bool {
+    table.failure.is_some()
+}
+
 /// Prints what the run did, for people.
 pub(crate) fn summary(report: &RunReport) -> String {
     let mut text = String::new();
@@ -332,10 +348,10 @@ pub(crate) fn summary(report: &RunReport) -> String {
         text = text.trim_end().to_owned();
         text.push('\n');
     }
-    let verdict = if report.exit_code == exit_code::DONE {
-        "done"
-    } else {
-        "not done"
+    let verdict = match report.failures.is_empty() && !report.tables.iter().any(has_failed) {
+        true if report.skipped => "skipped",
+        true => "done",
+        false => "not done",
     };
     text.push_str(&format!(
         "{}: {verdict} in {} ms{mode}\n",

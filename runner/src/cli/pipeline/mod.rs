@@ -1,8 +1,11 @@
 //! `pipeline ...`: one file per verb.
 
+mod history;
+mod list;
 mod plan;
 mod reset;
 mod run;
+mod run_summary;
 mod status;
 mod unlock;
 mod validate;
@@ -13,14 +16,17 @@ use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::open_store;
 use syncset_connector::{PipelineKey, Role, StateStore, Store};
+use syncset_pipeline::PipelineSpec;
 
 /// Runs one verb; returns its exit code.
 pub(crate) async fn dispatch(context: &Context, verb: PipelineVerb) -> Result<i32, Failures> {
     match verb {
-        PipelineVerb::Validate { names } => validate::validate(context, &names),
+        PipelineVerb::List(choice) => list::list(context, &choice),
+        PipelineVerb::Validate(choice) => validate::validate(context, &choice),
         PipelineVerb::Plan(args) => plan::plan(context, &args).await,
         PipelineVerb::Run(args) => run::run(context, &args).await,
-        PipelineVerb::Status { name, max_age } => status::status(context, &name, max_age).await,
+        PipelineVerb::Status(args) => status::status(context, &args).await,
+        PipelineVerb::History(args) => history::history(context, &args).await,
         PipelineVerb::Reset { name, tables } => reset::reset(context, &name, &tables).await,
         PipelineVerb::Unlock { name } => unlock::unlock(context, &name).await,
     }
@@ -32,6 +38,14 @@ async fn open_state(
     name: &str,
 ) -> Result<(PipelineKey, Box<dyn Store>), Failures> {
     let spec = context.files.pipeline(name)?;
+    Ok(open_state_of(context, &spec).await?)
+}
+
+/// The same for a pipeline that was read.
+async fn open_state_of(
+    context: &Context,
+    spec: &PipelineSpec,
+) -> Result<(PipelineKey, Box<dyn Store>), Failure> {
     let key = PipelineKey {
         project: context.files.project.name.clone(),
         pipeline: spec.name.clone(),
@@ -39,7 +53,7 @@ async fn open_state(
     let store = open_store(&spec.target, Role::Target, &key, 1).await?;
     if store.state().is_none() {
         let message = format!("`{}` keeps no state", spec.target.kind);
-        return Err(Failure::new(exit_code::CONFIG, message).into());
+        return Err(Failure::new(exit_code::CONFIG, message));
     }
     Ok((key, store))
 }

@@ -1,6 +1,7 @@
 //! `pipeline run`: syncs once and exits.
 
 use crate::cli::args::{Output, RunArgs};
+use crate::cli::choice::{Unnamed, choose};
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
@@ -12,17 +13,7 @@ use std::collections::BTreeSet;
 
 /// Runs pipelines one after another; the exit code is combined as for tables.
 pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failures> {
-    let mut specs = Vec::with_capacity(args.names.len());
-    let mut failures = Vec::new();
-    for name in &args.names {
-        match context.files.pipeline(name) {
-            Ok(spec) => specs.push(spec),
-            Err(found) => failures.extend(found.0),
-        }
-    }
-    if !failures.is_empty() {
-        return Err(Failures(failures));
-    }
+    let chosen = choose(&context.files, &args.choice, Unnamed::Refused)?;
     let stop = Stop::new(args.max_duration);
     stop.on_signals().map_err(|error| {
         Failure::new(
@@ -30,8 +21,8 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             format!("cannot listen for signals: {error}"),
         )
     })?;
-    let mut reports = Vec::with_capacity(specs.len());
-    for spec in &specs {
+    let mut reports = Vec::with_capacity(chosen.specs.len());
+    for spec in &chosen.specs {
         let settings = RunSettings {
             args,
             project: &context.files.project.name,
@@ -46,18 +37,29 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
         }
         reports.push(report);
     }
+    let code = code_of(&reports, args);
     if context.output == Output::Json {
         match reports.as_slice() {
-            [report] => render::json(report),
-            _ => render::json(&reports),
+            [report] if chosen.is_one => render::json(report),
+            _ => render::json(&serde_json::json!({ "exit_code": code, "pipelines": reports })),
         }
     }
-    Ok(exit_code::of_pipelines(
-        &reports
-            .iter()
-            .map(|report| report.exit_code)
-            .collect::<Vec<_>>(),
-    ))
+    Ok(code)
+}
+
+/// The exit code of all runs. Runs that had nothing to do are as good as those that are done, and
+/// only if all of them had nothing to do, the process says so.
+fn code_of(reports: &[RunReport], args: &RunArgs) -> i32 {
+    let skip_code = args.skip_exit_code.map(i32::from);
+    let is_skip = |report: &RunReport| Some(report.exit_code) == skip_code;
+    if reports.iter().all(is_skip) {
+        return skip_code.unwrap_or(exit_code::DONE);
+    }
+    let codes = reports.iter().map(|report| match is_skip(report) {
+        true => exit_code::DONE,
+        false => report.exit_code,
+    });
+    exit_code::of_tables(&codes.collect::<Vec<_>>())
 }
 
 fn print_report(report: &RunReport) {

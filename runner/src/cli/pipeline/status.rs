@@ -1,45 +1,140 @@
 //! `pipeline status`: where each table stands, and the last runs.
 
-use super::{open_state, state_of};
-use crate::cli::args::Output;
+use super::run_summary::{RunSummary, instant};
+use super::{open_state_of, state_of};
+use crate::cli::args::{Output, StatusArgs};
+use crate::cli::choice::{Unnamed, choose};
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::stop::seconds_since_epoch;
+use futures::StreamExt;
+use serde_json::{Value, json};
 use std::time::Duration;
 use syncset_connector::{PipelineState, StreamPhase, StreamState};
+use syncset_pipeline::PipelineSpec;
 
 /// Runs shown by `status`.
 const RUNS_SHOWN: u32 = 5;
 
-/// Where each table stands, and the last run.
-pub(crate) async fn status(
-    context: &Context,
-    name: &str,
-    max_age: Option<Duration>,
-) -> Result<i32, Failures> {
-    let (key, store) = open_state(context, name).await?;
-    let state = state_of(store.as_ref()).load(&key, RUNS_SHOWN).await?;
-    store.close().await;
-    let age = state
-        .last_success
-        .map(|at| Duration::from_secs(u64::try_from(seconds_since_epoch() - at).unwrap_or(0)));
-    let stale = max_age.is_some_and(|max| age.is_none_or(|age| age > max));
-    let code = if stale {
-        exit_code::DIFFERENT
-    } else {
-        exit_code::DONE
-    };
-    match context.output {
-        Output::Text => render::text_out(&status_text(name, &state, age)),
-        _ => render::json(&status_json(name, &state, age, code)),
+/// Pipelines asked at the same time.
+const ASKED_AT_ONCE: usize = 8;
+
+/// A success that much later than our clock says that one of two clocks is wrong.
+const CLOCK_SLACK_SECONDS: i64 = 60;
+
+/// How one pipeline is.
+struct Status {
+    name: String,
+    state: PipelineState,
+    /// Why its last success does not do, if it does not.
+    stale: Option<Failure>,
+}
+
+/// Where each table stands, and the last runs.
+pub(crate) async fn status(context: &Context, args: &StatusArgs) -> Result<i32, Failures> {
+    let chosen = choose(&context.files, &args.choice, Unnamed::All)?;
+    let asked = chosen.specs.iter().map(|spec| ask(context, spec, args));
+    let found: Vec<_> = futures::stream::iter(asked)
+        .buffered(ASKED_AT_ONCE)
+        .collect()
+        .await;
+    let mut documents = Vec::with_capacity(found.len());
+    let (mut codes, mut stale) = (Vec::new(), false);
+    for (status, spec) in found.into_iter().zip(&chosen.specs) {
+        let document = match status {
+            Ok(status) => {
+                stale |= status.stale.is_some();
+                show(context, status)
+            }
+            Err(failure) if chosen.is_one => return Err(failure.into()),
+            Err(failure) => {
+                codes.push(failure.exit_code);
+                show_failure(context, spec, &failure)
+            }
+        };
+        documents.push(document);
     }
-    if stale {
-        let max = humantime::format_duration(max_age.unwrap_or_default());
-        let message = format!("the last success of `{name}` is older than {max}");
-        render::failure(&Failure::new(code, message).with_hint("see the last runs above"));
+    codes.resize(documents.len(), exit_code::DONE);
+    let code = match exit_code::of_tables(&codes) {
+        exit_code::DONE if stale => exit_code::DIFFERENT,
+        code => code,
+    };
+    if context.output != Output::Text {
+        match documents.as_slice() {
+            [document] if chosen.is_one => render::json(document),
+            _ => render::json(&json!({ "exit_code": code, "pipelines": documents })),
+        }
     }
     Ok(code)
+}
+
+async fn ask(context: &Context, spec: &PipelineSpec, args: &StatusArgs) -> Result<Status, Failure> {
+    let (key, store) = open_state_of(context, spec).await?;
+    let state = state_of(store.as_ref()).load(&key, RUNS_SHOWN).await?;
+    store.close().await;
+    let name = spec.name.clone();
+    let stale = args.max_age.and_then(|max| staleness(&name, &state, max));
+    Ok(Status { name, state, stale })
+}
+
+/// Why the last success does not do.
+fn staleness(name: &str, state: &PipelineState, max: Duration) -> Option<Failure> {
+    let shown = humantime::format_duration(max);
+    let failure = |message: String| Failure::new(exit_code::DIFFERENT, message);
+    let runs = format!("see `syncset pipeline history {name}` for what became of the runs");
+    let Some(at) = state.last_success else {
+        return Some(failure(format!("`{name}` has no success yet")).with_hint(runs));
+    };
+    let age = seconds_since_epoch() - at;
+    if age < -CLOCK_SLACK_SECONDS {
+        let message = format!(
+            "the last success of `{name}` is in the future: {}",
+            instant(at)
+        );
+        return Some(failure(message).with_hint(
+            "set the clock of this machine, or of the one that ran it; then run the pipeline again",
+        ));
+    }
+    let is_old = u64::try_from(age).is_ok_and(|age| Duration::from_secs(age) > max);
+    is_old.then(|| {
+        failure(format!(
+            "the last success of `{name}` is older than {shown}"
+        ))
+        .with_hint(runs)
+    })
+}
+
+/// Prints one pipeline for people, or returns its document.
+fn show(context: &Context, status: Status) -> Value {
+    let age = status
+        .state
+        .last_success
+        .map(|at| Duration::from_secs(u64::try_from(seconds_since_epoch() - at).unwrap_or(0)));
+    if context.output == Output::Text {
+        render::text_out(&status_text(&status.name, &status.state, age));
+        if let Some(failure) = &status.stale {
+            render::failure(failure);
+        }
+        return Value::Null;
+    }
+    status_json(&status, age)
+}
+
+fn show_failure(context: &Context, spec: &PipelineSpec, failure: &Failure) -> Value {
+    if context.output == Output::Text {
+        render::failure(
+            &failure
+                .clone()
+                .while_doing(format!("pipeline `{}`", spec.name)),
+        );
+        return Value::Null;
+    }
+    json!({
+        "exit_code": failure.exit_code,
+        "pipeline": spec.name,
+        "failures": [failure],
+    })
 }
 
 fn progress_of(stream: &StreamState) -> String {
@@ -82,42 +177,20 @@ fn status_text(name: &str, state: &PipelineState, age: Option<Duration>) -> Stri
     if state.streams.is_empty() {
         text.push_str("no table has been loaded\n");
     }
-    for run in &state.runs {
-        let started = chrono::DateTime::from_timestamp(run.started_at, 0).unwrap_or_default();
-        let code = run
-            .exit_code
-            .map_or("running".into(), |code| format!("exit {code}"));
-        let sum = |field: &str| -> u64 {
-            let tables = run.report["tables"]
-                .as_array()
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            tables
-                .iter()
-                .filter_map(|table| table[field].as_u64())
-                .sum()
-        };
-        text.push_str(&format!(
-            "run {}: {code}, {} rows written, {} deleted\n",
-            started.format("%Y-%m-%d %H:%M:%S UTC"),
-            sum("rows_written"),
-            sum("rows_deleted"),
-        ));
-    }
+    state
+        .runs
+        .iter()
+        .for_each(|run| text.push_str(&RunSummary::of(run).line()));
     text
 }
 
-fn status_json(
-    name: &str,
-    state: &PipelineState,
-    age: Option<Duration>,
-    code: i32,
-) -> serde_json::Value {
+fn status_json(status: &Status, age: Option<Duration>) -> Value {
+    let state = &status.state;
     let tables: Vec<_> = state
         .streams
         .iter()
         .map(|stream| {
-            serde_json::json!({
+            json!({
                 "table": stream.stream,
                 "target": stream.target.to_string(),
                 "phase": stream.phase,
@@ -128,12 +201,19 @@ fn status_json(
             })
         })
         .collect();
-    serde_json::json!({
+    let runs: Vec<RunSummary> = state.runs.iter().map(RunSummary::of).collect();
+    let code = status
+        .stale
+        .as_ref()
+        .map_or(exit_code::DONE, |it| it.exit_code);
+    json!({
         "exit_code": code,
-        "pipeline": name,
+        "pipeline": status.name,
+        "last_success_at": state.last_success.map(instant),
         "last_success_seconds_ago": age.map(|age| age.as_secs()),
         "holder": state.holder.as_ref().map(|(holder, _)| holder),
         "tables": tables,
-        "runs": state.runs,
+        "runs": runs,
+        "failures": status.stale.as_slice(),
     })
 }

@@ -1,32 +1,15 @@
 //! `pipeline validate`: reads the files, touches no store.
 
-use crate::cli::args::Output;
+use crate::cli::args::{Choice, Output};
+use crate::cli::choice::{Unnamed, choose};
 use crate::cli::{Context, render};
 use crate::exit_code;
-use crate::failure::{Failure, Failures};
+use crate::failure::Failures;
 
 /// Checks files only.
-pub(crate) fn validate(context: &Context, names: &[String]) -> Result<i32, Failures> {
-    let names = if names.is_empty() {
-        context.files.pipeline_names()
-    } else {
-        names.to_vec()
-    };
-    if names.is_empty() {
-        let message = "there is no pipeline to validate";
-        return Err(Failure::new(exit_code::CONFIG, message)
-            .with_hint("write one into pipelines/NAME.yaml")
-            .into());
-    }
-    let mut failures = Vec::new();
-    for name in &names {
-        if let Err(found) = context.files.pipeline(name) {
-            failures.extend(found.0);
-        }
-    }
-    if !failures.is_empty() {
-        return Err(Failures(failures));
-    }
+pub(crate) fn validate(context: &Context, choice: &Choice) -> Result<i32, Failures> {
+    let chosen = choose(&context.files, choice, Unnamed::All)?;
+    let names: Vec<&str> = chosen.specs.iter().map(|spec| spec.name.as_str()).collect();
     match context.output {
         Output::Text => {
             names
