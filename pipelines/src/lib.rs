@@ -34,6 +34,7 @@ mod yaml;
 
 pub use interpolate::is_variable_name;
 pub use nearest::{listed, nearest};
+pub use order::parents_first;
 pub use pipeline::parse_pipeline;
 pub use plan::{Output, OutputValue, PushDown, TablePlan, plan_tables};
 pub use problem::{Lookup, Place, Problem, Source};
@@ -41,8 +42,9 @@ pub use project::parse_project;
 pub use schema::{config_reference, pipeline_schema, project_schema};
 pub use select::{Selected, select_tables};
 pub use spec::{
-    CaptureSetting, ColumnChoice, Condition, ConnectionSpec, KEEP_DEFAULT, Keep, LEASE_DEFAULT,
-    Name, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings, WherePushdown,
+    CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, KEEP_DEFAULT, Keep,
+    LEASE_DEFAULT, Name, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings,
+    WherePushdown,
 };
 pub use table_pattern::TablePattern;
 pub use template::Template;

@@ -6,7 +6,7 @@ use crate::interpolate;
 use crate::problem::{Lookup, Problem, Problems, Source};
 use crate::schema::Section;
 use crate::settings::{self, merge, only};
-use crate::spec::{PipelineSpec, Project, TableRule};
+use crate::spec::{Consistency, PipelineSpec, Project, TableRule};
 use crate::table_pattern::TablePattern;
 use crate::yaml::{self, Entry, Node, Value};
 use syncset_connector::ConnectorInfo;
@@ -59,6 +59,7 @@ pub fn parse_pipeline(
         &mut problems,
     );
     let tables = tables(&root, &fields, &mut problems);
+    let consistency = consistency(&fields, &tables, &mut problems);
     let tags = fields
         .value("tags")
         .and_then(|node| text_list(node, "`tags`", "tags: [hourly]", &mut problems))
@@ -69,6 +70,7 @@ pub fn parse_pipeline(
         source: source_spec,
         target,
         tables,
+        consistency,
         tags: tags.into_iter().map(|tag| tag.text).collect(),
     });
     problems.finish(spec)
@@ -78,9 +80,6 @@ pub fn parse_pipeline(
 /// follows other rules.
 fn is_one_way(fields: &Fields, problems: &mut Problems) -> bool {
     let section = Section::Pipeline;
-    if let Some(node) = fields.value("consistency") {
-        choice(node, section, "consistency", &[("table", ())], problems);
-    }
     if let Some(node) = fields.value("on_selection_change") {
         choice(
             node,
@@ -94,6 +93,36 @@ fn is_one_way(fields: &Fields, problems: &mut Problems) -> bool {
         Some(node) => choice(node, section, "mode", &[("one_way", ())], problems).is_some(),
         None => true,
     }
+}
+
+/// What is committed together. A row that is put aside would be missing from what belongs
+/// together, so `pipeline` and `rejects` exclude each other.
+fn consistency(fields: &Fields, tables: &[TableRule], problems: &mut Problems) -> Consistency {
+    let words = [
+        ("table", Consistency::Table),
+        ("pipeline", Consistency::Pipeline),
+    ];
+    let chosen = fields
+        .value("consistency")
+        .and_then(|node| choice(node, Section::Pipeline, "consistency", &words, problems));
+    let consistency = chosen.unwrap_or_default();
+    if consistency == Consistency::Pipeline {
+        let puts_aside = |rule: &&TableRule| {
+            let settings = rule.settings.as_ref();
+            settings.is_some_and(|settings| settings.max_rejects > 0)
+        };
+        for rule in tables.iter().filter(puts_aside) {
+            problems.hinted(
+                rule.place,
+                format!(
+                    "`{}` puts rows aside (`rejects.max_rows`), which `consistency: pipeline` does not allow: others would be without them",
+                    rule.pattern.text
+                ),
+                "take `rejects` out, or use `consistency: table`",
+            );
+        }
+    }
+    consistency
 }
 
 fn tables(root: &Node, fields: &Fields, problems: &mut Problems) -> Vec<TableRule> {

@@ -1,7 +1,7 @@
 //! From a pipeline and the described tables to what a run does.
 
 use crate::Problem;
-use crate::order::parents_first;
+use crate::order::by_source;
 use crate::planner::Planner;
 use crate::problem::{Place, Problems};
 use crate::select::Selected;
@@ -99,7 +99,7 @@ pub fn plan_tables(
         plans.extend(planner.plan(&mut problems));
     }
     refuse_shared_targets(spec, &plans, &mut problems);
-    problems.finish(Some(parents_first(plans)))
+    problems.finish(Some(by_source(plans)))
 }
 
 /// Two tables that would write one target delete each other's rows.

@@ -89,8 +89,20 @@ pub struct PipelineSpec {
     pub target: ConnectionSpec,
     /// The entries of `tables:` in the order of the file.
     pub tables: Vec<TableRule>,
+    /// What a reader of the target sees together.
+    pub consistency: Consistency,
     /// Tags, for `run --tag`.
     pub tags: Vec<String>,
+}
+
+/// What a reader of the target sees together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// The rows of one table.
+    #[default]
+    Table,
+    /// The rows of all tables: the windows of a run are committed together.
+    Pipeline,
 }
 
 /// One entry of `tables:`.

@@ -66,12 +66,6 @@ const VALUES: &[(Section, &str, &str, &str)] = &[
     (Section::Pipeline, "mode", "two_way", ONE_WAY_INSTEAD),
     (
         Section::Pipeline,
-        "consistency",
-        "pipeline",
-        "take it out: this version has `table`, where each table commits by itself",
-    ),
-    (
-        Section::Pipeline,
         "on_selection_change",
         "reload",
         AGREE_INSTEAD,

@@ -13,6 +13,7 @@ mod open;
 mod planned;
 mod progress;
 mod registry;
+mod related;
 mod report;
 mod run;
 mod stop;

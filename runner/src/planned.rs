@@ -3,6 +3,7 @@
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
+use crate::related;
 use serde::Serialize;
 use std::sync::Arc;
 use syncset_connector::{
@@ -10,9 +11,14 @@ use syncset_connector::{
     TargetColumn, TargetStatus, TargetTable,
 };
 use syncset_pipeline::{
-    OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables, select_tables,
+    Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables,
+    select_tables,
 };
 use syncset_transform::{OutputExpr, OutputSpec, Transform, TransformContext, TransformSpec};
+
+/// What `plan` says of `consistency: pipeline`.
+const TOGETHER: &str = "the changes of all tables are committed in one transaction \
+    (`consistency: pipeline`)";
 
 /// What a run does with a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -115,6 +121,12 @@ pub(crate) async fn plan(
         tables.push(compile(plan, &context)?);
     }
     ask_stores(ends, &mut tables).await?;
+    let mut tables = related::arrange(tables);
+    if spec.consistency == Consistency::Pipeline
+        && let Some(first) = tables.first_mut()
+    {
+        first.notes.push(TOGETHER.to_owned());
+    }
     Ok(Planned { tables })
 }
 
@@ -194,6 +206,7 @@ fn compile(plan: TablePlan, context: &TransformContext) -> Result<PlannedTable, 
             differences: vec![],
             create: vec![],
             notes: vec![],
+            parents: vec![],
         },
         statements: Vec::new(),
         notes: plan.notes.clone(),

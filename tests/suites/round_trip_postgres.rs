@@ -113,7 +113,7 @@ async fn every_type_arrives_as_it_was_in_a_table_we_create() {
     let target = store.target().expect("PostgreSQL is written");
     let lease = lease_of(&*store, "a test").await;
     target
-        .create(&lease, &table)
+        .create(&lease, &[&table])
         .await
         .expect("the table is created");
     let load = LoadPlan {

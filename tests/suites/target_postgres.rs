@@ -150,9 +150,10 @@ async fn table_is_created_once_with_its_types() {
     table.columns[0].nullable = false;
     table.columns[1].native.as_mut().expect("native").definition = Some(mood);
 
+    let tables = [&table];
     let (first, second) = futures::join!(
-        lab.target().create(&lab.lease, &table),
-        lab.target().create(&lab.lease, &table)
+        lab.target().create(&lab.lease, &tables),
+        lab.target().create(&lab.lease, &tables)
     );
     first.expect("created");
     second.expect("there already");
@@ -187,7 +188,7 @@ async fn missing_extension_is_named_before_anything_is_created() {
         .expect("a status");
     let error = lab
         .target()
-        .create(&lab.lease, &table)
+        .create(&lab.lease, &[&table])
         .await
         .expect_err("cannot be created");
 

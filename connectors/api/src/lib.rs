@@ -44,5 +44,5 @@ pub use table::{
 };
 pub use target::{
     Exactness, OnDelete, Receipt, Rejection, Target, TargetColumn, TargetStatus, TargetTable,
-    TypeMapping, UnitStart, UnitStep, UnitWriter,
+    TypeMapping, UnitStart, UnitStep, UnitWriter, WatermarkMove,
 };

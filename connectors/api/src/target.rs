@@ -106,6 +106,8 @@ pub struct TargetStatus {
     pub create: Vec<String>,
     /// What a user should know: triggers that fire, foreign keys that could refuse rows.
     pub notes: Vec<String>,
+    /// Tables that its foreign keys point to, as the target names them.
+    pub parents: Vec<TableName>,
 }
 
 /// What a unit of work replaces, checked under its row's lock before anything is written.
@@ -128,6 +130,23 @@ pub enum UnitStep {
         /// [`StreamState::version`](crate::StreamState::version) as it was loaded.
         version: u64,
     },
+    /// The watermarks of several streams, each still at its version: (stream, version), never
+    /// empty. They move together or not at all.
+    Watermarks(Vec<(String, u64)>),
+}
+
+/// Where one stream of a [`UnitStep::Watermarks`] moves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WatermarkMove {
+    /// The stream.
+    pub stream: String,
+    /// Its new position.
+    pub position: Position,
+    /// Its new phase.
+    pub phase: StreamPhase,
+    /// True if the unit holds every row of the stream: chunks of its load that are not done are
+    /// not missed.
+    pub whole: bool,
 }
 
 /// How a unit starts.
@@ -177,9 +196,10 @@ pub trait Target: Send + Sync {
     /// Looks at the target tables; constant round trips, changes nothing.
     async fn status(&self, tables: &[TargetTable]) -> Result<Vec<TargetStatus>>;
 
-    /// Creates what is missing for this table under the lease, in one transaction where DDL has
-    /// them. What exists already is left alone.
-    async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()>;
+    /// Creates what is missing for these tables under the lease, in one transaction where DDL has
+    /// them, so that all are created or none; constant round trips for more than one table. What
+    /// exists already is left alone.
+    async fn create(&self, lease: &Lease, tables: &[&TargetTable]) -> Result<()>;
 
     /// Begins a unit: locks the fence, then the row that `start` names, and verifies both.
     ///
@@ -222,12 +242,28 @@ pub trait UnitWriter: Send {
     async fn forget_rejected(&mut self, stream: &str, keys: &[serde_json::Value]) -> Result<()>;
 
     /// Applies what is staged, marks the chunk done or stores the new watermark, and commits.
-    /// `watermark` is `Some` exactly for [`UnitStep::Watermark`].
+    /// `watermark` is `Some` exactly for [`UnitStep::Watermark`], and a [`UnitStep::Watermarks`]
+    /// never ends by this.
     ///
     /// # Errors
     /// `CommitUnknown` when the answer never came: ask [`Target::was_committed`].
     async fn commit(self: Box<Self>, watermark: Option<(Position, StreamPhase)>)
     -> Result<Receipt>;
+
+    /// Count and hash of the keys of all rows of the table as this unit leaves it so far; what is
+    /// staged is applied first.
+    async fn key_digest(&mut self, table: &TargetTable) -> Result<KeyDigest>;
+
+    /// Applies what is staged, moves all watermarks of a [`UnitStep::Watermarks`], one move for
+    /// each of its streams, and commits. Returns what was done to each table that was written,
+    /// with versions of zero; each watermark is one version further.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    async fn commit_together(
+        self: Box<Self>,
+        moves: Vec<WatermarkMove>,
+    ) -> Result<Vec<(TableName, Receipt)>>;
 
     /// Rolls back.
     async fn abort(self: Box<Self>);

@@ -3,10 +3,8 @@
 use crate::connect::{PgStore, Session};
 use crate::connector::POOLER_NOTE;
 use crate::ddl::{self, Need};
-use crate::digest::{DigestColumn, digest_sql, read_digest};
-use crate::sql::quote_ident;
 use crate::write::catalog::{self, Shape, target_name};
-use crate::write::{PgUnit, status};
+use crate::write::{PgUnit, key_digest, status};
 use crate::{error, state};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -50,6 +48,7 @@ impl Target for PgStore {
                     differences: status::differences(table, shape, &self.facts().user),
                     create: Vec::new(),
                     notes: status::notes(table, shape, &names),
+                    parents: status::parents(shape),
                 },
                 None => TargetStatus {
                     exists: false,
@@ -57,6 +56,7 @@ impl Target for PgStore {
                     differences: answer.missing,
                     create: answer.create,
                     notes: Vec::new(),
+                    parents: Vec::new(),
                 },
             });
         let mut statuses: Vec<_> = statuses.collect();
@@ -66,10 +66,15 @@ impl Target for PgStore {
         Ok(statuses)
     }
 
-    async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()> {
-        let needs = ddl::needs(table)?;
+    async fn create(&self, lease: &Lease, tables: &[&TargetTable]) -> Result<()> {
+        let mut needs: Vec<Need> = Vec::new();
+        for table in tables {
+            // Tables share schemas and types.
+            let new = ddl::needs(table)?.into_iter();
+            needs.extend(new.filter(|need| !needs.contains(need)).collect::<Vec<_>>());
+        }
         let mut session = self.writers.session(self, lease).await?;
-        let created = create_missing(&mut session, lease, &needs).await;
+        let created = create_missing(&mut session, lease, &needs, tables.len()).await;
         if created.is_ok() || session.execute("ROLLBACK").await.is_ok() {
             self.writers.give_back(session, lease);
         }
@@ -93,25 +98,7 @@ impl Target for PgStore {
     async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest> {
         let mut session = self.session().await?;
         let shape = self.writers.shape(&mut session, &table.name).await?;
-        let mut key = Vec::with_capacity(table.key.len());
-        for name in &table.key {
-            let actual = shape.column(name).ok_or_else(|| {
-                ConnectorError::new(
-                    ErrorClass::TargetDiffers,
-                    format!("`{}` has no column `{name}`", table.name),
-                )
-            })?;
-            key.push(DigestColumn {
-                sql: quote_ident(name),
-                native: actual.declared.clone(),
-            });
-        }
-        let from = format!("FROM {}", target_name(&table.name));
-        let rows = session.rows(&digest_sql(&key, &from)).await?;
-        let row = rows
-            .first()
-            .ok_or_else(|| error::unexpected("the server did not count a table's keys"))?;
-        read_digest(row)
+        key_digest(&mut session, table, &shape).await
     }
 }
 
@@ -158,14 +145,9 @@ async fn ask(
     if questions.is_empty() {
         return Ok(answers);
     }
-    let parts: Vec<_> = questions
-        .iter()
-        .enumerate()
-        .map(|(number, question)| format!("SELECT {number}, {question}"))
-        .collect();
     let sql = format!(
-        "SET LOCAL search_path = pg_catalog;\n{} ORDER BY 1",
-        parts.join(" UNION ALL\n")
+        "SET LOCAL search_path = pg_catalog;\n{}",
+        numbered(&questions)
     );
     for row in session.rows(&sql).await? {
         let (index, asked) = asked
@@ -188,13 +170,28 @@ fn missing(need: &Need) -> String {
     format!("the target has no {}; {}", need.what, need.advice)
 }
 
-async fn create_missing(session: &mut Session, lease: &Lease, needs: &[Need]) -> Result<()> {
+/// Asks any number of yes-or-no questions: number and answer, in order.
+fn numbered(questions: &[String]) -> String {
+    let parts = questions.iter().enumerate();
+    let parts: Vec<_> = parts
+        .map(|(number, question)| format!("({number}, {question})"))
+        .collect();
+    format!("SELECT * FROM (VALUES\n{}) q ORDER BY 1", parts.join(",\n"))
+}
+
+/// `table_count`: with more than one table a refusal does not say which of them it is about.
+async fn create_missing(
+    session: &mut Session,
+    lease: &Lease,
+    needs: &[Need],
+    table_count: usize,
+) -> Result<()> {
     let questions: Vec<_> = needs.iter().map(|need| need.exists.clone()).collect();
     let sql = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED;\nSET LOCAL search_path = pg_catalog;\n{};\n\
-         SELECT pg_advisory_xact_lock({CREATE_LOCK});\nSELECT {}",
+         SELECT pg_advisory_xact_lock({CREATE_LOCK});\n{}",
         state::lock_fence(lease),
-        questions.join(", ")
+        numbered(&questions)
     );
     let sets = session.result_sets(&sql).await?;
     if sets.get(2).is_none_or(Vec::is_empty) {
@@ -202,10 +199,11 @@ async fn create_missing(session: &mut Session, lease: &Lease, needs: &[Need]) ->
     }
     let exist = sets
         .last()
-        .and_then(|rows| rows.first())
+        .filter(|rows| rows.len() == needs.len())
         .ok_or_else(|| error::unexpected("the server did not say what exists"))?;
-    for (index, need) in needs.iter().enumerate() {
-        if exist.is_true(index) {
+    let mut statements = Vec::new();
+    for (need, exists) in needs.iter().zip(exist) {
+        if exists.is_true(1) {
             continue;
         }
         let Some(create) = &need.create else {
@@ -215,6 +213,10 @@ async fn create_missing(session: &mut Session, lease: &Lease, needs: &[Need]) ->
             )
             .with_hint(need.advice.clone()));
         };
+        if table_count > 1 {
+            statements.push(create.as_str());
+            continue;
+        }
         session
             .execute(create)
             .await
@@ -227,5 +229,6 @@ async fn create_missing(session: &mut Session, lease: &Lease, needs: &[Need]) ->
                 _ => failure,
             })?;
     }
-    session.execute("COMMIT").await.map(drop)
+    statements.push("COMMIT");
+    session.execute(&statements.join(";\n")).await.map(drop)
 }

@@ -54,6 +54,7 @@ impl Target for SqliteTarget {
                     differences: schema_problem(table).into_iter().collect(),
                     create: vec![create_table(table)],
                     notes: Vec::new(),
+                    parents: Vec::new(),
                 },
             });
         }
@@ -61,12 +62,14 @@ impl Target for SqliteTarget {
         Ok(statuses)
     }
 
-    async fn create(&self, lease: &Lease, table: &TargetTable) -> Result<()> {
-        let place = format!("creating `{}`", table.name);
-        let mut writing = Writing::begin(&self.database, &place).await?;
+    async fn create(&self, lease: &Lease, tables: &[&TargetTable]) -> Result<()> {
+        let mut writing = Writing::begin(&self.database, "creating tables").await?;
         check_fence(&mut writing.session, lease).await?;
-        writing.session.run(&create_table(table), &place).await?;
-        writing.commit(&place).await
+        for table in tables {
+            let place = format!("creating `{}`", table.name);
+            writing.session.run(&create_table(table), &place).await?;
+        }
+        writing.commit("creating tables").await
     }
 
     async fn begin(&self, start: UnitStart) -> Result<Box<dyn UnitWriter>> {
@@ -84,6 +87,14 @@ impl Target for SqliteTarget {
             }
             UnitStep::Watermark { stream, version } => {
                 rows::watermark_version(&mut writing.session, key, stream).await? == Some(*version)
+            }
+            UnitStep::Watermarks(streams) => {
+                let mut ours = true;
+                for (stream, version) in streams {
+                    let stored = rows::watermark_version(&mut writing.session, key, stream);
+                    ours &= stored.await? == Some(*version);
+                }
+                ours
             }
         };
         if !ours {
@@ -118,6 +129,12 @@ impl Target for SqliteTarget {
                 let stored = rows::watermark_version(&mut writing.session, key, stream).await?;
                 stored.is_some_and(|stored| stored > *version)
             }
+            UnitStep::Watermarks(streams) => {
+                // They move together, so the first one tells.
+                let (stream, version) = streams.first().ok_or_else(|| fenced(key))?;
+                let stored = rows::watermark_version(&mut writing.session, key, stream).await?;
+                stored.is_some_and(|stored| stored > *version)
+            }
         };
         writing.rollback().await;
         Ok(committed)
@@ -125,16 +142,21 @@ impl Target for SqliteTarget {
 
     async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest> {
         let mut session = self.database.session().await?;
-        let mut sum = KeySum::default();
-        let scan = scan_keys(table)?;
-        let mut keys = scan.stream(&mut session);
-        while let Some(batch) = keys.try_next().await? {
-            sum.add(&batch)?;
-        }
-        drop(keys);
+        let digest = key_digest(&mut session, table).await?;
         session.release();
-        Ok(sum.digest())
+        Ok(digest)
     }
+}
+
+/// Count and hash of the keys of all rows that the session sees.
+pub(crate) async fn key_digest(session: &mut Session, table: &TargetTable) -> Result<KeyDigest> {
+    let mut sum = KeySum::default();
+    let scan = scan_keys(table)?;
+    let mut keys = scan.stream(session);
+    while let Some(batch) = keys.try_next().await? {
+        sum.add(&batch)?;
+    }
+    Ok(sum.digest())
 }
 
 fn scan_keys(table: &TargetTable) -> Result<Scan> {
@@ -255,12 +277,15 @@ async fn existing(
             key.name, table.name
         ));
     }
+    let parents = found.foreign_keys.iter();
+    let parents = parents.map(|key| key.parent.clone()).collect();
     Ok(TargetStatus {
         exists: true,
         empty: rows.is_empty(),
         differences,
         create: Vec::new(),
         notes,
+        parents,
     })
 }
 

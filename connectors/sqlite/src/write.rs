@@ -10,14 +10,14 @@ use crate::encode::Encoded;
 use crate::sql::{identifier, identifiers, placeholders, table as table_name};
 use crate::state::{records, rows};
 use crate::statement::{Action, Statement, key_columns, rows_per_statement};
-use crate::target::keyless;
+use crate::target::{key_digest, keyless};
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use std::ops::Range;
 use syncset_connector::{
-    BatchStream, ConnectorError, ErrorClass, Position, Receipt, RejectedRow, Rejection, Result,
-    StreamPhase, TargetTable, UnitStart, UnitStep, UnitWriter,
+    BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, RejectedRow, Rejection,
+    Result, StreamPhase, TableName, TargetTable, UnitStart, UnitStep, UnitWriter, WatermarkMove,
 };
 
 /// Bytes of upserts that wait for the deletes of their unit.
@@ -29,7 +29,8 @@ pub(crate) struct SqliteUnit {
     start: UnitStart,
     waiting: Vec<(TargetTable, RecordBatch)>,
     waiting_bytes: usize,
-    receipt: Receipt,
+    /// What was done to each table so far.
+    done: Vec<(TableName, Receipt)>,
 }
 
 impl SqliteUnit {
@@ -40,15 +41,14 @@ impl SqliteUnit {
             start,
             waiting: Vec::new(),
             waiting_bytes: 0,
-            receipt: Receipt::default(),
+            done: Vec::new(),
         }
     }
 
     /// Upserts wait for deletes only where deletes can follow them.
     fn waits(&self) -> bool {
-        matches!(self.start.step, UnitStep::Watermark { .. })
-            && !self.start.careful
-            && !self.start.into_empty
+        let is_chunk = matches!(self.start.step, UnitStep::Chunk { .. });
+        !is_chunk && !self.start.careful && !self.start.into_empty
     }
 
     async fn apply_waiting(&mut self) -> Result<()> {
@@ -71,11 +71,32 @@ impl SqliteUnit {
         } else {
             (self.apply_rows(&statement, batch).await?, Vec::new())
         };
+        let receipt = self.done_to(table);
         match action {
-            Action::Delete => self.receipt.rows_deleted += changed,
-            Action::Upsert | Action::Fill => self.receipt.rows_written += changed,
+            Action::Delete => receipt.rows_deleted += changed,
+            Action::Upsert | Action::Fill => receipt.rows_written += changed,
         }
         Ok(rejections)
+    }
+
+    /// What was done to a table so far.
+    fn done_to(&mut self, table: &TargetTable) -> &mut Receipt {
+        let known = self.done.iter().position(|(name, _)| *name == table.name);
+        let place = known.unwrap_or_else(|| {
+            self.done.push((table.name.clone(), Receipt::default()));
+            self.done.len() - 1
+        });
+        &mut self.done[place].1
+    }
+
+    /// What was done to all tables so far.
+    fn receipt(&self) -> Receipt {
+        let mut sum = Receipt::default();
+        for (_, receipt) in &self.done {
+            sum.rows_written += receipt.rows_written;
+            sum.rows_deleted += receipt.rows_deleted;
+        }
+        sum
     }
 
     /// Applies all rows; the first error ends it.
@@ -148,6 +169,13 @@ impl SqliteUnit {
         }
         Ok((changed, rejections))
     }
+}
+
+fn not_together() -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Store,
+        "a unit of several tables needs one watermark for each",
+    )
 }
 
 fn is_refusal(error: &ConnectorError) -> bool {
@@ -241,8 +269,10 @@ impl UnitWriter for SqliteUnit {
             "DELETE FROM {name} AS t WHERE NOT EXISTS (SELECT 1 FROM temp._syncset_keys k WHERE {})",
             same.join(" AND ")
         );
-        self.receipt.rows_deleted += session.execute(sql, arguments![], &place).await?;
-        session.run("DROP TABLE temp._syncset_keys", &place).await
+        let deleted = session.execute(sql, arguments![], &place).await?;
+        session.run("DROP TABLE temp._syncset_keys", &place).await?;
+        self.done_to(table).rows_deleted += deleted;
+        Ok(())
     }
 
     async fn store_rejected(&mut self, rejected: &[RejectedRow]) -> Result<()> {
@@ -265,16 +295,17 @@ impl UnitWriter for SqliteUnit {
     ) -> Result<Receipt> {
         self.apply_waiting().await?;
         let key = self.start.lease.key.clone();
+        let mut receipt = self.receipt();
         let session = &mut self.writing.session;
         match (&self.start.step, watermark) {
             (UnitStep::Chunk { stream, index, .. }, None) => {
-                let chunk = (*index, self.receipt.rows_written);
+                let chunk = (*index, receipt.rows_written);
                 rows::finish_chunk(session, &key, stream, chunk).await?;
             }
             (UnitStep::Watermark { stream, version }, Some((position, phase))) => {
                 rows::move_watermark(session, &key, stream, *version, &position, Some(phase))
                     .await?;
-                self.receipt.version = version + 1;
+                receipt.version = version + 1;
             }
             _ => {
                 return Err(ConnectorError::new(
@@ -284,7 +315,35 @@ impl UnitWriter for SqliteUnit {
             }
         }
         self.writing.commit("committing a unit").await?;
-        Ok(self.receipt)
+        Ok(receipt)
+    }
+
+    async fn key_digest(&mut self, table: &TargetTable) -> Result<KeyDigest> {
+        self.apply_waiting().await?;
+        key_digest(&mut self.writing.session, table).await
+    }
+
+    async fn commit_together(
+        mut self: Box<Self>,
+        moves: Vec<WatermarkMove>,
+    ) -> Result<Vec<(TableName, Receipt)>> {
+        self.apply_waiting().await?;
+        let key = self.start.lease.key.clone();
+        let UnitStep::Watermarks(streams) = &self.start.step else {
+            return Err(not_together());
+        };
+        let session = &mut self.writing.session;
+        for (stream, version) in streams {
+            let moved = moves.iter().find(|moved| moved.stream == *stream);
+            let moved = moved.ok_or_else(not_together)?;
+            if moved.whole {
+                rows::forget_chunks(session, &key, stream).await?;
+            }
+            let (position, phase) = (&moved.position, Some(moved.phase));
+            rows::move_watermark(session, &key, stream, *version, position, phase).await?;
+        }
+        self.writing.commit("committing a unit").await?;
+        Ok(self.done)
     }
 
     async fn abort(self: Box<Self>) {

@@ -25,11 +25,17 @@ pub(super) const PIPELINE: &[Key] = &[
         .example("rejects: { max_rows: 0 }"),
     Key::optional(
         "consistency",
-        &[Takes::Choice(&[("table", "each table commits by itself")])],
+        &[Takes::Choice(&[
+            ("table", "each table commits by itself"),
+            ("pipeline", "the changes of all tables commit together"),
+        ])],
     )
     .default("table")
-    .about("What becomes visible at once at the target.")
-    .example("consistency: table"),
+    .about(
+        "What becomes visible at once at the target. With `pipeline` a table that fails holds all \
+         others back, and `rejects` is not allowed.",
+    )
+    .example("consistency: pipeline"),
     Key::optional(
         "on_selection_change",
         &[Takes::Choice(&[(

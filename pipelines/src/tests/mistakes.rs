@@ -179,11 +179,23 @@ tables:
 }
 
 #[test]
+fn what_commits_together_puts_no_row_aside() {
+    let text = "version: 1\nsource: crm\ntarget: replica\nconsistency: pipeline\n\
+                rejects: { max_rows: 5 }\ntables:\n  public.customers: {}\n  \
+                public.ref_size: { rejects: { max_rows: 0 } }\n";
+
+    insta::assert_snapshot!(shown(pipeline(text)), @"
+    `public.customers` puts rows aside (`rejects.max_rows`), which `consistency: pipeline` does not allow: others would be without them (p.yaml:7:3)
+      hint: take `rejects` out, or use `consistency: table`
+    ");
+}
+
+#[test]
 fn what_later_versions_have_is_refused_as_such() {
     let text = r#"version: 1
 source: crm
 target: replica
-consistency: pipeline
+consistency: table
 on_selection_change: reload
 guards: { max_delete_percent: 5 }
 capture: { mode: hash, find_deletes: { mode: hash, every: 24h } }
@@ -201,8 +213,6 @@ tables:
 "#;
 
     insta::assert_snapshot!(shown(pipeline(text)), @r#"
-    `consistency: pipeline` is not supported by this version (p.yaml:4:14)
-      hint: take it out: this version has `table`, where each table commits by itself
     `on_selection_change: reload` is not supported by this version (p.yaml:5:22)
       hint: use `fail`, and agree to an edited selection with `pipeline run NAME --full-refresh --tables TABLE`
     `guards` is not supported by this version (p.yaml:6:1)

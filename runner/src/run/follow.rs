@@ -21,7 +21,7 @@ use syncset_connector::{
 use tokio::sync::mpsc;
 
 /// A watermark that only moved is stored when the stored one is older than this.
-const IDLE_STORE_SECONDS: i64 = 3600;
+pub(crate) const IDLE_STORE_SECONDS: i64 = 3600;
 
 /// What following some tables left to do.
 #[derive(Default)]
@@ -183,11 +183,7 @@ async fn follow_one(
     rejected: &[RejectedRow],
 ) -> Result<Followed, Failure> {
     let window = snapshot.windows()[slot].clone();
-    for warning in window.warnings {
-        if !table.report.warnings.contains(&warning) {
-            table.report.warnings.push(warning);
-        }
-    }
+    table.take_warnings(window.warnings);
     if let WindowState::Reload { reason } = window.state {
         return Ok(Followed::Reload(reason));
     }
@@ -271,17 +267,20 @@ async fn apply(
         }
         last = Some(position);
     }
-    let last = last.ok_or_else(|| {
-        let message = format!(
-            "the window of table `{}` ended without a position",
-            table.stream()
-        );
-        let mut failure = Failure::new(exit_code::RETRY, message);
-        failure.class = Some(ErrorClass::Connection);
-        failure.retry = true;
-        failure
-    })?;
+    let last = last.ok_or_else(|| cut_off(table))?;
     Ok((last, changed))
+}
+
+/// The failure of a window that ended without a position.
+pub(crate) fn cut_off(table: &TableRun) -> Failure {
+    let message = format!(
+        "the window of table `{}` ended without a position",
+        table.stream()
+    );
+    let mut failure = Failure::new(exit_code::RETRY, message);
+    failure.class = Some(ErrorClass::Connection);
+    failure.retry = true;
+    failure
 }
 
 /// Writes one event; begins a unit at the first row. Returns the position of a `Progress`.

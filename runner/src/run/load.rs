@@ -271,7 +271,7 @@ async fn fill(
         fail_point("chunk.batch");
     }
     match unit.step() {
-        UnitStep::Watermark { .. } => unit.commit_rows(table).await,
+        UnitStep::Watermark { .. } | UnitStep::Watermarks(_) => unit.commit_rows(table).await,
         UnitStep::Chunk { .. } => unit.commit(table, None).await.map(drop),
     }
 }

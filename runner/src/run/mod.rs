@@ -1,9 +1,11 @@
 //! One run of a pipeline: lease, loads, windows, whole tables, report.
 
 mod context;
+mod create;
 mod dry;
 mod follow;
 mod full;
+mod joint;
 mod lease;
 mod load;
 mod pump;
@@ -31,8 +33,8 @@ pub(crate) use lease::{Asked, acquire};
 use rounds::Work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use syncset_connector::{Capture, Lease, PipelineState, Retention, RunRecord, TableRead};
-use syncset_pipeline::{Keep, PipelineSpec};
+use syncset_connector::{Lease, PipelineState, Retention, RunRecord, TableRead};
+use syncset_pipeline::{Consistency, Keep, PipelineSpec};
 use table::TableRun;
 
 /// Largest batch of rows between the source and the target.
@@ -50,6 +52,8 @@ pub(crate) struct RunSettings<'a> {
     pub(crate) args: &'a RunArgs,
     /// `project:` of the config file.
     pub(crate) project: &'a str,
+    /// `consistency:` of the pipeline.
+    pub(crate) consistency: Consistency,
     /// How long the lease lasts without being renewed.
     pub(crate) lease: Duration,
     /// How long what past runs left is kept.
@@ -110,6 +114,12 @@ async fn run_into(
         // A file that is wrong touches nothing, not even the tables it is right about.
         return Err(Failures(wrong));
     }
+    if settings.consistency == Consistency::Pipeline
+        && !settings.args.tables.is_empty()
+        && !settings.args.dry_run
+    {
+        return Err(moves_together(&report.pipeline).into());
+    }
     if settings.args.dry_run {
         let mut tables = table_runs(&planned, settings, &PipelineState::default());
         dry::count(&ends, &mut tables, settings).await?;
@@ -154,6 +164,16 @@ async fn run_into(
     }
     ends.close().await;
     Ok(())
+}
+
+/// The failure of a run of some tables of a pipeline whose tables are committed together.
+fn moves_together(pipeline: &str) -> Failure {
+    let message = format!(
+        "`--tables` would leave the other tables of `{pipeline}` behind: they are committed together (`consistency: pipeline`)"
+    );
+    Failure::new(exit_code::CONFIG, message).with_hint(format!(
+        "run the whole pipeline; to load some tables again, run `syncset pipeline reset {pipeline} --tables ...` first"
+    ))
 }
 
 /// Who holds the lease, for people.
@@ -213,11 +233,22 @@ async fn run_leased(
         unit_bytes: settings.args.memory,
     };
     let mut tables = table_runs(planned, settings, &state);
-    let mut work = Work::default();
+    let mut decided = Vec::new();
     for (index, table) in tables.iter_mut().enumerate() {
-        sort_out(&context, table, index, &state, settings, &mut work).await;
+        let action = sort_out(&context, table, &state, settings);
+        decided.extend(action.map(|action| (index, action)));
     }
-    rounds::run(&context, &mut tables, work, &state.rejected).await;
+    create::missing(&context, &mut tables).await;
+    let mut work = Work::default();
+    for (index, action) in decided {
+        if !tables[index].has_failed() {
+            take_up(&tables[index], index, action, &mut work);
+        }
+    }
+    match settings.consistency {
+        Consistency::Table => rounds::run(&context, &mut tables, work, &state.rejected).await,
+        Consistency::Pipeline => joint::run(&context, &mut tables, work, &state.rejected).await,
+    }
     for table in &mut tables {
         if table.report.outcome == Outcome::Unfinished {
             let message = format!("table `{}` was not finished in this run", table.stream());
@@ -259,53 +290,51 @@ fn table_runs(
     planned.iter().map(table_run).collect()
 }
 
-/// Decides what one table needs and creates its target table if it is missing.
-async fn sort_out(
+/// Decides what one table needs; `None` if it cannot be run.
+fn sort_out(
     context: &RunContext,
     table: &mut TableRun,
-    index: usize,
     state: &PipelineState,
     settings: &RunSettings<'_>,
-    work: &mut Work,
-) {
+) -> Option<Action> {
     let planned = table.planned.clone();
     if let Some(failure) = planned.failures.first() {
-        return table.fail(failure.clone());
+        table.fail(failure.clone());
+        return None;
     }
     let key = &context.ends.key;
     let action = match planned::decide(&planned, state, key, settings.args.full_refresh) {
         Ok(action) => action,
-        Err(failure) => return table.fail(failure),
+        Err(failure) => {
+            table.fail(failure);
+            return None;
+        }
     };
     tracing::debug!(table = planned.stream(), ?action, "decided");
     if action == Action::Approve {
-        let failure = planned::selection_changed(&planned, &key.pipeline);
-        return table.fail(failure);
+        table.fail(planned::selection_changed(&planned, &key.pipeline));
+        return None;
     }
-    if !planned.status.exists
-        && let Err(error) = context
-            .ends
-            .target()
-            .create(&context.lease, &planned.target)
-            .await
-    {
-        return table.fail(Failure::from(error));
-    }
-    let windows = !matches!(planned.plan.read.capture, Capture::Full);
+    Some(action)
+}
+
+/// Puts a table among those that need the same.
+fn take_up(table: &TableRun, index: usize, action: Action, work: &mut Work) {
+    let windows = table.read.capture.has_windows();
     match action {
         Action::Load => work.load.push(index),
         Action::Resume => work.resume.push(index),
         Action::Follow => work.follow.push(index),
         Action::Full => work.whole.push(index),
         Action::Reload(reason) => {
-            tracing::info!(table = planned.stream(), reason, "loading the table again");
+            tracing::info!(table = table.stream(), reason, "loading the table again");
             if windows {
                 work.load.push(index)
             } else {
                 work.whole.push(index)
             }
         }
-        Action::Approve => unreachable!("returned above"),
+        Action::Approve => unreachable!("nothing is done before a person agrees"),
     }
 }
 

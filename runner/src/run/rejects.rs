@@ -2,6 +2,7 @@
 
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::planned::PlannedTable;
 use crate::run::table::TableRun;
 use crate::run::waiting::WaitingRow;
 use arrow_array::cast::AsArray;
@@ -52,13 +53,13 @@ impl Rejects {
     /// The first row over `max_rows` fails the table, with its key and the store's reason.
     pub(crate) fn add(
         &mut self,
-        table: &TableRun,
+        table: &PlannedTable,
         batch: &RecordBatch,
         rejection: Rejection,
     ) -> Result<(), Failure> {
         let row = rejected_row(table, batch, &rejection)?;
         let is_new = self.put_aside.insert(row.key.to_string());
-        if is_new && self.put_aside.len() as u64 > table.planned.plan.max_rejects {
+        if is_new && self.put_aside.len() as u64 > table.plan.max_rejects {
             return Err(over_the_limit(table, &row));
         }
         self.rows.push(row);
@@ -72,7 +73,8 @@ impl Rejects {
 }
 
 /// The failure of a unit that waits for other tables because of this row.
-pub(crate) fn waits(table: &TableRun, waiting: &WaitingRow) -> Failure {
+pub(crate) fn waits(waiting: &WaitingRow) -> Failure {
+    let table = &waiting.table;
     match rejected_row(table, &waiting.row, &waiting.rejection) {
         Ok(row) => {
             let mut failure = over_the_limit(table, &row);
@@ -83,9 +85,9 @@ pub(crate) fn waits(table: &TableRun, waiting: &WaitingRow) -> Failure {
     }
 }
 
-fn over_the_limit(table: &TableRun, row: &RejectedRow) -> Failure {
+fn over_the_limit(table: &PlannedTable, row: &RejectedRow) -> Failure {
     let stream = table.stream();
-    let max = table.planned.plan.max_rejects;
+    let max = table.plan.max_rejects;
     let message = format!(
         "table `{stream}`: the target refused the row with key {}",
         row.key
@@ -99,7 +101,7 @@ fn over_the_limit(table: &TableRun, row: &RejectedRow) -> Failure {
 }
 
 fn rejected_row(
-    table: &TableRun,
+    table: &PlannedTable,
     batch: &RecordBatch,
     rejection: &Rejection,
 ) -> Result<RejectedRow, Failure> {
@@ -107,7 +109,7 @@ fn rejected_row(
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         row.insert(field.name().clone(), text_of(column, rejection.row)?);
     }
-    let keys = table.planned.target.key.iter().enumerate();
+    let keys = table.target.key.iter().enumerate();
     let key = keys.map(|(index, name)| {
         // Batches of keys carry the source's names, in key order.
         let column = batch.column_by_name(name);

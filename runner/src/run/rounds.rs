@@ -10,10 +10,10 @@ use syncset_connector::{RejectedRow, StreamPhase};
 
 /// Rounds of one run. Each but a few writes rows that the next one needs; a chain of tables that
 /// wait for each other row by row and is longer than this goes on in the next run.
-const ROUNDS_MAX: usize = 64;
+pub(crate) const ROUNDS_MAX: usize = 64;
 
 /// Rounds in which tables may turn out to need another load: their positions proved nothing.
-const RELOAD_ROUNDS_MAX: usize = 2;
+pub(crate) const RELOAD_ROUNDS_MAX: usize = 2;
 
 /// Which tables need what, by index.
 #[derive(Default)]
@@ -113,7 +113,7 @@ fn rows_moved(tables: &[TableRun]) -> u64 {
 }
 
 /// Begins loads and copies all chunks that are not done. Returns the tables that wait for others.
-async fn load_tables(
+pub(crate) async fn load_tables(
     context: &RunContext,
     tables: &mut [TableRun],
     work: &Work,
@@ -140,7 +140,11 @@ async fn load_tables(
 }
 
 /// Begins loads together; if that fails, one by one, so that one table cannot stop the others.
-async fn begin_loads(context: &RunContext, tables: &mut [TableRun], which: &[usize]) -> Vec<usize> {
+pub(crate) async fn begin_loads(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    which: &[usize],
+) -> Vec<usize> {
     let mut together: Vec<&mut TableRun> = tables
         .iter_mut()
         .enumerate()

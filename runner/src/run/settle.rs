@@ -49,10 +49,7 @@ async fn differs(
         // The source cannot count what a condition selects here.
         return Ok(true);
     }
-    if shows_every_change(&table.read.capture)
-        && let Some(rows) = table.chunk_rows
-        && snapshot.row_count(slot).await? == rows
-    {
+    if chunks_are_all(table, snapshot, slot).await? {
         return Ok(false);
     }
     let (source, target) = tokio::join!(
@@ -61,6 +58,43 @@ async fn differs(
     );
     let some_are_missing = !table.put_aside.is_empty();
     Ok(digests_differ(&source?, &target?, some_are_missing))
+}
+
+/// The same for a unit that has written rows of the snapshot and is not committed.
+pub(crate) async fn differs_within(
+    unit: &mut Unit<'_>,
+    table: &TableRun,
+    snapshot: &mut dyn Snapshot,
+    slot: usize,
+) -> Result<bool, Failure> {
+    if !table.planned.transform.keeps_all_rows() {
+        return Ok(true);
+    }
+    if chunks_are_all(table, snapshot, slot).await? {
+        return Ok(false);
+    }
+    let source = snapshot.key_digest(slot).await?;
+    let target = unit.key_digest(table).await?;
+    Ok(digests_differ(
+        &source,
+        &target,
+        !table.put_aside.is_empty(),
+    ))
+}
+
+/// Whether the rows that chunks brought are all rows of the snapshot and of the target.
+async fn chunks_are_all(
+    table: &TableRun,
+    snapshot: &mut dyn Snapshot,
+    slot: usize,
+) -> Result<bool, Failure> {
+    if !shows_every_change(&table.read.capture) {
+        return Ok(false);
+    }
+    let Some(rows) = table.chunk_rows else {
+        return Ok(false);
+    };
+    Ok(snapshot.row_count(slot).await? == rows)
 }
 
 /// Whether an empty window proves that no row was written since the watermark before it.
@@ -87,7 +121,7 @@ fn digests_differ(source: &KeyDigest, target: &KeyDigest, some_are_missing: bool
 }
 
 /// Keys of the rows that are selected, also by a condition that is evaluated here.
-async fn selected_keys<'a>(
+pub(crate) async fn selected_keys<'a>(
     table: &TableRun,
     snapshot: &'a mut dyn Snapshot,
     slot: usize,

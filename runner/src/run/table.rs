@@ -103,6 +103,15 @@ impl TableRun {
         self.put_aside.extend(part.put_aside.iter().cloned());
     }
 
+    /// Takes note of what a person should know, once each.
+    pub(crate) fn take_warnings(&mut self, warnings: Vec<String>) {
+        for warning in warnings {
+            if !self.report.warnings.contains(&warning) {
+                self.report.warnings.push(warning);
+            }
+        }
+    }
+
     /// Whether its units find refused rows one by one.
     pub(crate) fn is_careful(&self) -> bool {
         self.careful || self.refused == Refused::LeaveOut

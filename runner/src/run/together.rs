@@ -1,12 +1,13 @@
 //! Rows of tables that wait for each other, written in one transaction.
 
+use crate::fail_point::fail_point;
 use crate::failure::Failure;
 use crate::run::context::RunContext;
 use crate::run::follow::write_rows;
 use crate::run::pump::pump;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
-use syncset_connector::{ChangeEvent, Snapshot, SnapshotRequest, WindowState};
+use syncset_connector::{ChangeEvent, Position, Snapshot, SnapshotRequest, WindowState};
 
 /// Writes all rows of the tables' waiting units in one unit that moves no watermark: rows that
 /// need each other pass where the target checks their keys at its end. The units themselves then
@@ -54,6 +55,28 @@ async fn try_write(
     Ok(())
 }
 
+/// Writes a whole window as part of a unit. Returns its last position.
+pub(crate) async fn write_window(
+    context: &RunContext,
+    table: &mut TableRun,
+    (snapshot, slot): (&mut dyn Snapshot, usize),
+    unit: &mut Unit<'_>,
+) -> Result<Option<Position>, Failure> {
+    let changes = snapshot.read_changes(slot, u64::MAX).await?;
+    pump(changes, &context.stop, async |mut events| {
+        let mut last = None;
+        while let Some(event) = events.recv().await {
+            match event? {
+                ChangeEvent::Progress(position) => last = Some(position),
+                event => write_rows(table, unit, event).await?,
+            }
+            fail_point("window.batch");
+        }
+        Ok(last)
+    })
+    .await
+}
+
 /// Whether a table waits with a window rather than with chunks.
 fn has_window(table: &TableRun) -> bool {
     table.read.capture.has_windows() && table.open_chunks().next().is_none()
@@ -70,14 +93,9 @@ async fn write_table(
         if snapshot.windows()[slot].state != WindowState::Changed {
             return Ok(());
         }
-        let changes = snapshot.read_changes(slot, u64::MAX).await?;
-        return pump(changes, &context.stop, async |mut events| {
-            while let Some(event) = events.recv().await {
-                write_rows(table, unit, event?).await?;
-            }
-            Ok(())
-        })
-        .await;
+        return write_window(context, table, (snapshot, slot), unit)
+            .await
+            .map(drop);
     }
     let ranges: Vec<_> = table
         .open_chunks()

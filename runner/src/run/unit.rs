@@ -3,16 +3,22 @@
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
 use crate::open::Ends;
+use crate::planned::PlannedTable;
 use crate::run::rejects::{self, Rejects};
 use crate::run::table::TableRun;
-use crate::run::waiting::{Change, Refused, WaitingRow, together};
+use crate::run::waiting::{Change, Refused, WaitingRow, tables_of, together};
 use arrow_array::RecordBatch;
+use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ErrorClass, Position, Receipt, StreamPhase, UnitStart, UnitStep, UnitWriter,
+    BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, StreamPhase, TableName,
+    UnitStart, UnitStep, UnitWriter, WatermarkMove,
 };
 
 /// Attempts to ask whether a commit happened, each over a link of its own.
 const DECIDE_ATTEMPTS: u32 = 8;
+
+/// Why a row cannot be written, and the table it belongs to if it is one row's fault.
+pub(crate) type Refusal = (Option<Arc<PlannedTable>>, Failure);
 
 /// A unit that has been begun. Dropping it without `commit` or `abort` drops its transaction.
 pub(crate) struct Unit<'a> {
@@ -76,7 +82,8 @@ impl<'a> Unit<'a> {
         if applied.kept.num_rows() == 0 {
             return Ok(());
         }
-        self.change(table, Change::Upsert, applied.kept).await
+        self.change(&table.planned, Change::Upsert, applied.kept)
+            .await
     }
 
     /// Deletes rows by key.
@@ -88,24 +95,24 @@ impl<'a> Unit<'a> {
         if keys.num_rows() == 0 || !table.planned.deletes() {
             return Ok(());
         }
-        self.change(table, Change::Delete, keys).await
+        self.change(&table.planned, Change::Delete, keys).await
     }
 
     /// Sends rows in target columns, or keys, and takes note of those that are refused.
     async fn change(
         &mut self,
-        table: &TableRun,
+        table: &Arc<PlannedTable>,
         change: Change,
         batch: RecordBatch,
     ) -> Result<(), Failure> {
-        let (target, sent) = (&table.planned.target, batch.clone());
+        let (target, sent) = (&table.target, batch.clone());
         let refused = match change {
             Change::Upsert => self.writer.upsert(target, sent).await?,
             Change::Delete => self.writer.delete(target, sent).await?,
         };
         for rejection in refused {
             if rejection.parked {
-                let row = WaitingRow::new(change, &batch, rejection);
+                let row = WaitingRow::new(table.clone(), change, &batch, rejection);
                 self.waiting.push(row);
             } else if self.refused != Refused::LeaveOut {
                 self.rejects.add(table, &batch, rejection)?;
@@ -116,12 +123,19 @@ impl<'a> Unit<'a> {
 
     /// Tries rows that a key refused again, together and as long as it helps: rows of one unit
     /// may need each other in any order.
-    async fn retry_waiting(&mut self, table: &TableRun) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// With the table whose row is refused for good, if it is one.
+    pub(crate) async fn retry_waiting(&mut self) -> Result<(), Refusal> {
         loop {
             let waiting = std::mem::take(&mut self.waiting);
+            let tables = tables_of(&waiting);
             for change in [Change::Delete, Change::Upsert] {
-                if let Some(rows) = together(&waiting, change) {
-                    self.change(table, change, rows).await?;
+                for table in &tables {
+                    if let Some(rows) = together(&waiting, table, change) {
+                        let tried = self.change(table, change, rows).await;
+                        tried.map_err(|failure| (None, failure))?;
+                    }
                 }
             }
             if self.waiting.len() == waiting.len() {
@@ -131,8 +145,15 @@ impl<'a> Unit<'a> {
         for waiting in std::mem::take(&mut self.waiting) {
             match self.refused {
                 Refused::LeaveOut => {}
-                Refused::Wait | Refused::Together => return Err(rejects::waits(table, &waiting)),
-                Refused::Count => self.rejects.add(table, &waiting.row, waiting.rejection)?,
+                Refused::Wait | Refused::Together => {
+                    let failure = rejects::waits(&waiting);
+                    return Err((Some(waiting.table), failure));
+                }
+                Refused::Count => {
+                    let table = waiting.table.clone();
+                    let added = self.rejects.add(&table, &waiting.row, waiting.rejection);
+                    added.map_err(|failure| (Some(table), failure))?;
+                }
             }
         }
         Ok(())
@@ -165,7 +186,7 @@ impl<'a> Unit<'a> {
         table: &mut TableRun,
         watermark: Option<(Position, StreamPhase)>,
     ) -> Result<Receipt, Failure> {
-        if let Err(failure) = self.retry_waiting(table).await {
+        if let Err((_, failure)) = self.retry_waiting().await {
             self.abort().await;
             return Err(failure);
         }
@@ -177,23 +198,17 @@ impl<'a> Unit<'a> {
         let version = match &self.start.step {
             UnitStep::Chunk { .. } => 0,
             UnitStep::Watermark { version, .. } => version + 1,
+            UnitStep::Watermarks(_) => 0,
         };
         let receipt = match self.writer.commit(watermark).await {
             Ok(receipt) => receipt,
-            Err(error) if error.class == ErrorClass::CommitUnknown => {
-                tracing::warn!(%error, "asking the target whether the commit happened");
-                if !decide(self.ends, &self.start).await? {
-                    let mut failure = Failure::from(error);
-                    failure.message = "the link dropped before a commit took effect".into();
-                    failure.retry = true;
-                    return Err(failure);
-                }
+            Err(error) => {
+                happened(self.ends, &self.start, error).await?;
                 Receipt {
                     version,
                     ..Receipt::default()
                 }
             }
-            Err(error) => return Err(error.into()),
         };
         fail_point("unit.committed");
         table.count_written(receipt);
@@ -224,10 +239,52 @@ impl<'a> Unit<'a> {
         self.commit_watermark(table, position, phase).await
     }
 
+    /// Commits rows of several tables and moves their watermarks together. Returns what was done to
+    /// each table.
+    pub(crate) async fn commit_together(
+        mut self,
+        moves: Vec<WatermarkMove>,
+    ) -> Result<Vec<(TableName, Receipt)>, Failure> {
+        if let Err((_, failure)) = self.retry_waiting().await {
+            self.abort().await;
+            return Err(failure);
+        }
+        fail_point("unit.before_commit");
+        let done = match self.writer.commit_together(moves).await {
+            Ok(done) => done,
+            Err(error) => {
+                happened(self.ends, &self.start, error).await?;
+                Vec::new()
+            }
+        };
+        fail_point("unit.committed");
+        Ok(done)
+    }
+
+    /// Count and hash of the keys of a table as the unit leaves it.
+    pub(crate) async fn key_digest(&mut self, table: &TableRun) -> Result<KeyDigest, Failure> {
+        Ok(self.writer.key_digest(&table.planned.target).await?)
+    }
+
     /// Rolls back.
     pub(crate) async fn abort(self) {
         self.writer.abort().await;
     }
+}
+
+/// Decides a commit that ended with an error: `Ok` if it took effect.
+async fn happened(ends: &Ends, start: &UnitStart, error: ConnectorError) -> Result<(), Failure> {
+    if error.class != ErrorClass::CommitUnknown {
+        return Err(error.into());
+    }
+    tracing::warn!(%error, "asking the target whether the commit happened");
+    if decide(ends, start).await? {
+        return Ok(());
+    }
+    let mut failure = Failure::from(error);
+    failure.message = "the link dropped before a commit took effect".into();
+    failure.retry = true;
+    Err(failure)
 }
 
 /// Asks until somebody answers whether the unit's commit took effect.

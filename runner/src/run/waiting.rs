@@ -3,7 +3,9 @@
 //! Within a unit they are tried again after all its other rows. Beyond it the unit itself waits,
 //! until every other table of the run had its turn.
 
+use crate::planned::PlannedTable;
 use arrow_array::{RecordBatch, UInt32Array};
+use std::sync::Arc;
 use syncset_connector::Rejection;
 
 /// What becomes of a unit with rows that a unique or foreign key refuses.
@@ -44,6 +46,8 @@ pub(crate) enum Change {
 
 /// One refused row of a unit that waits for the unit's other rows.
 pub(crate) struct WaitingRow {
+    /// The table it belongs to.
+    pub(crate) table: Arc<PlannedTable>,
     /// What was to be done with it.
     pub(crate) change: Change,
     /// The row, or its key, alone in a batch of its own memory.
@@ -54,11 +58,17 @@ pub(crate) struct WaitingRow {
 
 impl WaitingRow {
     /// Takes the refused row out of its batch.
-    pub(crate) fn new(change: Change, batch: &RecordBatch, mut rejection: Rejection) -> Self {
+    pub(crate) fn new(
+        table: Arc<PlannedTable>,
+        change: Change,
+        batch: &RecordBatch,
+        mut rejection: Rejection,
+    ) -> Self {
         let index = u32::try_from(rejection.row).expect("a batch has fewer than 2^32 rows");
         let row = arrow_select::take::take_record_batch(batch, &UInt32Array::from(vec![index]));
         rejection.row = 0;
         Self {
+            table,
             change,
             row: row.expect("the store names a row of the batch it was given"),
             rejection,
@@ -66,10 +76,27 @@ impl WaitingRow {
     }
 }
 
-/// All rows of one kind as one batch: a store that checks keys at the end of a statement takes
+/// The tables of rows that wait, each once.
+pub(crate) fn tables_of(waiting: &[WaitingRow]) -> Vec<Arc<PlannedTable>> {
+    let mut tables: Vec<Arc<PlannedTable>> = Vec::new();
+    for row in waiting {
+        if !tables.iter().any(|known| Arc::ptr_eq(known, &row.table)) {
+            tables.push(row.table.clone());
+        }
+    }
+    tables
+}
+
+/// All rows of one kind and table as one batch: a store that checks keys at the end of a statement takes
 /// together what it refuses one by one.
-pub(crate) fn together(waiting: &[WaitingRow], change: Change) -> Option<RecordBatch> {
-    let rows = waiting.iter().filter(|waiting| waiting.change == change);
+pub(crate) fn together(
+    waiting: &[WaitingRow],
+    table: &Arc<PlannedTable>,
+    change: Change,
+) -> Option<RecordBatch> {
+    let rows = waiting
+        .iter()
+        .filter(|waiting| waiting.change == change && Arc::ptr_eq(&waiting.table, table));
     let rows: Vec<&RecordBatch> = rows.map(|waiting| &waiting.row).collect();
     let schema = rows.first()?.schema();
     let batch = arrow_select::concat::concat_batches(&schema, rows);

@@ -126,6 +126,12 @@ impl Session {
             .unwrap_or(0))
     }
 
+    /// Runs statements; rows affected by all of them.
+    pub(crate) async fn execute_all(&mut self, sql: &str) -> Result<u64> {
+        let events = self.events(sql).await?;
+        Ok(events.into_iter().filter_map(Either::left).sum())
+    }
+
     /// Rows, and after the rows of each statement the number it affected.
     async fn events(&mut self, sql: &str) -> Result<Vec<Either<u64, TextRow>>> {
         self.usable()?;

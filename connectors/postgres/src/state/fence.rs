@@ -10,7 +10,7 @@ use crate::connect::{Session, TextRow};
 use serde_json::Value;
 use syncset_connector::{
     ConnectorError, ErrorClass, Lease, PipelineKey, Position, RejectedRow, Result, StreamPhase,
-    UnitStart, UnitStep,
+    UnitStart, UnitStep, WatermarkMove,
 };
 
 /// A setting that nobody has: asking for it stops the transaction with a text of ours in the
@@ -51,8 +51,22 @@ pub(crate) fn lock_statements(start: &UnitStart) -> String {
             literal(stream),
             load_version(key, stream)
         ),
+        UnitStep::Watermarks(streams) => format!(
+            "SELECT version FROM _syncset.watermark WHERE {} AND (stream, version) IN ({}) \
+             ORDER BY stream FOR UPDATE",
+            key_is("", key),
+            versions_of(streams)
+        ),
     };
     format!("{};\n{row};\n", lock_fence(&start.lease))
+}
+
+/// Streams and their versions as rows of a list.
+fn versions_of(streams: &[(String, u64)]) -> String {
+    let rows = streams
+        .iter()
+        .map(|(stream, version)| format!("({}, {version})", literal(stream)));
+    rows.collect::<Vec<_>>().join(", ")
 }
 
 /// The version of a stream's watermark, which tells one load of it from the next: both number
@@ -70,11 +84,15 @@ fn load_version(key: &PipelineKey, stream: &str) -> String {
 /// # Errors
 /// `Fenced` if the epoch is no longer ours, or the row is not the one the unit was made for.
 pub(crate) fn check_locked(sets: &[Vec<TextRow>], start: &UnitStart) -> Result<()> {
-    let locked = |index: usize| sets.get(index).is_some_and(|rows| rows.len() == 1);
-    if !locked(0) {
+    let locked = |index: usize| sets.get(index).map_or(0, Vec::len);
+    if locked(0) != 1 {
         return Err(fenced(&start.lease));
     }
-    if locked(1) {
+    let row_count = match &start.step {
+        UnitStep::Watermarks(streams) => streams.len(),
+        UnitStep::Watermark { .. } | UnitStep::Chunk { .. } => 1,
+    };
+    if locked(1) == row_count {
         return Ok(());
     }
     Err(match &start.step {
@@ -84,6 +102,9 @@ pub(crate) fn check_locked(sets: &[Vec<TextRow>], start: &UnitStart) -> Result<(
         UnitStep::Chunk { stream, index, .. } => replaced(format!(
             "chunk {index} of `{stream}` is done already, or belongs to another load"
         )),
+        UnitStep::Watermarks(_) => {
+            replaced("the watermark of a table is no longer what this unit was made for".to_owned())
+        }
     })
 }
 
@@ -133,10 +154,59 @@ pub(crate) fn finish_statements(
             )
         ),
         // The contract rules it out; a unit that does it must not commit.
-        (UnitStep::Watermark { .. }, None) | (UnitStep::Chunk { .. }, Some(_)) => {
+        (UnitStep::Watermark { .. }, None)
+        | (UnitStep::Chunk { .. }, Some(_))
+        | (UnitStep::Watermarks(_), _) => {
             format!("SELECT {LOST};\n")
         }
     }
+}
+
+/// The last statements of a unit of several streams: each watermark moves, or an error is raised
+/// that [`replaced_if_lost`] recognises.
+pub(crate) fn finish_together(start: &UnitStart, moves: &[WatermarkMove]) -> String {
+    let key = &start.lease.key;
+    let UnitStep::Watermarks(streams) = &start.step else {
+        return format!("SELECT {LOST};\n");
+    };
+    let mut values = Vec::new();
+    for (stream, version) in streams {
+        let Some(moved) = moves.iter().find(|moved| moved.stream == *stream) else {
+            return format!("SELECT {LOST};\n");
+        };
+        values.push(format!(
+            "({}, {version}::int8, {}, '{}')",
+            literal(stream),
+            json_literal(&moved.position.0),
+            phase_name(moved.phase)
+        ));
+    }
+    let change = format!(
+        "UPDATE _syncset.watermark w SET position = m.position, phase = m.phase, \
+         version = w.version + 1, updated_at = clock_timestamp() \
+         FROM (VALUES {}) AS m (stream, version, position, phase) \
+         WHERE {} AND w.stream = m.stream AND w.version = m.version",
+        values.join(", "),
+        key_is("w.", key)
+    );
+    let settled = |wanted: fn(&WatermarkMove) -> bool| {
+        let settled = moves
+            .iter()
+            .filter(|moved| moved.phase == StreamPhase::Following && wanted(moved));
+        let mut names: Vec<_> = settled.map(|moved| literal(&moved.stream)).collect();
+        // No list may be empty, and no stream has an empty name.
+        names.push("''".to_owned());
+        names.join(", ")
+    };
+    format!(
+        "{};\nDELETE FROM _syncset.chunk WHERE {row} AND stream IN ({});\n\
+         WITH dropped AS (DELETE FROM _syncset.chunk WHERE {row} AND stream IN ({}) RETURNING done) \
+         SELECT CASE WHEN bool_and(done) IS NOT FALSE THEN '' ELSE {NOT_DONE} END FROM dropped;\n",
+        exactly(streams.len(), &change),
+        settled(|moved| moved.whole),
+        settled(|moved| !moved.whole),
+        row = key_is("", key),
+    )
 }
 
 /// The `Fenced` error for what [`finish_statements`] raises; any other error as it is.
@@ -235,6 +305,16 @@ async fn decide(session: &mut Session, start: &UnitStart) -> Result<bool> {
             literal(stream),
             load_version(&start.lease.key, stream)
         ),
+        UnitStep::Watermarks(streams) => format!(
+            "SELECT stream, version FROM _syncset.watermark WHERE {} AND stream IN ({}) \
+             ORDER BY stream FOR UPDATE",
+            key_is("", &start.lease.key),
+            streams
+                .iter()
+                .map(|(stream, _)| literal(stream))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     };
     let sets = session
         .result_sets(&format!(
@@ -250,6 +330,10 @@ async fn decide(session: &mut Session, start: &UnitStart) -> Result<bool> {
     }
     let found = first(3);
     match &start.step {
+        UnitStep::Watermarks(streams) => {
+            let rows = sets.get(3).map(Vec::as_slice).unwrap_or_default();
+            moved_together(rows, streams)
+        }
         UnitStep::Chunk { stream, index, .. } => match found {
             Some(row) => Ok(row.is_true(0)),
             None => Err(replaced(format!(
@@ -268,6 +352,31 @@ async fn decide(session: &mut Session, start: &UnitStart) -> Result<bool> {
                 ))),
             }
         }
+    }
+}
+
+/// Whether all of these streams are one version further; they move together.
+fn moved_together(rows: &[TextRow], streams: &[(String, u64)]) -> Result<bool> {
+    let mut moved = 0;
+    for (stream, version) in streams {
+        let row = rows.iter().find(|row| row.text(0) == Some(stream));
+        let stored: Option<u64> = row.map(|row| row.parse(1)).transpose()?;
+        match stored {
+            Some(stored) if stored == *version => {}
+            Some(stored) if stored == *version + 1 => moved += 1,
+            _ => {
+                return Err(replaced(format!(
+                    "the watermark of `{stream}` was moved by another run"
+                )));
+            }
+        }
+    }
+    match moved {
+        0 => Ok(false),
+        moved if moved == streams.len() => Ok(true),
+        _ => Err(replaced(
+            "watermarks that move together were moved apart by another run".to_owned(),
+        )),
     }
 }
 

@@ -12,8 +12,8 @@ mod streams;
 mod text;
 
 pub(crate) use fence::{
-    LOCK_SETS, check_locked, fenced, finish_statements, forget_statements, lock_fence,
-    lock_statements, rejected_statements, replaced_if_lost, was_committed,
+    LOCK_SETS, check_locked, fenced, finish_statements, finish_together, forget_statements,
+    lock_fence, lock_statements, rejected_statements, replaced_if_lost, was_committed,
 };
 pub(crate) use lease::register_session;
 

@@ -3,15 +3,18 @@
 //! Rows go straight into a table that holds none, otherwise into a stage that is merged at the
 //! end. Nothing here decides what to write or when.
 
+mod apply;
 mod careful;
 pub(crate) mod catalog;
 mod copy;
+mod digest;
 mod form;
 mod plan;
 mod pool;
 pub(crate) mod status;
 mod unit;
 
+pub(crate) use digest::key_digest;
 pub(crate) use pool::WriterPool;
 pub(crate) use unit::PgUnit;
 
@@ -19,8 +22,8 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::StreamExt;
 use syncset_connector::{
-    BatchStream, Position, Receipt, RejectedRow, Rejection, Result, StreamPhase, TargetTable,
-    UnitWriter,
+    BatchStream, KeyDigest, Position, Receipt, RejectedRow, Rejection, Result, StreamPhase,
+    TableName, TargetTable, UnitWriter, WatermarkMove,
 };
 
 /// Bytes of keys to delete that are kept here before they are staged.
@@ -36,7 +39,7 @@ impl UnitWriter for PgUnit {
         if self.start.careful {
             let path = self.tables[place].plan.upsert();
             let (written, rejections) = self.apply_carefully(place, &path, &batch).await?;
-            self.receipt.rows_written += written;
+            self.tables[place].receipt.rows_written += written;
             return Ok(rejections);
         }
         let direct = self
@@ -66,7 +69,7 @@ impl UnitWriter for PgUnit {
         if self.start.careful {
             let path = self.tables[place].plan.delete();
             let (deleted, rejections) = self.apply_carefully(place, &path, &keys).await?;
-            self.receipt.rows_deleted += deleted;
+            self.tables[place].receipt.rows_deleted += deleted;
             return Ok(rejections);
         }
         let work = &mut self.tables[place];
@@ -92,7 +95,7 @@ impl UnitWriter for PgUnit {
         // The server knows nothing of a fresh stage; by a guess it may scan it once per row.
         let analyze = format!("ANALYZE {}", stage.name);
         self.session().await?.execute(&analyze).await?;
-        self.receipt.rows_deleted += self.apply(&path).await?;
+        self.tables[place].receipt.rows_deleted += self.apply(&path).await?;
         self.empty_stages().await
     }
 
@@ -110,13 +113,39 @@ impl UnitWriter for PgUnit {
         mut self: Box<Self>,
         watermark: Option<(Position, StreamPhase)>,
     ) -> Result<Receipt> {
-        let finished = self.finish(watermark.as_ref()).await;
-        match finished {
-            Ok(receipt) => {
-                if let Some(session) = self.session.take() {
-                    self.pool.give_back(session, &self.start.lease);
-                }
+        match self.finish(watermark.as_ref()).await {
+            Ok(()) => {
+                let receipt = self.receipt();
+                self.give_back();
                 Ok(receipt)
+            }
+            Err(error) => {
+                self.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn key_digest(&mut self, table: &TargetTable) -> Result<KeyDigest> {
+        self.apply_staged().await?;
+        self.empty_stages().await?;
+        let pool = std::sync::Arc::clone(&self.pool);
+        let session = self.session().await?;
+        let shape = pool.shape(session, &table.name).await?;
+        digest::key_digest(session, table, &shape).await
+    }
+
+    async fn commit_together(
+        mut self: Box<Self>,
+        moves: Vec<WatermarkMove>,
+    ) -> Result<Vec<(TableName, Receipt)>> {
+        match self.finish_together(&moves).await {
+            Ok(()) => {
+                let done = self.tables.iter();
+                let done = done.map(|work| (work.table.name.clone(), work.receipt));
+                let done = done.collect();
+                self.give_back();
+                Ok(done)
             }
             Err(error) => {
                 self.abort().await;

@@ -173,6 +173,12 @@ fn wider_length(wanted: &str, actual: &str) -> bool {
     matches!((length(wanted), length(actual)), (Some(wanted), Some(actual)) if wanted <= actual)
 }
 
+/// Other tables that rows of this one refer to.
+pub(crate) fn parents(shape: &Shape) -> Vec<TableName> {
+    let parents = shape.foreign_keys.iter();
+    parents.map(|(_, parent)| parent.clone()).collect()
+}
+
 /// What a user should know. `synced` are all target tables of the pipeline.
 pub(crate) fn notes(table: &TargetTable, shape: &Shape, synced: &[&TableName]) -> Vec<String> {
     let name = &table.name;

@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use std::sync::Arc;
 use syncset_connector::{
     ConnectorError, ErrorClass, Position, Receipt, Result, StreamPhase, TargetTable, UnitStart,
-    UnitStep,
+    UnitStep, WatermarkMove,
 };
 
 /// Settings of a unit: compiling expressions costs more than it gains here. `search_path` stays
@@ -38,7 +38,8 @@ pub(crate) struct PgUnit {
     pub(super) copy: Option<RunningCopy>,
     pub(super) start: UnitStart,
     pub(super) tables: Vec<TableWork>,
-    pub(super) receipt: Receipt,
+    /// The table that the running COPY is of.
+    pub(super) copying: usize,
     /// Rows refused so far, in careful mode.
     pub(super) rejected_count: usize,
 }
@@ -58,6 +59,10 @@ pub(super) struct TableWork {
     pub(super) deletes_kept_bytes: usize,
     /// Stages that exist.
     pub(super) stages: Vec<String>,
+    /// False while its stages are empty.
+    pub(super) filled: bool,
+    /// What was done to it so far.
+    pub(super) receipt: Receipt,
 }
 
 impl TableWork {
@@ -71,10 +76,12 @@ impl TableWork {
             deletes_kept: Vec::new(),
             deletes_kept_bytes: 0,
             stages: Vec::new(),
+            filled: false,
+            receipt: Receipt::default(),
         }
     }
 
-    fn delete_path(&self) -> Path {
+    pub(super) fn delete_path(&self) -> Path {
         if self.wrote_directly {
             self.plan.delete_older()
         } else {
@@ -101,7 +108,7 @@ impl PgUnit {
         };
         let durability = match start.step {
             UnitStep::Chunk { .. } => NOT_WAITED_FOR,
-            UnitStep::Watermark { .. } => DURABLE,
+            UnitStep::Watermark { .. } | UnitStep::Watermarks(_) => DURABLE,
         };
         let locks = state::lock_statements(&start);
         let sql = format!("{BEGIN}{durability}{locks}{constraints}");
@@ -126,7 +133,7 @@ impl PgUnit {
             copy: None,
             start,
             tables: Vec::new(),
-            receipt: Receipt::default(),
+            copying: 0,
             rejected_count: 0,
         })
     }
@@ -159,7 +166,7 @@ impl PgUnit {
         self.session = session;
         let row_count = outcome.map_err(|error| self.examined(error))?;
         if is_direct {
-            self.receipt.rows_written += row_count;
+            self.tables[self.copying].receipt.rows_written += row_count;
         }
         Ok(())
     }
@@ -184,6 +191,8 @@ impl PgUnit {
             self.session().await?;
             let session = self.session.take().ok_or_else(error::lost_link)?;
             self.copy = Some(RunningCopy::start(session, path.clone()));
+            self.copying = place;
+            self.tables[place].filled |= path.stage.is_some();
         }
         let copy = self.copy.as_mut().expect("a COPY was started above");
         if copy.push(batch).await? {
@@ -224,31 +233,15 @@ impl PgUnit {
         Ok(())
     }
 
-    /// Deletes what is staged, then merges what is staged.
-    pub(super) async fn apply_staged(&mut self) -> Result<()> {
-        for place in 0..self.tables.len() {
-            self.stage_deletes(place).await?;
-            if std::mem::take(&mut self.tables[place].deletes_staged) {
-                let path = self.tables[place].delete_path();
-                self.receipt.rows_deleted += self.apply(&path).await?;
-            }
-        }
-        for place in 0..self.tables.len() {
-            if std::mem::take(&mut self.tables[place].upserts_staged) {
-                let path = self.tables[place].plan.upsert();
-                self.receipt.rows_written += self.apply(&path).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Empties all stages, so that they can be filled once more.
     pub(super) async fn empty_stages(&mut self) -> Result<()> {
-        let stages: Vec<_> = self
-            .tables
-            .iter()
-            .flat_map(|work| &work.stages)
-            .cloned()
+        self.end_copy().await?;
+        let filled = self.tables.iter_mut().filter(|work| work.filled);
+        let stages: Vec<_> = filled
+            .flat_map(|work| {
+                work.filled = false;
+                work.stages.iter().cloned()
+            })
             .collect();
         if stages.is_empty() {
             return Ok(());
@@ -261,41 +254,66 @@ impl PgUnit {
         self.start.into_empty && !self.start.careful
     }
 
+    /// What was done to all tables so far.
+    pub(super) fn receipt(&self) -> Receipt {
+        let mut sum = Receipt::default();
+        for work in &self.tables {
+            sum.rows_written += work.receipt.rows_written;
+            sum.rows_deleted += work.receipt.rows_deleted;
+        }
+        if let UnitStep::Watermark { version, .. } = &self.start.step {
+            sum.version = version + 1;
+        }
+        sum
+    }
+
     pub(super) async fn finish(
         &mut self,
         watermark: Option<&(Position, StreamPhase)>,
-    ) -> Result<Receipt> {
+    ) -> Result<()> {
         self.apply_staged().await?;
         // A COPY says how many rows it took only at its end.
         self.end_copy().await?;
-        let statements =
-            state::finish_statements(&self.start, watermark, self.receipt.rows_written);
-        let session = self.session().await?;
-        let sql = format!("{statements}COMMIT");
-        if let Err(error) = session.result_sets(&sql).await {
-            return Err(match error.class {
-                // COMMIT was on its way: the server may have done it and not been able to say so.
-                ErrorClass::Connection => ConnectorError::new(
-                    ErrorClass::CommitUnknown,
-                    "lost the link to the server before it confirmed the commit",
-                )
-                .caused_by(error),
-                _ => state::replaced_if_lost(error),
-            });
-        }
-        if let UnitStep::Watermark { version, .. } = &self.start.step {
-            self.receipt.version = version + 1;
-        }
-        Ok(self.receipt)
+        let row_count = self.receipt().rows_written;
+        let statements = state::finish_statements(&self.start, watermark, row_count);
+        self.commit_with(&statements).await
     }
-}
 
-impl PgUnit {
+    pub(super) async fn finish_together(&mut self, moves: &[WatermarkMove]) -> Result<()> {
+        self.apply_staged().await?;
+        self.end_copy().await?;
+        let statements = state::finish_together(&self.start, moves);
+        self.commit_with(&statements).await
+    }
+
+    async fn commit_with(&mut self, statements: &str) -> Result<()> {
+        let sql = format!("{statements}COMMIT");
+        let Err(error) = self.session().await?.result_sets(&sql).await else {
+            return Ok(());
+        };
+        Err(match error.class {
+            // COMMIT was on its way: the server may have done it and not been able to say so.
+            ErrorClass::Connection => ConnectorError::new(
+                ErrorClass::CommitUnknown,
+                "lost the link to the server before it confirmed the commit",
+            )
+            .caused_by(error),
+            _ => state::replaced_if_lost(error),
+        })
+    }
+
     pub(super) async fn run(&mut self, sql: &str) -> Result<()> {
         if sql.is_empty() {
             return Ok(());
         }
         self.session().await?.execute(sql).await.map(drop)
+    }
+
+    /// Lets other units have the session, which is in no transaction any more.
+    pub(super) fn give_back(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.pool.give_back(session, &self.start.lease);
+        }
     }
 }
 

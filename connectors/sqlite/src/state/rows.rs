@@ -268,10 +268,18 @@ async fn drop_chunks(session: &mut Session, key: &PipelineKey, stream: &str) -> 
             format!("the load of `{stream}` cannot end: a chunk of it is not done"),
         ));
     }
+    forget_chunks(session, key, stream).await
+}
+
+/// Forgets the chunks of a stream, done or not.
+pub(crate) async fn forget_chunks(
+    session: &mut Session,
+    key: &PipelineKey,
+    stream: &str,
+) -> Result<()> {
     let sql = "DELETE FROM _syncset_chunk WHERE project = ? AND pipeline = ? AND stream = ?";
-    session
-        .execute(sql, arguments![project, pipeline, stream], place)
-        .await?;
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), stream];
+    session.execute(sql, arguments, "ending a load").await?;
     Ok(())
 }
 

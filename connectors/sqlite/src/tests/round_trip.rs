@@ -220,7 +220,7 @@ fn every_type_comes_back_and_a_replay_writes_nothing() {
             store
                 .target()
                 .expect("a target")
-                .create(&lease, &table)
+                .create(&lease, &[&table])
                 .await
                 .expect("created");
             begin_load(&*store, &lease, "t").await;
@@ -260,7 +260,7 @@ async fn sqlite_types_come_back_through_another_file() {
     let lease = acquired(&*store, "a").await;
     let table = target_of(&read, "t");
     let target = store.target().expect("a target");
-    target.create(&lease, &table).await.expect("created");
+    target.create(&lease, &[&table]).await.expect("created");
     begin_load(&*store, &lease, "t").await;
     finish_chunk(&*store, &lease, "t").await;
 

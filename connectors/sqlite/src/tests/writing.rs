@@ -33,7 +33,7 @@ async fn synced(
     store
         .target()
         .expect("a target")
-        .create(&lease, &table)
+        .create(&lease, &[&table])
         .await
         .expect("created");
     begin_load(&*store, &lease, "t").await;

@@ -26,6 +26,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
         let settings = RunSettings {
             args,
             project: &context.files.project.name,
+            consistency: spec.consistency,
             lease: context.files.project.lease,
             retention: context.files.project.retention,
             progress: Progress::new(context.output),

@@ -1,0 +1,89 @@
+//! How what is staged reaches the tables: rows that are gone, children first, then rows that are
+//! there, parents first. The tables of a unit are written parents first, so their order tells.
+//!
+//! Between several tables no one order suits every set of keys: a row may move away from a parent
+//! that is deleted, or take over the unique value of a row that is. So what a key refuses is tried
+//! again after the rest, as long as that helps.
+
+use super::PgUnit;
+use super::plan::Path;
+use syncset_connector::{ErrorClass, Result};
+
+/// What is staged of one table.
+#[derive(Debug, Clone, Copy)]
+enum Staged {
+    Deletes(usize),
+    Upserts(usize),
+}
+
+impl PgUnit {
+    /// Deletes what is staged, then merges what is staged.
+    pub(super) async fn apply_staged(&mut self) -> Result<()> {
+        for place in 0..self.tables.len() {
+            self.stage_deletes(place).await?;
+        }
+        let mut waiting = Vec::new();
+        for (place, work) in self.tables.iter_mut().enumerate().rev() {
+            if std::mem::take(&mut work.deletes_staged) {
+                waiting.push(Staged::Deletes(place));
+            }
+        }
+        for (place, work) in self.tables.iter_mut().enumerate() {
+            if std::mem::take(&mut work.upserts_staged) {
+                waiting.push(Staged::Upserts(place));
+            }
+        }
+        if self.tables.len() > 1 {
+            return self.apply_as_they_pass(waiting).await;
+        }
+        for staged in waiting {
+            let path = self.path_of(staged);
+            let changed = self.apply(&path).await?;
+            self.count(staged, changed);
+        }
+        Ok(())
+    }
+
+    async fn apply_as_they_pass(&mut self, mut waiting: Vec<Staged>) -> Result<()> {
+        while !waiting.is_empty() {
+            let mut refused = Vec::new();
+            let mut reason = None;
+            let count = waiting.len();
+            for staged in waiting {
+                let stage = self.path_of(staged).stage.expect("only stages are applied");
+                let sql = format!(
+                    "SAVEPOINT syncset_apply;\n{};\nRELEASE SAVEPOINT syncset_apply",
+                    stage.apply
+                );
+                match self.session().await?.execute_all(&sql).await {
+                    Ok(changed) => self.count(staged, changed),
+                    Err(error) if error.class == ErrorClass::RowParked => {
+                        self.run("ROLLBACK TO SAVEPOINT syncset_apply").await?;
+                        refused.push(staged);
+                        reason = Some(error);
+                    }
+                    Err(error) => return Err(self.examined(error)),
+                }
+            }
+            if let Some(error) = reason.filter(|_| refused.len() == count) {
+                return Err(error);
+            }
+            waiting = refused;
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, staged: Staged) -> Path {
+        match staged {
+            Staged::Deletes(place) => self.tables[place].delete_path(),
+            Staged::Upserts(place) => self.tables[place].plan.upsert(),
+        }
+    }
+
+    fn count(&mut self, staged: Staged, changed: u64) {
+        match staged {
+            Staged::Deletes(place) => self.tables[place].receipt.rows_deleted += changed,
+            Staged::Upserts(place) => self.tables[place].receipt.rows_written += changed,
+        }
+    }
+}

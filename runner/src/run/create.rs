@@ -1,0 +1,29 @@
+//! Creates target tables that are missing.
+
+use crate::failure::Failure;
+use crate::run::context::RunContext;
+use crate::run::table::TableRun;
+
+/// Creates all of them together; if that fails, one by one, so that one table cannot stop the
+/// others.
+pub(crate) async fn missing(context: &RunContext, tables: &mut [TableRun]) {
+    let is_missing = |table: &&mut TableRun| !table.planned.status.exists && !table.has_failed();
+    let missing: Vec<&mut TableRun> = tables.iter_mut().filter(is_missing).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let targets: Vec<_> = missing.iter().map(|table| &table.planned.target).collect();
+    let target = context.ends.target();
+    let Err(error) = target.create(&context.lease, &targets).await else {
+        return;
+    };
+    tracing::debug!(%error, "creating tables one by one");
+    for table in missing {
+        let created = target
+            .create(&context.lease, &[&table.planned.target])
+            .await;
+        if let Err(error) = created {
+            table.fail(Failure::from(error));
+        }
+    }
+}
