@@ -22,6 +22,7 @@ mod plan;
 mod planner;
 mod problem;
 mod project;
+pub mod scaffold;
 mod schema;
 mod select;
 mod settings;
@@ -46,7 +47,7 @@ pub use spec::{
     LEASE_DEFAULT, Name, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings,
     WherePushdown,
 };
-pub use table_pattern::TablePattern;
+pub use table_pattern::{TablePattern, display as display_table};
 pub use template::Template;
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl TablePattern {
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = split_parts(text)?
             .into_iter()
             .map(|part| match part {
@@ -89,7 +89,7 @@ impl TablePattern {
 
     /// Whether this table is meant. A pattern without a schema means the schema `public` in a
     /// store with schemas; `main` is the schema of a store without.
-    pub(crate) fn matches(&self, table: &TableName) -> bool {
+    pub fn matches(&self, table: &TableName) -> bool {
         let schema_fits = match (&self.schema, &table.schema) {
             (None, None) => true,
             (None, Some(schema)) => schema == SCHEMA_DEFAULT,
@@ -166,7 +166,7 @@ fn quoted_name(text: &str) -> Option<(String, &str)> {
 }
 
 /// The name as `tables:` would write it: parts with dots, quotes or glob characters are quoted.
-pub(crate) fn display(table: &TableName) -> String {
+pub fn display(table: &TableName) -> String {
     let quoted = |name: &str| {
         if name.is_empty() || name.contains(['.', '"', '*', '?', '[']) {
             format!("\"{}\"", name.replace('"', "\"\""))

@@ -55,24 +55,31 @@ impl ProjectFiles {
     /// `.env`. `set`: variables of the command line.
     pub(crate) fn open(start: &Path, set: &[(String, String)]) -> Result<Self, Failures> {
         let folder = find(start)?;
-        let path = folder.join(PROJECT_FILE);
-        let text = read_text(&path)?;
+        let text = read_text(&folder.join(PROJECT_FILE))?;
+        let dotenv = dotenv::read(&folder)?;
+        Self::of_text(&folder, &text, set, dotenv)
+    }
+
+    /// A project whose `syncset.yaml` need not exist yet. `dotenv`: what `.env` holds, or will hold.
+    pub(crate) fn of_text(
+        folder: &Path,
+        text: &str,
+        set: &[(String, String)],
+        dotenv: HashMap<String, String>,
+    ) -> Result<Self, Failures> {
         let variables = Variables {
             set: set.iter().cloned().collect(),
-            dotenv: dotenv::read(&folder)?,
+            dotenv,
             asked: Mutex::default(),
         };
-        let base = std::path::absolute(&folder).unwrap_or_else(|_| folder.clone());
-        let project = with_lookup(&variables, &folder, |lookup| {
-            let path = shown(&path);
-            let source = Source {
-                path: &path,
-                text: &text,
-            };
+        let base = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let project = with_lookup(&variables, folder, |lookup| {
+            let path = shown(&folder.join(PROJECT_FILE));
+            let source = Source { path: &path, text };
             parse_project(source, &base, &registry::catalog(), lookup)
         })?;
         Ok(Self {
-            folder,
+            folder: folder.to_owned(),
             variables,
             project,
         })
@@ -86,18 +93,23 @@ impl ProjectFiles {
     }
 
     fn read_pipeline(&self, name: &str) -> Result<PipelineSpec, Failures> {
-        let path = self.pipelines_folder().join(format!("{name}.yaml"));
+        let path = self.pipeline_path(name);
         let is_name = !name.is_empty() && !name.contains(['/', '\\']);
         if !is_name || !path.exists() {
             return Err(self.no_pipeline(name).into());
         }
-        let text = read_text(&path)?;
+        self.pipeline_of_text(name, &read_text(&path)?)
+    }
+
+    /// A pipeline whose file need not exist yet.
+    pub(crate) fn pipeline_of_text(
+        &self,
+        name: &str,
+        text: &str,
+    ) -> Result<PipelineSpec, Failures> {
         let spec = with_lookup(&self.variables, &self.folder, |lookup| {
-            let path = shown(&path);
-            let source = Source {
-                path: &path,
-                text: &text,
-            };
+            let path = shown(&self.pipeline_path(name));
+            let source = Source { path: &path, text };
             parse_pipeline(name, source, &self.project, &registry::catalog(), lookup)
         })?;
         Ok(spec)
@@ -190,6 +202,11 @@ impl ProjectFiles {
             .collect();
         names.sort();
         names
+    }
+
+    /// Where the file of a pipeline is.
+    pub(crate) fn pipeline_path(&self, name: &str) -> PathBuf {
+        self.pipelines_folder().join(format!("{name}.yaml"))
     }
 
     fn pipelines_folder(&self) -> PathBuf {

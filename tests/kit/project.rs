@@ -45,18 +45,32 @@ pub struct Project {
 impl Project {
     /// A folder whose `syncset.yaml` holds this text.
     pub fn new(config: &str) -> Self {
+        let project = Self::empty();
+        project.file("syncset.yaml", config);
+        project
+    }
+
+    /// A folder without any file.
+    pub fn empty() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("syncset-project-")
             .tempdir()
             .expect("a temporary folder can be created");
-        let project = Self {
+        Self {
             folder,
             variables: BTreeMap::new(),
             wrapper: Vec::new(),
             run_count: AtomicU32::new(0),
-        };
-        project.file("syncset.yaml", config);
-        project
+        }
+    }
+
+    /// The text of a file.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.path().join(path))
+            .unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
     }
 
     /// A project with the connections `source` and `target`, given as URLs, and the shortest

@@ -1,8 +1,8 @@
 //! What a connector is, and how a store is opened.
 
 use crate::{
-    ConnectorError, Exactness, Result, Secret, Source, StateStore, TableDescription, TableKind,
-    TableName, Target, TargetColumn, TypeMapping,
+    ConnectorError, Exactness, Result, Secret, Source, StateStore, Survey, TableDescription,
+    TableKind, TableName, Target, TargetColumn, TypeMapping,
 };
 use async_trait::async_trait;
 use serde::Serialize;
@@ -162,6 +162,10 @@ pub trait Connector: Send + Sync {
     /// Checks the settings of one connection; no I/O. Returns every problem as (key, sentence).
     fn check_settings(&self, settings: &Settings) -> Vec<(String, String)>;
 
+    /// Where the settings lead, for people: `sync@db1:5432/crm`, or a path. Never a password;
+    /// `None` for settings that are wrong. No I/O.
+    fn address(&self, settings: &Settings) -> Option<String>;
+
     /// Connects: one session, one round trip after the handshake. Changes nothing.
     ///
     /// # Errors
@@ -181,6 +185,10 @@ pub trait Store: Send + Sync {
 
     /// Describes tables in a constant number of round trips. `None`: no such table.
     async fn describe(&self, tables: &[TableName]) -> Result<Vec<Option<TableDescription>>>;
+
+    /// What setting up a pipeline wants to know besides, in the order of `tables` and in a constant
+    /// number of round trips.
+    async fn survey(&self, tables: &[TableName]) -> Result<Vec<Survey>>;
 
     /// The reading side, if it has one.
     fn source(&self) -> Option<&dyn Source>;

@@ -17,6 +17,7 @@ mod secret;
 mod source;
 pub mod special;
 mod state;
+mod survey;
 mod table;
 mod target;
 
@@ -38,6 +39,7 @@ pub use state::{
     ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, Ownership, PipelineKey, PipelineState,
     RejectedRow, Retention, RunRecord, StateStore, StreamPhase, StreamState,
 };
+pub use survey::Survey;
 pub use table::{
     Column, ForeignKey, Generated, NativeType, TableDescription, TableKind, TableName,
     TypeDefinition, UniqueKey,

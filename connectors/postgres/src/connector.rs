@@ -4,7 +4,7 @@ use crate::connect::{Config, PgStore, SETTINGS};
 use async_trait::async_trait;
 use syncset_connector::{
     Atomicity, Capabilities, Connector, ConnectorError, ConnectorInfo, ErrorClass, OpenOptions,
-    Result, ServerInfo, Settings, Source, StateStore, Store, TableDescription, TableEntry,
+    Result, ServerInfo, Settings, Source, StateStore, Store, Survey, TableDescription, TableEntry,
     TableName, Target, TargetColumn, TypeMapping,
 };
 
@@ -53,6 +53,10 @@ impl Connector for PostgresConnector {
 
     fn check_settings(&self, settings: &Settings) -> Vec<(String, String)> {
         Config::read(settings).err().unwrap_or_default()
+    }
+
+    fn address(&self, settings: &Settings) -> Option<String> {
+        Some(Config::read(settings).ok()?.address())
     }
 
     async fn open(&self, settings: &Settings, options: &OpenOptions) -> Result<Box<dyn Store>> {
@@ -125,6 +129,10 @@ impl Store for PgStore {
 
     async fn describe(&self, tables: &[TableName]) -> Result<Vec<Option<TableDescription>>> {
         crate::describe::describe(self, tables).await
+    }
+
+    async fn survey(&self, tables: &[TableName]) -> Result<Vec<Survey>> {
+        crate::survey::survey(self, tables).await
     }
 
     // Each of the three becomes `Some(self)` with the module that implements it.

@@ -18,6 +18,7 @@ mod samples;
 mod source;
 mod sql;
 mod state;
+mod survey;
 mod target;
 mod types;
 mod write;

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
     Atomicity, Capabilities, Connector, ConnectorInfo, OpenOptions, Result, Role, ServerInfo,
-    SettingSchema, Settings, Source, StateStore, Store, TableDescription, TableEntry, TableName,
-    Target, TargetColumn, TypeMapping,
+    SettingSchema, Settings, Source, StateStore, Store, Survey, TableDescription, TableEntry,
+    TableName, Target, TargetColumn, TypeMapping,
 };
 
 static INFO: ConnectorInfo = ConnectorInfo {
@@ -87,6 +87,10 @@ impl Connector for SqliteConnector {
         problems
     }
 
+    fn address(&self, settings: &Settings) -> Option<String> {
+        Some(path_of(settings).ok()?.display().to_string())
+    }
+
     async fn open(&self, settings: &Settings, options: &OpenOptions) -> Result<Box<dyn Store>> {
         let database = Database::open(settings, options).await?;
         let leases = Arc::new(Leases::default());
@@ -153,6 +157,13 @@ impl Store for SqliteStore {
         let described = describe::describe(&mut session, tables).await?;
         session.release();
         Ok(described)
+    }
+
+    async fn survey(&self, tables: &[TableName]) -> Result<Vec<Survey>> {
+        let mut session = self.database.session().await?;
+        let surveys = crate::survey::survey(&mut session, tables).await?;
+        session.release();
+        Ok(surveys)
     }
 
     fn source(&self) -> Option<&dyn Source> {

@@ -26,6 +26,7 @@ mod snapshot;
 mod sql;
 mod state;
 mod statement;
+mod survey;
 mod target;
 mod types;
 mod window;

@@ -5,5 +5,6 @@ mod documentation;
 mod lab;
 mod mistakes;
 mod plans;
+mod scaffolds;
 mod schema;
 mod table_mistakes;

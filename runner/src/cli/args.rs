@@ -1,5 +1,7 @@
 //! The command line.
 
+use crate::cli::connection::DiscoverArgs;
+use crate::cli::init::InitArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -63,6 +65,8 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Write the files of a project from two databases: syncset.yaml, a pipeline and .env
+    Init(InitArgs),
     /// Connections of syncset.yaml
     Connection {
         #[command(subcommand)]
@@ -84,11 +88,15 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectionVerb {
+    /// Names, types, where they lead, and the pipelines that use them; touches no store
+    List,
     /// Connect and say what answered; all connections if none is named
     Test {
         /// Names from syncset.yaml
         names: Vec<String>,
     },
+    /// Tables and views, with estimated rows, size and key
+    Discover(DiscoverArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,9 +2,10 @@
 
 pub(crate) mod args;
 mod choice;
-mod connection;
+pub(crate) mod connection;
 #[cfg(test)]
 mod documents;
+pub(crate) mod init;
 mod pipeline;
 pub(crate) mod render;
 mod types;
@@ -14,7 +15,7 @@ use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::files::ProjectFiles;
 use crate::logging;
-use args::{Cli, ConnectionVerb, Output, PipelineVerb, Verb};
+use args::{Cli, Output, PipelineVerb, Verb};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -78,19 +79,17 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
     if let Verb::Types { from, to } = &cli.verb {
         return types::print(from, to, cli.output);
     }
+    if let Verb::Init(args) = &cli.verb {
+        return init::init(&cli.directory, &cli.set, cli.output, args).await;
+    }
     let files = ProjectFiles::open(&cli.directory, &cli.set)?;
     let context = Context {
         files,
         output: cli.output,
     };
     match cli.verb {
-        Verb::Connection {
-            verb: ConnectionVerb::Test { names },
-        } => {
-            context.files.check_variables_used()?;
-            connection::test(&context, &names).await
-        }
+        Verb::Connection { verb } => connection::dispatch(&context, verb).await,
         Verb::Pipeline { verb } => pipeline::dispatch(&context, verb).await,
-        Verb::Types { .. } => unreachable!("handled above"),
+        Verb::Init(_) | Verb::Types { .. } => unreachable!("handled above"),
     }
 }

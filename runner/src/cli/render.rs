@@ -38,6 +38,24 @@ pub(crate) fn json(value: &impl Serialize) {
     text_out(&format!("{text}\n"));
 }
 
+/// Rows as aligned columns with two spaces between, one row a line.
+pub(crate) fn grid<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut text = String::new();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        text.push_str(&format!("{}\n", line.trim_end()));
+    }
+    text
+}
+
 /// Prints a result. A reader that went away must not stop us, and neither must a full disk; but
 /// that is said, and the exit code tells it.
 pub(crate) fn text_out(text: &str) {

@@ -103,6 +103,18 @@ impl Config {
         }
     }
 
+    /// `user@host:port/database`.
+    pub(crate) fn address(&self) -> String {
+        let driver = &self.driver;
+        format!(
+            "{}@{}:{}/{}",
+            driver.get_username(),
+            self.host,
+            self.port,
+            driver.get_database().unwrap_or_default()
+        )
+    }
+
     /// The driver's options with the name that administrators see.
     pub(crate) fn driver(&self, application: &str) -> PgConnectOptions {
         self.driver.clone().application_name(application)
@@ -292,6 +304,7 @@ mod tests {
                 ("db2", 6432, Some("crm"))
             );
             assert_eq!(config.driver.get_username(), "sync");
+            assert_eq!(config.address(), "sync@db2:6432/crm");
             assert!(!config.row_security);
         }
     }

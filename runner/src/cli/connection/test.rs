@@ -26,14 +26,7 @@ pub(crate) async fn test(context: &Context, names: &[String]) -> Result<i32, Fai
     let known = &context.files.project.connections;
     let mut specs: Vec<&ConnectionSpec> = Vec::new();
     for name in names {
-        specs.push(known.get(name).ok_or_else(|| {
-            let list = known.keys().cloned().collect::<Vec<_>>().join(", ");
-            Failure::new(
-                exit_code::CONFIG,
-                format!("no connection `{name}` in syncset.yaml"),
-            )
-            .with_hint(format!("connections: {list}"))
-        })?);
+        specs.push(super::named(context, name)?);
     }
     if names.is_empty() {
         specs.extend(known.values());
