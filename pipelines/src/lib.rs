@@ -25,6 +25,7 @@ mod project;
 pub mod scaffold;
 mod schema;
 mod select;
+mod selection;
 mod settings;
 mod spec;
 mod sql;
@@ -41,11 +42,12 @@ pub use plan::{Output, OutputValue, PushDown, TablePlan, plan_tables};
 pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
 pub use schema::{config_reference, pipeline_schema, project_schema};
-pub use select::{Selected, select_tables};
+pub use select::{Selected, is_selected, select_tables};
+pub use selection::{SelectionChange, selection_changes};
 pub use spec::{
     CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, KEEP_DEFAULT, Keep,
-    LEASE_DEFAULT, Name, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings,
-    WherePushdown,
+    LEASE_DEFAULT, Name, OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule,
+    TableSettings, WherePushdown,
 };
 pub use table_pattern::{TablePattern, display as display_table};
 pub use template::Template;

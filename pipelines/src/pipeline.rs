@@ -6,10 +6,16 @@ use crate::interpolate;
 use crate::problem::{Lookup, Problem, Problems, Source};
 use crate::schema::Section;
 use crate::settings::{self, merge, only};
-use crate::spec::{Consistency, PipelineSpec, Project, TableRule};
+use crate::spec::{Consistency, OnSelectionChange, PipelineSpec, Project, TableRule};
 use crate::table_pattern::TablePattern;
 use crate::yaml::{self, Entry, Node, Value};
 use syncset_connector::ConnectorInfo;
+
+const ON_SELECTION_CHANGE: [(&str, OnSelectionChange); 3] = [
+    ("reload", OnSelectionChange::Reload),
+    ("approve", OnSelectionChange::Approve),
+    ("fail", OnSelectionChange::Fail),
+];
 
 /// Keys at the top that every table takes over unless it says otherwise.
 const SHARED: [&str; 2] = ["capture", "rejects"];
@@ -64,6 +70,17 @@ pub fn parse_pipeline(
         .value("tags")
         .and_then(|node| text_list(node, "`tags`", "tags: [hourly]", &mut problems))
         .unwrap_or_default();
+    let on_selection_change = fields.value("on_selection_change").and_then(|node| {
+        let key = "on_selection_change";
+        choice(
+            node,
+            Section::Pipeline,
+            key,
+            &ON_SELECTION_CHANGE,
+            &mut problems,
+        )
+    });
+    let on_selection_change = on_selection_change.unwrap_or_default();
     let spec = from.zip(into).map(|(source_spec, target)| PipelineSpec {
         name: name.to_owned(),
         path: source.path.to_owned(),
@@ -72,6 +89,7 @@ pub fn parse_pipeline(
         tables,
         consistency,
         tags: tags.into_iter().map(|tag| tag.text).collect(),
+        on_selection_change,
     });
     problems.finish(spec)
 }
@@ -80,15 +98,6 @@ pub fn parse_pipeline(
 /// follows other rules.
 fn is_one_way(fields: &Fields, problems: &mut Problems) -> bool {
     let section = Section::Pipeline;
-    if let Some(node) = fields.value("on_selection_change") {
-        choice(
-            node,
-            section,
-            "on_selection_change",
-            &[("fail", ())],
-            problems,
-        );
-    }
     match fields.value("mode") {
         Some(node) => choice(node, section, "mode", &[("one_way", ())], problems).is_some(),
         None => true,

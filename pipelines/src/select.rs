@@ -3,7 +3,7 @@
 use crate::nearest::listed;
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{PipelineSpec, TableRule};
-use crate::table_pattern::display;
+use crate::table_pattern::{Part, display, split_parts};
 use std::collections::BTreeMap;
 use syncset_connector::{TableEntry, TableKind, TableName};
 
@@ -95,6 +95,30 @@ pub fn select_tables(
         })
         .collect();
     problems.finish(Some(selected))
+}
+
+/// Whether the pipeline is about the table that made this stream, as far as its file tells
+/// without the source: a bare name may mean a table of any schema.
+pub fn is_selected(spec: &PipelineSpec, stream: &str) -> bool {
+    let Ok(parts) = split_parts(stream) else {
+        return false;
+    };
+    let mut names = parts.into_iter().map(|part| match part {
+        Part::Quoted(name) | Part::Plain(name) => name,
+    });
+    let table = match (names.next(), names.next()) {
+        (Some(schema), Some(name)) => TableName::in_schema(schema, name),
+        (Some(name), None) => TableName::bare(name),
+        (None, _) => return false,
+    };
+    let exact = spec.tables.iter().find(|rule| {
+        rule.pattern.is_exact()
+            && (rule.pattern.matches(&table) || rule.pattern.names_in_any_schema(&table))
+    });
+    let mut globs = spec.tables.iter();
+    let rule = exact
+        .or_else(|| globs.find(|rule| !rule.pattern.is_exact() && rule.pattern.matches(&table)));
+    rule.is_some_and(|rule| rule.settings.is_some())
 }
 
 /// The table that an exact name means. A bare name is looked for in `public` first, then in all

@@ -93,6 +93,20 @@ pub struct PipelineSpec {
     pub consistency: Consistency,
     /// Tags, for `run --tag`.
     pub tags: Vec<String>,
+    /// What a run does with a table whose selection was edited.
+    pub on_selection_change: OnSelectionChange,
+}
+
+/// What a run does with a table whose selection was edited since it was loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnSelectionChange {
+    /// It loads the table again under the edited selection.
+    #[default]
+    Reload,
+    /// It stops until a person agrees on the command line.
+    Approve,
+    /// It stops until the edit is undone, or another value is written here.
+    Fail,
 }
 
 /// What a reader of the target sees together.

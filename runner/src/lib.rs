@@ -3,6 +3,7 @@
 //! It knows the stores by the connector contract only; `registry` alone names concrete ones.
 
 mod cli;
+mod decision;
 mod dotenv;
 mod exit_code;
 mod fail_point;
@@ -15,6 +16,7 @@ mod progress;
 mod registry;
 mod related;
 mod report;
+mod reshape;
 mod run;
 mod stop;
 

@@ -4,11 +4,10 @@ use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
 use crate::related;
-use serde::Serialize;
 use std::sync::Arc;
 use syncset_connector::{
-    Exactness, OnDelete, PipelineKey, PipelineState, ReadPlan, StreamPhase, TableDescription,
-    TargetColumn, TargetStatus, TargetTable,
+    Exactness, OnDelete, ReadPlan, TableDescription, TableName, TargetColumn, TargetStatus,
+    TargetTable,
 };
 use syncset_pipeline::{
     Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables,
@@ -19,24 +18,6 @@ use syncset_transform::{OutputExpr, OutputSpec, Transform, TransformContext, Tra
 /// What `plan` says of `consistency: pipeline`.
 const TOGETHER: &str = "the changes of all tables are committed in one transaction \
     (`consistency: pipeline`)";
-
-/// What a run does with a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Action {
-    /// Load everything: there is no watermark.
-    Load,
-    /// Go on with the chunks of a load that was interrupted.
-    Resume,
-    /// Read what changed since the watermark.
-    Follow,
-    /// Read the whole table, as its capture mode does in each run.
-    Full,
-    /// Load everything again and compare keys.
-    Reload(String),
-    /// Nothing until a person agrees: the selection was edited.
-    Approve,
-}
 
 /// One table of a plan, with everything a run needs.
 #[derive(Clone)]
@@ -203,6 +184,7 @@ fn compile(plan: TablePlan, context: &TransformContext) -> Result<PlannedTable, 
         status: TargetStatus {
             exists: false,
             empty: true,
+            columns: vec![],
             differences: vec![],
             create: vec![],
             notes: vec![],
@@ -241,12 +223,6 @@ async fn ask_stores(ends: &Ends, tables: &mut [PlannedTable]) -> Result<(), Fail
             .extend(problems.into_iter().map(Failure::from));
         table
             .failures
-            .extend(status.differences.iter().map(|difference| {
-                let message = format!("table `{stream}`: {difference}");
-                Failure::new(exit_code::APPROVAL, message)
-            }));
-        table
-            .failures
             .extend(lossy_columns(ends, &table.target, &stream));
         table.status = status;
     }
@@ -275,76 +251,9 @@ fn lossy_columns(ends: &Ends, target: &TargetTable, stream: &str) -> Vec<Failure
     lossy.collect()
 }
 
-/// What a run would do with a table, given what is stored of it.
-pub(crate) fn decide(
-    table: &PlannedTable,
-    state: &PipelineState,
-    key: &PipelineKey,
-    full_refresh: bool,
-) -> Result<Action, Failure> {
-    let stream = table.stream();
-    let stored = state.streams.iter().find(|stored| stored.stream == stream);
-    let Some(stored) = stored else {
-        may_claim(table, state, key)?;
-        return Ok(if table.plan.read.capture.has_windows() {
-            Action::Load
-        } else {
-            Action::Full
-        });
-    };
-    if full_refresh {
-        return Ok(Action::Reload("--full-refresh".into()));
-    }
-    if stored.selection.is_empty() {
-        return Ok(Action::Reload("it was reset".into()));
-    }
-    if stored.selection != table.plan.read.selection {
-        return Ok(Action::Approve);
-    }
-    if !table.status.exists {
-        return Ok(Action::Reload("the target table is gone".into()));
-    }
-    if !table.plan.read.capture.has_windows() {
-        return Ok(Action::Full);
-    }
-    Ok(match stored.phase {
-        StreamPhase::Loading | StreamPhase::Settling => Action::Resume,
-        StreamPhase::Following => Action::Follow,
-    })
-}
-
-/// A target table may be claimed if it is ours already, or nobody's and without a row.
-fn may_claim(
-    table: &PlannedTable,
-    state: &PipelineState,
-    key: &PipelineKey,
-) -> Result<(), Failure> {
-    let target = &table.target.name;
-    let refuse = |what: String, hint: &str| {
-        let message = format!("table `{}`: target table `{target}` {what}", table.stream());
-        Err(Failure::new(exit_code::GUARD, message).with_hint(hint))
-    };
-    match state.owners.iter().find(|owner| owner.target == *target) {
-        Some(owner) if owner.key == *key => Ok(()),
-        Some(owner) => refuse(
-            format!("belongs to pipeline `{}`", owner.key),
-            "write to another table with `to:`; two pipelines never write one table",
-        ),
-        None if table.status.exists && !table.status.empty => refuse(
-            "holds rows that syncset did not write".into(),
-            "write to another table with `to:`, or empty this one; nothing was changed",
-        ),
-        None => Ok(()),
-    }
-}
-
-/// The failure of a table whose selection was edited.
-pub(crate) fn selection_changed(table: &PlannedTable, pipeline: &str) -> Failure {
-    let stream = table.stream();
-    let message = format!(
-        "table `{stream}`: its selection was edited since it was loaded (columns, where, derive, rename, to, key or capture)"
-    );
-    Failure::new(exit_code::APPROVAL, message).with_hint(format!(
-        "undo the edit, or load it again under the new selection: `syncset pipeline run {pipeline} --full-refresh --tables {stream}`"
-    ))
+/// A table's name as SQL of any store spells it.
+pub(crate) fn quoted(table: &TableName) -> String {
+    let quoted = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
+    let parts = table.schema.iter().chain([&table.name]);
+    parts.map(quoted).collect::<Vec<_>>().join(".")
 }

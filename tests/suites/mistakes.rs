@@ -220,14 +220,15 @@ async fn missing_right_at_the_source_names_the_grant() {
 }
 
 #[tokio::test]
-async fn edited_selection_stops_until_it_is_agreed_to() {
+async fn edited_selection_with_approve_stops_until_it_is_agreed_to() {
     let lab = Lab::new().await;
     let project = lab.project("  public.orders: { capture: xmin }\n");
     project
         .syncset(["pipeline", "run", "p"])
         .await
         .expect_success();
-    let edited = "version: 1\nsource: source\ntarget: target\ntables:\n  \
+    let edited = "version: 1\nsource: source\ntarget: target\n\
+         on_selection_change: approve\ntables:\n  \
          public.orders: { capture: xmin, where: \"id > 10\" }\n";
     project.pipeline("p", edited);
 
@@ -236,7 +237,11 @@ async fn edited_selection_stops_until_it_is_agreed_to() {
         .syncset(["pipeline", "run", "p", "--full-refresh"])
         .await;
 
-    assert_says(&refused, 5, &["selection was edited", "--full-refresh"]);
+    assert_says(
+        &refused,
+        5,
+        &["selection was edited", "--approve public.orders"],
+    );
     agreed.expect_success();
     assert_eq!(lab.target.value("SELECT count(*) FROM orders").await, "10");
 }

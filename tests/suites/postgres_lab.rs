@@ -146,6 +146,8 @@ pub(crate) fn load_plan(stream: &str, table: &str) -> LoadPlan {
         stream: stream.into(),
         target: TableName::in_schema("public", table),
         selection: "selection-1".into(),
+        leaves: None,
+        selection_text: "{}".into(),
         low: Position(json!({"v": 1, "b": "2026-01-01", "a": [1.50, "ä\u{0}"]})),
         boundaries: vec![KeyBound(vec!["10".into()]), KeyBound(vec!["it's".into()])],
         into_empty: true,

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use kit::{Database, postgres};
 use std::sync::Arc;
 use syncset_connector::{
-    Capture, Filter, KeyRange, LoadPlan, SnapshotRequest, Store, TableName, TableRead,
+    Capture, Filter, KeyRange, LoadPlan, MadeTable, SnapshotRequest, Store, TableName, TableRead,
     TargetColumn, TargetTable, UnitStart, UnitStep,
 };
 
@@ -113,7 +113,7 @@ async fn every_type_arrives_as_it_was_in_a_table_we_create() {
     let target = store.target().expect("PostgreSQL is written");
     let lease = lease_of(&*store, "a test").await;
     target
-        .create(&lease, &[&table])
+        .create(&lease, &[(&table, MadeTable::default())])
         .await
         .expect("the table is created");
     let load = LoadPlan {
@@ -163,7 +163,7 @@ async fn every_type_arrives_as_it_was_in_a_table_we_create() {
         .status(std::slice::from_ref(&table))
         .await
         .expect("a status");
-    assert_eq!(status[0].differences, [""; 0]);
+    assert_eq!(status[0].differences, []);
     let there = rows(&from, "t").await;
     let here = rows(&to, "copied.\"T\"").await;
     for (row, (there, here)) in there.iter().zip(&here).enumerate() {

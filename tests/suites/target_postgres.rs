@@ -3,7 +3,7 @@
 use crate::write_lab::{Lab, PLAIN, ints, keys, plain, table_of, texts, written_carefully};
 use arrow_array::{ArrayRef, Int64Array};
 use std::sync::Arc;
-use syncset_connector::{ErrorClass, Exactness, TableName, TargetColumn, TargetTable};
+use syncset_connector::{ErrorClass, Exactness, MadeTable, TableName, TargetColumn, TargetTable};
 
 #[tokio::test]
 async fn columns_the_target_fills_itself_do_not_stop_a_row() {
@@ -29,7 +29,7 @@ async fn columns_the_target_fills_itself_do_not_stop_a_row() {
         .status(std::slice::from_ref(&table))
         .await
         .expect("a status");
-    assert_eq!(status[0].differences, [""; 0]);
+    assert_eq!(status[0].differences, []);
 
     lab.write(&table, batch).await;
     lab.write(&table, row("b").1).await;
@@ -81,7 +81,7 @@ async fn types_that_travel_as_text_are_cast_back() {
         .status(std::slice::from_ref(&table))
         .await
         .expect("a status");
-    assert_eq!(status[0].differences, [""; 0]);
+    assert_eq!(status[0].differences, []);
 
     let mut unit = lab.begin(lab.chunk()).await;
     unit.upsert(&table, batch.clone()).await.expect("accepted");
@@ -150,7 +150,7 @@ async fn table_is_created_once_with_its_types() {
     table.columns[0].nullable = false;
     table.columns[1].native.as_mut().expect("native").definition = Some(mood);
 
-    let tables = [&table];
+    let tables = [(&table, MadeTable::default())];
     let (first, second) = futures::join!(
         lab.target().create(&lab.lease, &tables),
         lab.target().create(&lab.lease, &tables)
@@ -164,7 +164,7 @@ async fn table_is_created_once_with_its_types() {
         .await
         .expect("a status");
     assert!(status[0].exists && status[0].empty);
-    assert_eq!(status[0].differences, [""; 0]);
+    assert_eq!(status[0].differences, []);
     let digest = lab.target().key_digest(&table).await.expect("a digest");
     assert_eq!(digest.row_count, 0);
 }
@@ -188,11 +188,15 @@ async fn missing_extension_is_named_before_anything_is_created() {
         .expect("a status");
     let error = lab
         .target()
-        .create(&lab.lease, &[&table])
+        .create(&lab.lease, &[(&table, MadeTable::default())])
         .await
         .expect_err("cannot be created");
 
-    assert!(status[0].differences[0].contains("CREATE EXTENSION \"hstore\""));
+    assert!(
+        status[0].differences[0]
+            .sentence
+            .contains("CREATE EXTENSION \"hstore\"")
+    );
     assert_eq!(error.class, ErrorClass::TargetDiffers);
     assert!(error.hint.expect("a hint").contains("CREATE EXTENSION"));
     assert_eq!(
@@ -233,7 +237,8 @@ async fn status_names_every_difference_with_its_advice() {
         .expect("a status");
 
     assert!(status[0].exists && !status[0].empty);
-    let all = status[0].differences.join("\n");
+    let sentences = status[0].differences.iter().map(ToString::to_string);
+    let all = sentences.collect::<Vec<_>>().join("\n");
     for part in [
         "ALTER COLUMN \"name\" TYPE text",
         "ADD COLUMN \"gone\" text",
@@ -244,7 +249,7 @@ async fn status_names_every_difference_with_its_advice() {
     }
     assert_eq!(status[0].differences.len(), 4, "{all}");
     assert!(status[0].notes[0].contains("public.parent"));
-    assert!(status[1].differences[0].contains("not a table"));
+    assert!(status[1].differences[0].sentence.contains("not a table"));
     assert!(!status[2].exists && status[2].differences.is_empty());
 }
 

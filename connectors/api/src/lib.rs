@@ -8,6 +8,7 @@
 //! (`low_positions`, `boundaries`, chunks in units, one settling window) or a window of changes;
 //! each unit goes to the target in a transaction of its own that also stores its watermark.
 
+mod alteration;
 mod change;
 mod connector;
 mod error;
@@ -21,6 +22,7 @@ mod survey;
 mod table;
 mod target;
 
+pub use alteration::{AlterationPlan, Blocker, TableAlteration, TableChange};
 pub use change::{ChangeEvent, ChangeStream, Position, PositionOrder};
 pub use connector::{
     Atomicity, BoxError, Capabilities, Connector, ConnectorInfo, OpenOptions, Role, ServerInfo,
@@ -36,8 +38,9 @@ pub use source::{
     WrittenBy,
 };
 pub use state::{
-    ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, Ownership, PipelineKey, PipelineState,
-    RejectedRow, Retention, RunRecord, StateStore, StreamPhase, StreamState,
+    ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, MadeColumn, MadeTable, Ownership,
+    PipelineKey, PipelineState, RejectedRow, Retention, RunRecord, StateStore, StreamPhase,
+    StreamState,
 };
 pub use survey::Survey;
 pub use table::{
@@ -45,6 +48,6 @@ pub use table::{
     TypeDefinition, UniqueKey,
 };
 pub use target::{
-    Exactness, OnDelete, Receipt, Rejection, Target, TargetColumn, TargetStatus, TargetTable,
-    TypeMapping, UnitStart, UnitStep, UnitWriter, WatermarkMove,
+    About, Difference, Exactness, OnDelete, Receipt, Rejection, Target, TargetColumn, TargetStatus,
+    TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter, WatermarkMove,
 };

@@ -98,8 +98,11 @@ pub struct StreamState {
     pub position: Position,
     /// Grows by one with every change of the watermark; what compare-and-set compares.
     pub version: u64,
-    /// Fingerprint of the selection it was made under.
+    /// Fingerprint of the selection it was made under; empty after a reset.
     pub selection: String,
+    /// The selection itself as canonical JSON, to say what an edit changed. `None` in state that
+    /// an older version wrote. Holds names and expressions of the config file, never a secret.
+    pub selection_text: Option<String>,
     /// The target table.
     pub target: TableName,
     /// True if the target table was created by us or was empty when the load began.
@@ -117,8 +120,13 @@ pub struct LoadPlan {
     pub stream: String,
     /// The target table, claimed for this pipeline.
     pub target: TableName,
+    /// A target table that the stream wrote before and nothing of the pipeline writes any more: it
+    /// is let go, with what was made of it.
+    pub leaves: Option<TableName>,
     /// Fingerprint of the selection.
     pub selection: String,
+    /// The selection as canonical JSON.
+    pub selection_text: String,
     /// The low watermark.
     pub low: Position,
     /// Boundaries of the chunks.
@@ -134,6 +142,29 @@ pub struct Ownership {
     pub target: TableName,
     /// The pipeline that writes it.
     pub key: PipelineKey,
+}
+
+/// What we made of a target table: only that is ever altered or dropped. Stored by
+/// [`Target::create`](crate::Target::create) and [`Target::alter`](crate::Target::alter) in the
+/// transaction of their DDL, forgotten when the pipeline lets go of the table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeTable {
+    /// The target table.
+    #[serde(skip)]
+    pub target: TableName,
+    /// Columns that we added, in no order.
+    pub columns: Vec<MadeColumn>,
+    /// The primary key that we gave it; empty if the key is somebody else's.
+    pub key: Vec<String>,
+}
+
+/// A column that we added to a target table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeColumn {
+    /// Its name.
+    pub name: String,
+    /// What its values are made of, compared as a text only.
+    pub origin: String,
 }
 
 /// A row that a target refused.
@@ -193,6 +224,8 @@ pub struct PipelineState {
     pub rejected: Vec<RejectedRow>,
     /// Owners of target tables in this store, of all pipelines.
     pub owners: Vec<Ownership>,
+    /// What was made of the target tables of this pipeline.
+    pub made: Vec<MadeTable>,
     /// Owner of the lease and the seconds until it expires, if somebody has it.
     pub holder: Option<(String, Duration)>,
 }

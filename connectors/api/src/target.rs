@@ -1,7 +1,8 @@
 //! The writing side of a store.
 
 use crate::{
-    BatchStream, Column, KeyDigest, Lease, NativeType, Position, Result, StreamPhase, TableName,
+    AlterationPlan, BatchStream, Column, KeyDigest, Lease, MadeTable, NativeType, Position, Result,
+    StreamPhase, TableAlteration, TableName,
 };
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -91,6 +92,59 @@ impl TargetTable {
     }
 }
 
+/// One thing that stops us from writing a target table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What of the table it is about.
+    pub about: About,
+    /// A sentence with its advice.
+    pub sentence: String,
+}
+
+impl Difference {
+    /// A difference of one column.
+    pub fn of_column(name: &str, sentence: impl Into<String>) -> Self {
+        Self {
+            about: About::Column(name.to_owned()),
+            sentence: sentence.into(),
+        }
+    }
+
+    /// A difference of the key.
+    pub fn of_key(sentence: impl Into<String>) -> Self {
+        Self {
+            about: About::Key,
+            sentence: sentence.into(),
+        }
+    }
+
+    /// A difference that no change of columns or key settles.
+    pub fn of_table(sentence: impl Into<String>) -> Self {
+        Self {
+            about: About::Table,
+            sentence: sentence.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.sentence)
+    }
+}
+
+/// What of a table a [`Difference`] is about, and so which change would settle it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    /// This column: it is missing, of another type, or in the way.
+    Column(String),
+    /// The key that rows are found by.
+    Key,
+    /// The table itself, its rights, or types that it needs.
+    Table,
+}
+
 /// What a target says about a table that the pipeline wants to write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TargetStatus {
@@ -98,9 +152,10 @@ pub struct TargetStatus {
     pub exists: bool,
     /// True if it holds no row (or does not exist).
     pub empty: bool,
-    /// What stops us from writing it: missing columns, other types, no matching key. Each a
-    /// sentence with its advice.
-    pub differences: Vec<String>,
+    /// Names of the columns it has.
+    pub columns: Vec<String>,
+    /// What stops us from writing it: missing columns, other types, no matching key.
+    pub differences: Vec<Difference>,
     /// The statements that [`Target::create`] would run: schema, types, table, as far as they are
     /// missing. Empty for a table that exists.
     pub create: Vec<String>,
@@ -198,8 +253,20 @@ pub trait Target: Send + Sync {
 
     /// Creates what is missing for these tables under the lease, in one transaction where DDL has
     /// them, so that all are created or none; constant round trips for more than one table. What
-    /// exists already is left alone.
-    async fn create(&self, lease: &Lease, tables: &[&TargetTable]) -> Result<()>;
+    /// exists already is left alone. What is made of a table is stored if it was missing.
+    async fn create(&self, lease: &Lease, tables: &[(&TargetTable, MadeTable)]) -> Result<()>;
+
+    /// Says what [`Target::alter`] would run, and what stands in its way. Constant round trips
+    /// for each table; changes nothing.
+    async fn plan_alteration(&self, alteration: &TableAlteration) -> Result<AlterationPlan>;
+
+    /// Alters a table under the lease and stores what is made of it, all in one transaction where
+    /// DDL has them. No unit may be open on the table.
+    ///
+    /// # Errors
+    /// `TargetDiffers` if something stands in the way, with the table left as it was; `Transient`
+    /// if other sessions kept the table locked for all tries.
+    async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()>;
 
     /// Begins a unit: locks the fence, then the row that `start` names, and verifies both.
     ///

@@ -150,7 +150,7 @@ pub(crate) fn needs(table: &TargetTable) -> Result<Vec<Need>> {
     push(
         &mut needs,
         Need {
-            what: format!("table `{}`", table.name),
+            what: what_of(table),
             exists: format!("to_regclass({}) IS NOT NULL", quote_literal(&name)?),
             create: Some(create_table(table)),
             advice: format!(
@@ -160,6 +160,11 @@ pub(crate) fn needs(table: &TargetTable) -> Result<Vec<Need>> {
         },
     );
     Ok(needs)
+}
+
+/// [`Need::what`] of a table.
+pub(crate) fn what_of(table: &TargetTable) -> String {
+    format!("table `{}`", table.name)
 }
 
 fn push(needs: &mut Vec<Need>, need: Need) {

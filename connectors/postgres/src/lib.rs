@@ -4,6 +4,7 @@
 //! Only [`CONNECTOR`] is public. Everything is sent by the simple query protocol, so that it works
 //! behind transaction poolers.
 
+mod alter;
 mod changes;
 mod connect;
 mod connector;

@@ -1,5 +1,6 @@
 //! The writing side of a PostgreSQL database.
 
+use crate::alter;
 use crate::connect::{PgStore, Session};
 use crate::connector::POOLER_NOTE;
 use crate::ddl::{self, Need};
@@ -9,8 +10,9 @@ use crate::{error, state};
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
-    ConnectorError, ErrorClass, KeyDigest, Lease, Result, Target, TargetColumn, TargetStatus,
-    TargetTable, TypeMapping, UnitStart, UnitWriter,
+    AlterationPlan, ConnectorError, Difference, ErrorClass, KeyDigest, Lease, MadeTable, Result,
+    TableAlteration, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart,
+    UnitWriter,
 };
 
 /// Lock that keeps two of us from creating the same schema or type at once.
@@ -45,6 +47,11 @@ impl Target for PgStore {
                 Some(shape) => TargetStatus {
                     exists: true,
                     empty: answer.empty,
+                    columns: shape
+                        .columns
+                        .iter()
+                        .map(|column| column.name.clone())
+                        .collect(),
                     differences: status::differences(table, shape, &self.facts().user),
                     create: Vec::new(),
                     notes: status::notes(table, shape, &names),
@@ -53,7 +60,12 @@ impl Target for PgStore {
                 None => TargetStatus {
                     exists: false,
                     empty: true,
-                    differences: answer.missing,
+                    columns: Vec::new(),
+                    differences: answer
+                        .missing
+                        .into_iter()
+                        .map(Difference::of_table)
+                        .collect(),
                     create: answer.create,
                     notes: Vec::new(),
                     parents: Vec::new(),
@@ -66,20 +78,35 @@ impl Target for PgStore {
         Ok(statuses)
     }
 
-    async fn create(&self, lease: &Lease, tables: &[&TargetTable]) -> Result<()> {
+    async fn create(&self, lease: &Lease, tables: &[(&TargetTable, MadeTable)]) -> Result<()> {
         let mut needs: Vec<Need> = Vec::new();
-        for table in tables {
+        for (table, _) in tables {
             // Tables share schemas and types.
             let new = ddl::needs(table)?.into_iter();
             needs.extend(new.filter(|need| !needs.contains(need)).collect::<Vec<_>>());
         }
         let mut session = self.writers.session(self, lease).await?;
-        let created = create_missing(&mut session, lease, &needs, tables.len()).await;
+        let created = create_missing(&mut session, lease, &needs, tables).await;
         if created.is_ok() || session.execute("ROLLBACK").await.is_ok() {
             self.writers.give_back(session, lease);
         }
         self.writers.forget_shapes();
         created
+    }
+
+    async fn plan_alteration(&self, alteration: &TableAlteration) -> Result<AlterationPlan> {
+        let mut session = self.control().await?;
+        alter::plan(&mut session, alteration, &self.facts().user).await
+    }
+
+    async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()> {
+        let mut session = self.writers.session(self, lease).await?;
+        let altered = alter::alter(&mut session, lease, alteration, &self.facts().user).await;
+        if session.is_usable() {
+            self.writers.give_back(session, lease);
+        }
+        self.writers.forget_shapes();
+        altered
     }
 
     async fn begin(&self, start: UnitStart) -> Result<Box<dyn UnitWriter>> {
@@ -179,12 +206,13 @@ fn numbered(questions: &[String]) -> String {
     format!("SELECT * FROM (VALUES\n{}) q ORDER BY 1", parts.join(",\n"))
 }
 
-/// `table_count`: with more than one table a refusal does not say which of them it is about.
+/// Creates what is missing of `needs`, and stores what is made of tables that were. With more than
+/// one table a refusal does not say which of them it is about.
 async fn create_missing(
     session: &mut Session,
     lease: &Lease,
     needs: &[Need],
-    table_count: usize,
+    tables: &[(&TargetTable, MadeTable)],
 ) -> Result<()> {
     let questions: Vec<_> = needs.iter().map(|need| need.exists.clone()).collect();
     let sql = format!(
@@ -202,10 +230,12 @@ async fn create_missing(
         .filter(|rows| rows.len() == needs.len())
         .ok_or_else(|| error::unexpected("the server did not say what exists"))?;
     let mut statements = Vec::new();
+    let mut missing = Vec::new();
     for (need, exists) in needs.iter().zip(exist) {
         if exists.is_true(1) {
             continue;
         }
+        missing.push(need.what.as_str());
         let Some(create) = &need.create else {
             return Err(ConnectorError::new(
                 ErrorClass::TargetDiffers,
@@ -213,7 +243,7 @@ async fn create_missing(
             )
             .with_hint(need.advice.clone()));
         };
-        if table_count > 1 {
+        if tables.len() > 1 {
             statements.push(create.as_str());
             continue;
         }
@@ -229,6 +259,12 @@ async fn create_missing(
                 _ => failure,
             })?;
     }
+    let of_made: Vec<String> = tables
+        .iter()
+        .filter(|(table, _)| missing.contains(&ddl::what_of(table).as_str()))
+        .map(|(_, made)| state::made_statement(&lease.key, made))
+        .collect();
+    statements.extend(of_made.iter().map(String::as_str));
     statements.push("COMMIT");
     session.execute(&statements.join(";\n")).await.map(drop)
 }

@@ -126,6 +126,16 @@ impl Database {
         self.new_session(&self.options).await
     }
 
+    /// A session of an empty database in memory, for trying statements out.
+    pub(crate) async fn scratch(self: &Arc<Self>) -> Result<Session> {
+        let connection = self.connected(&in_memory()).await?;
+        Ok(self.session_on(Opened {
+            is_file: false,
+            connection,
+            limit: None,
+        }))
+    }
+
     /// A session that may write: it makes the file where it is missing.
     async fn writing_session(self: &Arc<Self>) -> Result<Session> {
         if self.prepared.load(Ordering::Acquire) {

@@ -4,6 +4,7 @@
 //! watermarks commit together. A column's declared type decides what it is read as, and a value
 //! that does not fit it is an error that names its row: SQLite would store anything anywhere.
 
+mod alter;
 mod boundary;
 mod cell;
 mod changes;

@@ -1,5 +1,6 @@
 //! `_syncset`: tables beside the user's own, in the file that is written.
 
+pub(crate) mod made;
 pub(crate) mod records;
 pub(crate) mod rows;
 mod schema;
@@ -187,6 +188,7 @@ impl StateStore for SqliteState {
             },
             rejected: records::rejected(&mut session, key).await?,
             owners: rows::owners(&mut session).await?,
+            made: made::read(&mut session, key).await?,
             holder: None,
         };
         let (epoch, _) = Self::stored_lease(&mut session, key).await?;

@@ -1,5 +1,6 @@
 //! The writing side: target tables, and the start of units.
 
+use crate::alter;
 use crate::connect::{Database, Session, Writing, arguments};
 use crate::decode::{DecodedColumn, Decoder};
 use crate::describe;
@@ -7,7 +8,7 @@ use crate::digest::KeySum;
 use crate::encode::plain;
 use crate::scan::Scan;
 use crate::sql;
-use crate::state::{check_fence, fenced, rows};
+use crate::state::{check_fence, fenced, made, rows};
 use crate::types;
 use crate::write::SqliteUnit;
 use arrow_schema::{Field, Schema};
@@ -15,8 +16,9 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use std::sync::Arc;
 use syncset_connector::{
-    ConnectorError, ErrorClass, KeyDigest, Lease, Result, TableDescription, TableKind, Target,
-    TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
+    AlterationPlan, ConnectorError, Difference, ErrorClass, KeyDigest, Lease, MadeTable, Result,
+    TableAlteration, TableDescription, TableKind, Target, TargetColumn, TargetStatus, TargetTable,
+    TypeMapping, UnitStart, UnitStep, UnitWriter,
 };
 
 /// Bytes of one batch of keys.
@@ -51,6 +53,7 @@ impl Target for SqliteTarget {
                 None => TargetStatus {
                     exists: false,
                     empty: true,
+                    columns: Vec::new(),
                     differences: schema_problem(table).into_iter().collect(),
                     create: vec![create_table(table)],
                     notes: Vec::new(),
@@ -62,14 +65,29 @@ impl Target for SqliteTarget {
         Ok(statuses)
     }
 
-    async fn create(&self, lease: &Lease, tables: &[&TargetTable]) -> Result<()> {
+    async fn create(&self, lease: &Lease, tables: &[(&TargetTable, MadeTable)]) -> Result<()> {
         let mut writing = Writing::begin(&self.database, "creating tables").await?;
         check_fence(&mut writing.session, lease).await?;
-        for table in tables {
+        for (table, made) in tables {
+            if exists(&mut writing.session, &table.name.name).await? {
+                continue;
+            }
             let place = format!("creating `{}`", table.name);
             writing.session.run(&create_table(table), &place).await?;
+            made::store(&mut writing.session, &lease.key, made).await?;
         }
         writing.commit("creating tables").await
+    }
+
+    async fn plan_alteration(&self, alteration: &TableAlteration) -> Result<AlterationPlan> {
+        let mut session = self.database.session().await?;
+        let plan = alter::plan(&mut session, alteration).await?;
+        session.release();
+        Ok(plan)
+    }
+
+    async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()> {
+        alter::alter(&self.database, lease, alteration).await
     }
 
     async fn begin(&self, start: UnitStart) -> Result<Box<dyn UnitWriter>> {
@@ -191,7 +209,15 @@ fn scan_keys(table: &TargetTable) -> Result<Scan> {
     })
 }
 
-fn create_table(table: &TargetTable) -> String {
+async fn exists(session: &mut Session, name: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view') \
+               AND name = ? COLLATE NOCASE";
+    let found = session.rows(sql, arguments![name], "looking for a table");
+    Ok(!found.await?.is_empty())
+}
+
+/// The statement that creates a target table.
+pub(crate) fn create_table(table: &TargetTable) -> String {
     let mut parts: Vec<String> = table
         .columns
         .iter()
@@ -206,22 +232,22 @@ fn create_table(table: &TargetTable) -> String {
         parts.push(format!("PRIMARY KEY ({})", sql::identifiers(&table.key)));
     }
     format!(
-        "CREATE TABLE IF NOT EXISTS {} ({})",
+        "CREATE TABLE {} ({})",
         sql::table(&table.name),
         parts.join(", ")
     )
 }
 
-fn schema_problem(table: &TargetTable) -> Option<String> {
+fn schema_problem(table: &TargetTable) -> Option<Difference> {
     let schema = table
         .name
         .schema
         .as_deref()
         .filter(|schema| *schema != "main")?;
-    Some(format!(
+    Some(Difference::of_table(format!(
         "SQLite has no schemas, so `{}` cannot be in `{schema}`; write `to: \"{{table}}\"`",
         table.name
-    ))
+    )))
 }
 
 /// What stops us from writing a table that exists, and what a user should know of it.
@@ -239,13 +265,15 @@ async fn existing(
             &place,
         )
         .await?;
-    let mut differences: Vec<String> = schema_problem(table).into_iter().collect();
+    let mut differences: Vec<Difference> = schema_problem(table).into_iter().collect();
     if found.kind != TableKind::Table {
-        differences.push(format!("`{}` is a view; write to a table", table.name));
+        let sentence = format!("`{}` is a view; write to a table", table.name);
+        differences.push(Difference::of_table(sentence));
     }
     differences.extend(column_differences(table, found));
     if !table.key.is_empty() && found.kind == TableKind::Table {
-        differences.extend(key_difference(session, table).await?);
+        let sentence = key_difference(session, table).await?;
+        differences.extend(sentence.map(Difference::of_key));
     }
     let mut notes = Vec::new();
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?";
@@ -282,6 +310,11 @@ async fn existing(
     Ok(TargetStatus {
         exists: true,
         empty: rows.is_empty(),
+        columns: found
+            .columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect(),
         differences,
         create: Vec::new(),
         notes,
@@ -289,37 +322,41 @@ async fn existing(
     })
 }
 
-fn column_differences(table: &TargetTable, found: &TableDescription) -> Vec<String> {
+fn column_differences(table: &TargetTable, found: &TableDescription) -> Vec<Difference> {
     let mut differences = Vec::new();
     for column in &table.columns {
         let (mapping, storage) = types::map(column);
         let (name, native) = (&column.name, &mapping.native);
-        match found.column(name) {
-            None => differences.push(format!(
+        let sentence = match found.column(name) {
+            None => format!(
                 "column `{name}` is missing in `{0}`; run `ALTER TABLE {1} ADD COLUMN {2} {native}`, or exclude it",
                 table.name,
                 sql::identifier(&table.name.name),
                 sql::identifier(name),
-            )),
-            Some(there) if there.generated.is_some() => differences.push(format!(
+            ),
+            Some(there) if there.generated.is_some() => format!(
                 "column `{name}` of `{}` is generated and cannot be written; exclude or rename it",
                 table.name
-            )),
-            Some(there) if !storage.kept_by(&there.native.name, native) => differences.push(format!(
+            ),
+            Some(there) if !storage.kept_by(&there.native.name, native) => format!(
                 "column `{name}` of `{}` is declared `{}`, which would change the values; it must be `{native}`",
                 table.name, there.native.name
-            )),
-            Some(_) => {}
-        }
+            ),
+            Some(_) => continue,
+        };
+        differences.push(Difference::of_column(name, sentence));
     }
     for column in &found.columns {
         let written = table.columns.iter().any(|known| known.name == column.name);
         let fills_itself =
             column.nullable || column.default.is_some() || column.generated.is_some();
         if !written && !fills_itself {
-            differences.push(format!(
-                "column `{}` of `{}` must not be NULL and the pipeline does not write it; give it a default",
-                column.name, table.name
+            differences.push(Difference::of_column(
+                &column.name,
+                format!(
+                    "column `{}` of `{}` must not be NULL and the pipeline does not write it; give it a default",
+                    column.name, table.name
+                ),
             ));
         }
     }

@@ -38,14 +38,25 @@ pub(super) const PIPELINE: &[Key] = &[
     .example("consistency: pipeline"),
     Key::optional(
         "on_selection_change",
-        &[Takes::Choice(&[(
-            "fail",
-            "the run stops with exit code 5 until somebody agrees",
-        )])],
+        &[Takes::Choice(&[
+            (
+                "reload",
+                "the table is loaded again under the edited selection; what no longer belongs \
+                 is deleted",
+            ),
+            (
+                "approve",
+                "the run stops with exit code 5 until somebody agrees with `--approve TABLE`",
+            ),
+            (
+                "fail",
+                "the run stops with exit code 5 until the edit is undone",
+            ),
+        ])],
     )
-    .default("fail")
+    .default("reload")
     .about("What a run does when the columns, conditions or names of a loaded table were edited.")
-    .example("on_selection_change: fail"),
+    .example("on_selection_change: approve"),
     Key::optional("defaults", &[Takes::Section(Section::Table)])
         .about(
             "What every table has unless it says otherwise. Mappings merge by key, lists and \

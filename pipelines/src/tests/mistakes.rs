@@ -196,7 +196,6 @@ fn what_later_versions_have_is_refused_as_such() {
 source: crm
 target: replica
 consistency: table
-on_selection_change: reload
 guards: { max_delete_percent: 5 }
 capture: { mode: hash, find_deletes: { mode: hash, every: 24h } }
 defaults:
@@ -213,33 +212,31 @@ tables:
 "#;
 
     insta::assert_snapshot!(shown(pipeline(text)), @r#"
-    `on_selection_change: reload` is not supported by this version (p.yaml:5:22)
-      hint: use `fail`, and agree to an edited selection with `pipeline run NAME --full-refresh --tables TABLE`
-    `guards` is not supported by this version (p.yaml:6:1)
+    `guards` is not supported by this version (p.yaml:5:1)
       hint: look at `pipeline run --dry-run` before a run, or keep all rows with `write: { on_delete: keep }`
-    `mode: hash` is not supported by this version (p.yaml:7:18)
+    `mode: hash` is not supported by this version (p.yaml:6:18)
       hint: use `full`: it compares the rows and writes only those that differ
-    `find_deletes` is not supported by this version (p.yaml:7:24)
+    `find_deletes` is not supported by this version (p.yaml:6:24)
       hint: use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows
-    `schema` is not supported by this version (p.yaml:9:3)
+    `schema` is not supported by this version (p.yaml:8:3)
       hint: list the columns with `columns: [...]`, so that new ones change nothing, and alter the target by hand
-    `mask` is not supported by this version (p.yaml:12:5)
+    `mask` is not supported by this version (p.yaml:11:5)
       hint: leave the column out with `columns: { exclude: [NAME] }`, or copy a harmless form of it with `derive`
-    `transform` is not supported by this version (p.yaml:13:5)
+    `transform` is not supported by this version (p.yaml:12:5)
       hint: compute the column with `derive: { NAME: "an expression" }`
-    `on_lossy: text` is not supported by this version (p.yaml:14:15)
+    `on_lossy: text` is not supported by this version (p.yaml:13:15)
       hint: leave the column out with `columns: { exclude: [NAME] }`, or carry another form of it with `derive`
-    `mode: replace` is not supported by this version (p.yaml:15:20)
+    `mode: replace` is not supported by this version (p.yaml:14:20)
       hint: use `upsert` with `capture: full`: it leaves exactly the rows of the source
-    `on_delete: soft` is not supported by this version (p.yaml:15:40)
+    `on_delete: soft` is not supported by this version (p.yaml:14:40)
       hint: use `keep`, which leaves such rows as they are, or `hard`, which deletes them
-    `exit` is not supported by this version (p.yaml:16:16)
+    `exit` is not supported by this version (p.yaml:15:16)
       hint: take it out, and look at `rows_rejected` of `--output json` to notice rejected rows
-    `mode: log` is not supported by this version (p.yaml:17:31)
+    `mode: log` is not supported by this version (p.yaml:16:31)
       hint: use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`
-    `mode: append` is not supported by this version (p.yaml:18:35)
+    `mode: append` is not supported by this version (p.yaml:17:35)
       hint: use `upsert` with `on_delete: keep`: rows that are at the target stay there
-    `hooks` is not supported by this version (p.yaml:18:45)
+    `hooks` is not supported by this version (p.yaml:17:45)
       hint: run the commands before and after `syncset pipeline run`; its exit code says how it went
     "#);
 }

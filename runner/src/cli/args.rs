@@ -190,6 +190,10 @@ pub(crate) struct RunArgs {
     /// Read the tables again from the start, compare keys, and go on from there
     #[arg(long)]
     pub(crate) full_refresh: bool,
+    /// Agree that these tables, whose selection was edited, are loaded again (`on_selection_change:
+    /// approve`)
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) approve: Vec<String>,
     /// Chunks and tables read and written at the same time
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: u16,

@@ -1,6 +1,7 @@
 //! Creates target tables that are missing.
 
 use crate::failure::Failure;
+use crate::reshape::made_whole;
 use crate::run::context::RunContext;
 use crate::run::table::TableRun;
 
@@ -12,16 +13,18 @@ pub(crate) async fn missing(context: &RunContext, tables: &mut [TableRun]) {
     if missing.is_empty() {
         return;
     }
-    let targets: Vec<_> = missing.iter().map(|table| &table.planned.target).collect();
+    let planned: Vec<_> = missing.iter().map(|table| table.planned.clone()).collect();
+    let targets: Vec<_> = planned
+        .iter()
+        .map(|planned| (&planned.target, made_whole(planned)))
+        .collect();
     let target = context.ends.target();
     let Err(error) = target.create(&context.lease, &targets).await else {
         return;
     };
     tracing::debug!(%error, "creating tables one by one");
-    for table in missing {
-        let created = target
-            .create(&context.lease, &[&table.planned.target])
-            .await;
+    for (table, target_table) in missing.into_iter().zip(targets) {
+        let created = target.create(&context.lease, &[target_table]).await;
         if let Err(error) = created {
             table.fail(Failure::from(error));
         }

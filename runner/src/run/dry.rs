@@ -1,14 +1,15 @@
 //! `--dry-run`: reads and counts what a run would write; takes no lease and writes nothing.
 
+use crate::decision::{Action, decide, selection_changed};
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
-use crate::planned::{Action, decide};
 use crate::report::Outcome;
 use crate::run::RunSettings;
 use crate::run::pump::pump;
+use crate::run::sort;
 use crate::run::table::TableRun;
 use syncset_connector::{
-    ChangeEvent, KeyRange, Snapshot, SnapshotRequest, StreamPhase, WindowState,
+    ChangeEvent, KeyRange, PipelineState, Snapshot, SnapshotRequest, StreamPhase, WindowState,
 };
 
 /// Counts rows per table: those a load would read, or those of its window.
@@ -29,26 +30,33 @@ pub(crate) async fn count(
             table.fail(failure.clone());
             continue;
         }
-        let action = decide(
-            &table.planned,
-            &state,
-            &ends.key,
-            settings.args.full_refresh,
-        );
-        let counted = match action {
-            Ok(Action::Approve) => Err(crate::planned::selection_changed(
-                &table.planned,
-                &ends.key.pipeline,
-            )),
-            Ok(action) => count_table(ends, table, &action, settings).await,
-            Err(failure) => Err(failure),
-        };
-        match counted {
+        match decide_and_count(ends, table, &state, settings).await {
             Ok(outcome) => table.done(outcome),
-            Err(failure) => table.fail(failure),
+            Err(Failures(failures)) => {
+                let first = failures.into_iter().next();
+                table.fail(first.expect("a table is stopped by something"));
+            }
         }
     }
     Ok(())
+}
+
+async fn decide_and_count(
+    ends: &Ends,
+    table: &mut TableRun,
+    state: &PipelineState,
+    settings: &RunSettings<'_>,
+) -> Result<Outcome, Failures> {
+    let rules = settings.rules();
+    let decision = decide(&table.planned, state, &ends.key, rules)?;
+    if decision.action == Action::Approve {
+        let pipeline = &ends.key.pipeline;
+        return Err(selection_changed(&table.planned, pipeline, &decision, rules).into());
+    }
+    if let Some(alteration) = &decision.alteration {
+        sort::blocked(ends, table, alteration).await?;
+    }
+    Ok(count_table(ends, table, &decision.action, settings).await?)
 }
 
 async fn count_table(

@@ -55,7 +55,9 @@ pub(crate) async fn begin(
         loads.push(LoadPlan {
             stream: table.stream().to_owned(),
             target: table.planned.target.name.clone(),
+            leaves: table.leaves.clone(),
             selection: table.read.selection.clone(),
+            selection_text: table.planned.plan.selection_text.clone(),
             low,
             boundaries,
             into_empty: table.planned.status.empty && table.stored.is_none(),

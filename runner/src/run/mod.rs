@@ -14,27 +14,28 @@ mod retry;
 mod retry_rejected;
 mod rounds;
 mod settle;
+mod sort;
 mod table;
 mod together;
 mod unit;
 mod waiting;
 
 use crate::cli::args::RunArgs;
+use crate::decision::{self, Rules};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
-use crate::planned::{self, Action, PlannedTable};
+use crate::planned::{self, PlannedTable};
 use crate::progress::Progress;
 use crate::report::{Outcome, RunReport, TableReport};
 use crate::stop::{Stop, seconds_since_epoch};
 use context::RunContext;
 use lease::Heartbeat;
 pub(crate) use lease::{Asked, acquire};
-use rounds::Work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use syncset_connector::{Lease, PipelineState, Retention, RunRecord, TableRead};
-use syncset_pipeline::{Consistency, Keep, PipelineSpec};
+use syncset_pipeline::{Consistency, Keep, OnSelectionChange, PipelineSpec};
 use table::TableRun;
 
 /// Largest batch of rows between the source and the target.
@@ -58,10 +59,23 @@ pub(crate) struct RunSettings<'a> {
     pub(crate) lease: Duration,
     /// How long what past runs left is kept.
     pub(crate) retention: Keep,
+    /// `on_selection_change:` of the pipeline.
+    pub(crate) on_selection_change: OnSelectionChange,
     /// How the run shows itself.
     pub(crate) progress: Progress,
     /// How it is asked to end.
     pub(crate) stop: Stop,
+}
+
+impl RunSettings<'_> {
+    /// What decides about edited selections.
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            on_selection_change: self.on_selection_change,
+            full_refresh: self.args.full_refresh,
+            approved: &self.args.approve,
+        }
+    }
 }
 
 /// Runs a pipeline once. The report says everything, also when nothing could be done.
@@ -120,6 +134,7 @@ async fn run_into(
     {
         return Err(moves_together(&report.pipeline).into());
     }
+    settings.rules().check(planned.iter().map(AsRef::as_ref))?;
     if settings.args.dry_run {
         let mut tables = table_runs(&planned, settings, &PipelineState::default());
         dry::count(&ends, &mut tables, settings).await?;
@@ -233,18 +248,12 @@ async fn run_leased(
         unit_bytes: settings.args.memory,
     };
     let mut tables = table_runs(planned, settings, &state);
-    let mut decided = Vec::new();
-    for (index, table) in tables.iter_mut().enumerate() {
-        let action = sort_out(&context, table, &state, settings);
-        decided.extend(action.map(|action| (index, action)));
+    if settings.args.tables.is_empty() {
+        let planned = planned.iter().map(AsRef::as_ref);
+        let gone = decision::departed(&state, &ends.key.pipeline, planned);
+        report.warnings.extend(gone);
     }
-    create::missing(&context, &mut tables).await;
-    let mut work = Work::default();
-    for (index, action) in decided {
-        if !tables[index].has_failed() {
-            take_up(&tables[index], index, action, &mut work);
-        }
-    }
+    let work = sort::sort_out(&context, &mut tables, &state, settings).await;
     match settings.consistency {
         Consistency::Table => rounds::run(&context, &mut tables, work, &state.rejected).await,
         Consistency::Pipeline => joint::run(&context, &mut tables, work, &state.rejected).await,
@@ -288,54 +297,6 @@ fn table_runs(
         table
     };
     planned.iter().map(table_run).collect()
-}
-
-/// Decides what one table needs; `None` if it cannot be run.
-fn sort_out(
-    context: &RunContext,
-    table: &mut TableRun,
-    state: &PipelineState,
-    settings: &RunSettings<'_>,
-) -> Option<Action> {
-    let planned = table.planned.clone();
-    if let Some(failure) = planned.failures.first() {
-        table.fail(failure.clone());
-        return None;
-    }
-    let key = &context.ends.key;
-    let action = match planned::decide(&planned, state, key, settings.args.full_refresh) {
-        Ok(action) => action,
-        Err(failure) => {
-            table.fail(failure);
-            return None;
-        }
-    };
-    tracing::debug!(table = planned.stream(), ?action, "decided");
-    if action == Action::Approve {
-        table.fail(planned::selection_changed(&planned, &key.pipeline));
-        return None;
-    }
-    Some(action)
-}
-
-/// Puts a table among those that need the same.
-fn take_up(table: &TableRun, index: usize, action: Action, work: &mut Work) {
-    let windows = table.read.capture.has_windows();
-    match action {
-        Action::Load => work.load.push(index),
-        Action::Resume => work.resume.push(index),
-        Action::Follow => work.follow.push(index),
-        Action::Full => work.whole.push(index),
-        Action::Reload(reason) => {
-            tracing::info!(table = table.stream(), reason, "loading the table again");
-            if windows {
-                work.load.push(index)
-            } else {
-                work.whole.push(index)
-            }
-        }
-        Action::Approve => unreachable!("nothing is done before a person agrees"),
-    }
 }
 
 fn has_failed(table: &TableReport) -> bool {

@@ -10,7 +10,9 @@ use arrow_array::RecordBatch;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
-use syncset_connector::{ChunkState, Position, Receipt, StreamPhase, StreamState, TableRead};
+use syncset_connector::{
+    ChunkState, Position, Receipt, StreamPhase, StreamState, TableName, TableRead,
+};
 
 /// One table while it is being run. Lives in one task at a time.
 pub(crate) struct TableRun {
@@ -38,6 +40,8 @@ pub(crate) struct TableRun {
     /// Rows at the target, as long as chunks that were sent straight into an empty table are all
     /// that was ever written there.
     pub(crate) chunk_rows: Option<u64>,
+    /// The target table that it wrote before, if nothing of the run writes it any more.
+    pub(crate) leaves: Option<TableName>,
     /// Attempts that failed and were worth another one.
     pub(crate) attempts: u32,
 }
@@ -62,6 +66,7 @@ impl TableRun {
             put_aside: BTreeSet::new(),
             begun_here: false,
             chunk_rows: None,
+            leaves: None,
             attempts: 0,
         }
     }
@@ -75,6 +80,7 @@ impl TableRun {
             put_aside: self.put_aside.clone(),
             report: TableReport::new(&self.report.table, &self.report.target),
             progress: self.progress.clone(),
+            leaves: self.leaves.clone(),
             ..*self
         }
     }

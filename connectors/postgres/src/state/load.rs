@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::time::Duration;
 use syncset_connector::{
-    ChunkState, ConnectorError, KeyBound, KeyRange, Ownership, PipelineKey, PipelineState,
-    Position, RejectedRow, Result, RunRecord, StreamPhase, StreamState, TableName,
+    ChunkState, ConnectorError, KeyBound, KeyRange, MadeTable, Ownership, PipelineKey,
+    PipelineState, Position, RejectedRow, Result, RunRecord, StreamPhase, StreamState, TableName,
 };
 
 /// Everything that is stored of a pipeline; empty if `_syncset` is not there.
@@ -57,7 +57,8 @@ fn statement(key: &PipelineKey, run_count: u32) -> String {
     let here = key_is("x.", key);
     let watermarks = list(
         "json_build_object('stream', x.stream, 'phase', x.phase, 'position', x.position, \
-         'version', x.version, 'selection', x.selection, 'target_schema', x.target_schema, \
+         'version', x.version, 'selection', x.selection, 'selection_text', x.selection_text, \
+         'target_schema', x.target_schema, \
          'target_table', x.target_table, 'into_empty', x.into_empty, \
          'updated_at', floor(extract(epoch FROM x.updated_at))::int8) ORDER BY x.stream",
         &format!("_syncset.watermark x WHERE {here}"),
@@ -103,9 +104,14 @@ fn statement(key: &PipelineKey, run_count: u32) -> String {
              WHERE {here} AND x.exit_code = 0 ORDER BY x.started_at DESC LIMIT 1)"
         ),
     };
+    let made = list(
+        "json_build_array(x.target_schema, x.target_table, x.made) \
+         ORDER BY x.target_schema, x.target_table",
+        &format!("_syncset.made x WHERE {here}"),
+    );
     format!(
         "SELECT (SELECT version FROM _syncset.meta), {watermarks}, {chunks}, {runs}, {rejected}, \
-         {owners}, {holder}, {last_success}"
+         {owners}, {holder}, {last_success}, {made}"
     )
 }
 
@@ -116,6 +122,7 @@ struct StoredStream {
     position: Position,
     version: u64,
     selection: String,
+    selection_text: Option<String>,
     target_schema: String,
     target_table: String,
     into_empty: bool,
@@ -160,6 +167,13 @@ fn decode(row: &TextRow) -> Result<PipelineState> {
             key: PipelineKey { project, pipeline },
         })
         .collect();
+    let made = read::<(String, String, MadeTable)>(row, 8, "made")?
+        .into_iter()
+        .map(|(schema, name, made)| MadeTable {
+            target: table_name(schema, name),
+            ..made
+        })
+        .collect();
     let holder = read::<(String, u64)>(row, 6, "lease")?
         .pop()
         .map(|(owner, left_ms)| (owner, Duration::from_millis(left_ms)));
@@ -169,6 +183,7 @@ fn decode(row: &TextRow) -> Result<PipelineState> {
         last_success: row.text(7).map(|_| row.parse(7)).transpose()?,
         rejected: read::<RejectedRow>(row, 4, "rejected")?,
         owners,
+        made,
         holder,
     })
 }
@@ -184,6 +199,7 @@ fn stream_state(stored: StoredStream, chunks: Vec<ChunkState>) -> StreamState {
         position: stored.position,
         version: stored.version,
         selection: stored.selection,
+        selection_text: stored.selection_text,
         target: table_name(stored.target_schema, stored.target_table),
         into_empty: stored.into_empty,
         chunks,

@@ -6,6 +6,7 @@
 mod fence;
 mod lease;
 mod load;
+mod made;
 mod runs;
 mod schema;
 mod streams;
@@ -16,6 +17,7 @@ pub(crate) use fence::{
     lock_fence, lock_statements, rejected_statements, replaced_if_lost, was_committed,
 };
 pub(crate) use lease::register_session;
+pub(crate) use made::made_statement;
 
 use crate::connect::PgStore;
 use async_trait::async_trait;

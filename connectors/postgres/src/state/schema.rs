@@ -62,11 +62,20 @@ CREATE TABLE _syncset.watermark (
     position json NOT NULL,
     version bigint NOT NULL,
     selection text NOT NULL,
+    selection_text json,
     into_empty boolean NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (project, pipeline, stream),
     CONSTRAINT watermark_target UNIQUE (target_schema, target_table)
 ) WITH (fillfactor = 50);
+CREATE TABLE _syncset.made (
+    project text NOT NULL,
+    pipeline text NOT NULL,
+    target_schema text NOT NULL,
+    target_table text NOT NULL,
+    made json NOT NULL,
+    PRIMARY KEY (target_schema, target_table)
+);
 CREATE TABLE _syncset.chunk (
     project text NOT NULL,
     pipeline text NOT NULL,

@@ -157,19 +157,26 @@ fn must_hold(count: &str) -> String {
     format!("SELECT CASE WHEN ({count}) = 1 THEN '' ELSE current_setting('{FENCE_LOST}') END")
 }
 
-/// Forgets what a former load of the stream left, and other streams of this pipeline that wrote
-/// the same target: the config maps it to this one.
+/// Forgets what a former load of the stream left, the target table that it wrote before, and other
+/// streams of this pipeline that wrote the same target: the config maps it to this one.
 fn let_go(key: &PipelineKey, load: &LoadPlan) -> String {
     let row = key_is("", key);
     let stream = literal(&load.stream);
     let (schema, table) = target_columns(&load.target);
+    let (schema, table) = (literal(schema), literal(table));
     let others = format!(
         "SELECT w.stream FROM _syncset.watermark w WHERE {} AND w.stream <> {stream} \
-         AND w.target_schema = {} AND w.target_table = {}",
+         AND w.target_schema = {schema} AND w.target_table = {table}",
         key_is("w.", key),
-        literal(schema),
-        literal(table)
     );
+    let left = load.leaves.as_ref().map_or_else(String::new, |left| {
+        let (schema, table) = target_columns(left);
+        format!(
+            "DELETE FROM _syncset.made WHERE {row} AND target_schema = {} AND target_table = {};\n",
+            literal(schema),
+            literal(table)
+        )
+    });
     ["chunk", "rejected"]
         .map(|name| {
             format!(
@@ -177,6 +184,7 @@ fn let_go(key: &PipelineKey, load: &LoadPlan) -> String {
             )
         })
         .concat()
+        + &left
         + &format!("DELETE FROM _syncset.watermark WHERE {row} AND stream IN ({others});\n")
 }
 
@@ -204,12 +212,14 @@ fn claim(key: &PipelineKey, load: &LoadPlan) -> String {
         .collect();
     format!(
         "INSERT INTO _syncset.watermark (project, pipeline, stream, target_schema, target_table, \
-         phase, position, version, selection, into_empty) \
-         VALUES ({values}, {stream}, {schema}, {table}, 'loading', {low}, 1, {selection}, {into_empty}) \
+         phase, position, version, selection, selection_text, into_empty) \
+         VALUES ({values}, {stream}, {schema}, {table}, 'loading', {low}, 1, {selection}, \
+         {selection_text}, {into_empty}) \
          ON CONFLICT (project, pipeline, stream) DO UPDATE SET \
          target_schema = excluded.target_schema, target_table = excluded.target_table, \
          phase = excluded.phase, position = excluded.position, version = watermark.version + 1, \
-         selection = excluded.selection, into_empty = excluded.into_empty, \
+         selection = excluded.selection, selection_text = excluded.selection_text, \
+         into_empty = excluded.into_empty, \
          updated_at = clock_timestamp() \
          RETURNING stream, version, floor(extract(epoch FROM updated_at))::int8;\n\
          INSERT INTO _syncset.chunk (project, pipeline, stream, index, after, up_to) VALUES {chunks};\n",
@@ -217,6 +227,7 @@ fn claim(key: &PipelineKey, load: &LoadPlan) -> String {
         table = literal(table),
         low = json_literal(&load.low.0),
         selection = literal(&load.selection),
+        selection_text = json_literal(&Value::String(load.selection_text.clone())),
         into_empty = load.into_empty,
         chunks = chunks.join(",\n"),
     )
@@ -229,6 +240,7 @@ fn state_of(load: &LoadPlan, version: u64, updated_at: i64) -> StreamState {
         position: load.low.clone(),
         version,
         selection: load.selection.clone(),
+        selection_text: Some(load.selection_text.clone()),
         target: load.target.clone(),
         into_empty: load.into_empty,
         chunks: (0..)

@@ -6,42 +6,48 @@ use super::plan::create_index;
 use crate::ddl;
 use crate::sql::{quote_ident, quote_literal};
 use crate::types;
-use syncset_connector::{TableName, TargetColumn, TargetTable, TypeDefinition};
+use syncset_connector::{Difference, TableName, TargetColumn, TargetTable, TypeDefinition};
 
-/// Sentences with advice, each of which stops the table.
-pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec<String> {
+/// Everything that stops the table.
+pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec<Difference> {
     let name = &table.name;
     if !matches!(shape.kind, 'r' | 'p') {
-        return vec![format!(
+        return vec![Difference::of_table(format!(
             "`{name}` is not a table at the target; choose another name with `to:`"
-        )];
+        ))];
     }
     let mut differences = Vec::new();
     if !shape.missing_rights.is_empty() {
         let rights = shape.missing_rights.join(", ");
-        differences.push(format!(
+        differences.push(Difference::of_table(format!(
             "this user may not {rights} on `{name}`; GRANT {rights} ON {} TO {}",
             target_name(name),
             quote_ident(user)
-        ));
+        )));
     }
     if shape.has_policies {
-        differences.push(format!(
+        differences.push(Difference::of_table(format!(
             "policies of row security hide rows of `{name}` from this user; \
              ALTER ROLE {} BYPASSRLS, or drop the policies",
             quote_ident(user)
-        ));
+        )));
     }
     for column in &table.columns {
         match shape.column(&column.name) {
-            None => differences.push(format!(
-                "`{name}` has no column `{}`; ALTER TABLE {} ADD COLUMN {} {}",
-                column.name,
-                target_name(name),
-                quote_ident(&column.name),
-                ddl::map_type(column).native
+            None => differences.push(Difference::of_column(
+                &column.name,
+                format!(
+                    "`{name}` has no column `{}`; ALTER TABLE {} ADD COLUMN {} {}",
+                    column.name,
+                    target_name(name),
+                    quote_ident(&column.name),
+                    ddl::map_type(column).native
+                ),
             )),
-            Some(actual) => differences.extend(column_difference(table, column, actual)),
+            Some(actual) => {
+                let sentence = column_difference(table, column, actual);
+                differences.extend(sentence.map(|it| Difference::of_column(&column.name, it)));
+            }
         }
     }
     for actual in &shape.columns {
@@ -50,21 +56,24 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec
             .iter()
             .any(|column| column.name == actual.name);
         if !is_written && actual.not_null && !actual.has_default && !actual.generated {
-            differences.push(format!(
-                "column `{0}` of `{name}` is NOT NULL, has no default and is not written; \
-                 ALTER TABLE {1} ALTER COLUMN {2} DROP NOT NULL, or select it",
-                actual.name,
-                target_name(name),
-                quote_ident(&actual.name)
+            differences.push(Difference::of_column(
+                &actual.name,
+                format!(
+                    "column `{0}` of `{name}` is NOT NULL, has no default and is not written; \
+                     ALTER TABLE {1} ALTER COLUMN {2} DROP NOT NULL, or select it",
+                    actual.name,
+                    target_name(name),
+                    quote_ident(&actual.name)
+                ),
             ));
         }
     }
     if !table.key.is_empty() && shape.unique_index(&table.key).is_none() {
-        differences.push(format!(
+        differences.push(Difference::of_key(format!(
             "`{name}` has no unique index on its key ({}); {}",
             table.key.join(", "),
             create_index(table)
-        ));
+        )));
     }
     differences
 }

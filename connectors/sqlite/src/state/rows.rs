@@ -48,7 +48,8 @@ fn phase_name(phase: StreamPhase) -> &'static str {
 pub(crate) async fn streams(session: &mut Session, key: &PipelineKey) -> Result<Vec<StreamState>> {
     let place = "reading watermarks";
     let mut chunks = chunks(session, key).await?;
-    let sql = "SELECT stream, phase, position, version, selection, target, into_empty, updated_at \
+    let sql = "SELECT stream, phase, position, version, selection, target, into_empty, updated_at, \
+               selection_text \
                FROM _syncset_watermark WHERE project = ? AND pipeline = ? ORDER BY stream";
     let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
     let rows = session.rows(sql, arguments, place).await?;
@@ -70,6 +71,7 @@ pub(crate) async fn streams(session: &mut Session, key: &PipelineKey) -> Result<
             position: Position(json(row, 2)?),
             version: unsigned(row, 3),
             selection: text(row, 4).ok_or_else(damaged)?,
+            selection_text: text(row, 8),
             target: TableName::bare(text(row, 5).ok_or_else(damaged)?),
             into_empty: integer(row, 6) != 0,
             chunks: if following { Vec::new() } else { chunks },
@@ -119,8 +121,8 @@ pub(crate) async fn owners(session: &mut Session) -> Result<Vec<Ownership>> {
     owners.collect()
 }
 
-/// Forgets what a former load of the stream left, and other streams of this pipeline that wrote
-/// the same target: the config maps it to this one.
+/// Forgets what a former load of the stream left, the target table that it wrote before, and other
+/// streams of this pipeline that wrote the same target: the config maps it to this one.
 pub(crate) async fn let_go(
     session: &mut Session,
     key: &PipelineKey,
@@ -141,6 +143,15 @@ pub(crate) async fn let_go(
         );
         let arguments = arguments![project, pipeline, stream, target];
         session.execute(sql, arguments, place).await?;
+    }
+    if let Some(left) = &load.leaves {
+        for table in ["owner", "made"] {
+            let sql = format!(
+                "DELETE FROM _syncset_{table} WHERE project = ? AND pipeline = ? AND target = ?"
+            );
+            let arguments = arguments![project, pipeline, left.name.as_str()];
+            session.execute(sql, arguments, place).await?;
+        }
     }
     Ok(())
 }
@@ -190,10 +201,11 @@ pub(crate) async fn store_load(
         load.stream.as_str(),
     );
     let sql = "INSERT INTO _syncset_watermark (project, pipeline, stream, phase, position, version, \
-               selection, target, into_empty, updated_at) VALUES (?, ?, ?, 'loading', ?, 1, ?, ?, ?, ?) \
+               selection, selection_text, target, into_empty, updated_at) \
+               VALUES (?, ?, ?, 'loading', ?, 1, ?, ?, ?, ?, ?) \
                ON CONFLICT (project, pipeline, stream) DO UPDATE SET phase = excluded.phase, \
                position = excluded.position, version = version + 1, selection = excluded.selection, \
-               target = excluded.target, into_empty = excluded.into_empty, \
+               selection_text = excluded.selection_text, target = excluded.target, into_empty = excluded.into_empty, \
                updated_at = excluded.updated_at";
     let arguments = arguments![
         project,
@@ -201,6 +213,7 @@ pub(crate) async fn store_load(
         stream,
         load.low.0.to_string(),
         load.selection.as_str(),
+        load.selection_text.as_str(),
         load.target.name.as_str(),
         i64::from(load.into_empty),
         now_seconds(),

@@ -8,19 +8,21 @@ use syncset_connector::{ConnectorError, ErrorClass, Result};
 /// Version of the tables below. A later one gets a migration from this.
 const VERSION: i64 = 1;
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "CREATE TABLE IF NOT EXISTS _syncset_schema_version (version INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS _syncset_pipeline (project TEXT NOT NULL, pipeline TEXT NOT NULL, \
      epoch INTEGER NOT NULL, owner TEXT, PRIMARY KEY (project, pipeline))",
     "CREATE TABLE IF NOT EXISTS _syncset_watermark (project TEXT NOT NULL, pipeline TEXT NOT NULL, \
      stream TEXT NOT NULL, phase TEXT NOT NULL, position TEXT NOT NULL, version INTEGER NOT NULL, \
-     selection TEXT NOT NULL, target TEXT NOT NULL, into_empty INTEGER NOT NULL, \
+     selection TEXT NOT NULL, selection_text TEXT, target TEXT NOT NULL, into_empty INTEGER NOT NULL, \
      updated_at INTEGER NOT NULL, PRIMARY KEY (project, pipeline, stream))",
     "CREATE TABLE IF NOT EXISTS _syncset_chunk (project TEXT NOT NULL, pipeline TEXT NOT NULL, \
      stream TEXT NOT NULL, chunk INTEGER NOT NULL, range TEXT NOT NULL, done INTEGER NOT NULL, \
      row_count INTEGER NOT NULL, PRIMARY KEY (project, pipeline, stream, chunk))",
     "CREATE TABLE IF NOT EXISTS _syncset_owner (target TEXT NOT NULL PRIMARY KEY COLLATE NOCASE, \
      project TEXT NOT NULL, pipeline TEXT NOT NULL, stream TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS _syncset_made (target TEXT NOT NULL PRIMARY KEY COLLATE NOCASE, \
+     project TEXT NOT NULL, pipeline TEXT NOT NULL, made TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS _syncset_run (project TEXT NOT NULL, pipeline TEXT NOT NULL, \
      run_id TEXT NOT NULL, started_at INTEGER NOT NULL, finished_at INTEGER, exit_code INTEGER, \
      report TEXT NOT NULL, PRIMARY KEY (project, pipeline, run_id))",

@@ -271,6 +271,8 @@ pub(crate) async fn begin_load(store: &dyn Store, lease: &Lease, table: &str) {
         stream: table.into(),
         target: TableName::bare(table),
         selection: "selection".into(),
+        leaves: None,
+        selection_text: "{}".into(),
         low: Position(serde_json::Value::Null),
         boundaries: Vec::new(),
         into_empty: true,

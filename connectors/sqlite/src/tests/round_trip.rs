@@ -10,7 +10,7 @@ use arrow_schema::{DataType, TimeUnit};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::sync::Arc;
-use syncset_connector::{Role, TableName, TargetColumn, TargetTable, special};
+use syncset_connector::{MadeTable, Role, TableName, TargetColumn, TargetTable, special};
 
 fn column(name: &str, data_type: DataType) -> TargetColumn {
     TargetColumn {
@@ -220,7 +220,7 @@ fn every_type_comes_back_and_a_replay_writes_nothing() {
             store
                 .target()
                 .expect("a target")
-                .create(&lease, &[&table])
+                .create(&lease, &[(&table, MadeTable::default())])
                 .await
                 .expect("created");
             begin_load(&*store, &lease, "t").await;
@@ -260,7 +260,10 @@ async fn sqlite_types_come_back_through_another_file() {
     let lease = acquired(&*store, "a").await;
     let table = target_of(&read, "t");
     let target = store.target().expect("a target");
-    target.create(&lease, &[&table]).await.expect("created");
+    target
+        .create(&lease, &[(&table, MadeTable::default())])
+        .await
+        .expect("created");
     begin_load(&*store, &lease, "t").await;
     finish_chunk(&*store, &lease, "t").await;
 
@@ -272,7 +275,7 @@ async fn sqlite_types_come_back_through_another_file() {
         .status(std::slice::from_ref(&table))
         .await
         .expect("a status");
-    assert_eq!(status[0].differences, Vec::<String>::new());
+    assert_eq!(status[0].differences, []);
     let received = read_all(&*store, &whole(&*store, "t").await)
         .await
         .expect("the rows are read");

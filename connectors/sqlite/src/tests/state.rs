@@ -222,6 +222,8 @@ async fn load_is_stored_settles_and_follows() {
         stream: "public.t".into(),
         target: TableName::bare("t"),
         selection: "s1".into(),
+        leaves: None,
+        selection_text: "{}".into(),
         low: low.clone(),
         boundaries: vec![KeyBound(vec!["i10".into()])],
         into_empty: true,

@@ -6,7 +6,7 @@ use super::lab::{
 };
 use futures::{StreamExt, stream};
 use syncset_connector::{
-    ErrorClass, Lease, Position, Role, Store, StreamPhase, TargetTable, UnitStart,
+    ErrorClass, Lease, MadeTable, Position, Role, Store, StreamPhase, TargetTable, UnitStart,
 };
 
 /// A source of five rows, and a target that holds them.
@@ -33,7 +33,7 @@ async fn synced(
     store
         .target()
         .expect("a target")
-        .create(&lease, &[&table])
+        .create(&lease, &[(&table, MadeTable::default())])
         .await
         .expect("created");
     begin_load(&*store, &lease, "t").await;
@@ -272,7 +272,8 @@ async fn target_that_would_change_values_is_refused() {
             .remove(0);
 
         assert!(status.exists && status.empty);
-        let all = status.differences.join("; ");
+        let sentences = status.differences.iter().map(ToString::to_string);
+        let all = sentences.collect::<Vec<_>>().join("; ");
         assert!(all.contains(word), "{statement}: {all}");
     }
 }

@@ -2,14 +2,15 @@
 
 use super::ends::Ends;
 use super::find::other_names;
+use crate::decision::{Rules, decide};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open;
 use crate::planned::{self, PlannedTable};
 use std::collections::BTreeMap;
 use syncset_connector::PipelineState;
-use syncset_pipeline::display_table;
 use syncset_pipeline::scaffold::{Choice, PipelineScaffold, pipeline_file};
+use syncset_pipeline::{OnSelectionChange, display_table};
 
 /// A file that was tried out.
 pub(super) struct Tried {
@@ -116,9 +117,16 @@ fn judge(table: &PlannedTable, state: &PipelineState, ends: &open::Ends, verdict
             _ => verdict.warnings.push(sentence(failure.clone())),
         }
     }
-    if let Err(failure) = planned::decide(table, state, &ends.key, false) {
-        verdict.is_taken |= failure.exit_code == exit_code::GUARD;
-        verdict.warnings.push(sentence(failure));
+    let rules = Rules {
+        on_selection_change: OnSelectionChange::default(),
+        full_refresh: false,
+        approved: &[],
+    };
+    if let Err(Failures(failures)) = decide(table, state, &ends.key, rules) {
+        for failure in failures {
+            verdict.is_taken |= failure.exit_code == exit_code::GUARD;
+            verdict.warnings.push(sentence(failure));
+        }
     }
 }
 

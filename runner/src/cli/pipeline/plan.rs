@@ -2,13 +2,14 @@
 
 use crate::cli::args::{Output, PlanArgs};
 use crate::cli::{Context, render};
+use crate::decision::{self, Action, Decision, Rules, decide, left_behind, selection_changed};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
-use crate::planned::{self, Action, PlannedTable};
+use crate::planned::{self, PlannedTable};
 use serde::Serialize;
 use syncset_connector::{Capture, Exactness, PipelineState, StreamPhase};
-use syncset_pipeline::OutputValue;
+use syncset_pipeline::{OutputValue, SelectionChange};
 
 #[derive(Serialize)]
 struct ColumnEntry {
@@ -22,12 +23,26 @@ struct ColumnEntry {
     note: Option<String>,
 }
 
+/// What an edit changed of the selection.
+#[derive(Serialize)]
+struct EditEntry {
+    part: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    #[serde(skip)]
+    sentence: String,
+}
+
 #[derive(Serialize)]
 struct TableEntry {
     table: String,
     target: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<Action>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    edited: Vec<EditEntry>,
     capture: &'static str,
     key: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,11 +64,19 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
     let ends = Ends::open(&spec, &context.files.project.name, 1).await?;
     let planned = planned::plan(&ends, &spec, &args.tables).await?;
     let state = ends.state().load(&ends.key, 0).await?;
-    let entries: Vec<TableEntry> = planned
-        .tables
-        .iter()
-        .map(|table| entry(&ends, table, &state, args.full_refresh))
-        .collect();
+    let rules = Rules {
+        on_selection_change: spec.on_selection_change,
+        full_refresh: args.full_refresh,
+        approved: &[],
+    };
+    let mut entries: Vec<TableEntry> = Vec::with_capacity(planned.tables.len());
+    for table in &planned.tables {
+        entries.push(entry(&ends, table, &state, rules).await?);
+    }
+    let gone = match args.tables.as_slice() {
+        [] => decision::departed(&state, &args.name, planned.tables.iter()),
+        _ => Vec::new(),
+    };
     let codes = entries.iter().map(|entry| {
         exit_code::of_tables(
             &entry
@@ -72,32 +95,63 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
         code = exit_code::DIFFERENT;
     }
     match context.output {
-        Output::Text => entries.iter().for_each(print),
+        Output::Text => {
+            entries.iter().for_each(print);
+            for sentence in &gone {
+                render::text_out(&format!("note: {sentence}\n"));
+            }
+        }
         _ => render::json(&serde_json::json!({
             "exit_code": code,
             "pipeline": args.name,
             "tables": entries,
+            "notes": gone,
         })),
     }
     ends.close().await;
     Ok(code)
 }
 
-fn entry(
+async fn entry(
     ends: &Ends,
     table: &PlannedTable,
     state: &PipelineState,
-    full_refresh: bool,
-) -> TableEntry {
+    rules: Rules<'_>,
+) -> Result<TableEntry, Failures> {
     let mut failures = table.failures.clone();
-    let action = match planned::decide(table, state, &ends.key, full_refresh) {
-        Ok(Action::Approve) => {
-            failures.push(planned::selection_changed(table, &ends.key.pipeline));
-            Some(Action::Approve)
+    let mut notes = table.notes.clone();
+    let mut target_statements = table.status.create.clone();
+    let mut edited = Vec::new();
+    let action = match decide(table, state, &ends.key, rules) {
+        Ok(decision) => {
+            if decision.action == Action::Approve {
+                failures.push(selection_changed(
+                    table,
+                    &ends.key.pipeline,
+                    &decision,
+                    rules,
+                ));
+            }
+            if let Some(alteration) = &decision.alteration {
+                let plan = ends.target().plan_alteration(alteration).await?;
+                target_statements.extend(plan.statements);
+                failures.extend(plan.blockers.into_iter().map(|blocker| {
+                    let message = format!("table `{}`: {}", table.stream(), blocker.sentence);
+                    Failure::new(exit_code::APPROVAL, message).with_hint(blocker.hint)
+                }));
+            }
+            notes.extend(decision.leaves.iter().map(left_behind));
+            notes.extend(edit_notes(table, &decision));
+            edited.extend(decision.changes.into_iter().map(|change| EditEntry {
+                sentence: change.to_string(),
+                part: change.what,
+                before: change.before,
+                after: change.after,
+            }));
+            Some(decision.action)
         }
-        Ok(action) => Some(action),
-        Err(failure) => {
-            failures.push(failure);
+        Err(Failures(found)) => {
+            failures.extend(found);
             None
         }
     };
@@ -123,7 +177,7 @@ fn entry(
                 note: mapping.note,
             }
         });
-    TableEntry {
+    Ok(TableEntry {
         table: table.stream().to_owned(),
         target: table.target.name.to_string(),
         capture: match table.plan.read.capture {
@@ -137,12 +191,30 @@ fn entry(
         columns: columns.collect(),
         filtered_here: table.plan.residual.clone(),
         source_statements: table.statements.clone(),
-        target_statements: table.status.create.clone(),
-        notes: table.notes.clone(),
+        target_statements,
+        notes,
         failures,
         detail: detail(table, state),
         action,
+        edited,
+    })
+}
+
+/// What a run does with the rows of a table whose selection was edited.
+fn edit_notes(table: &PlannedTable, decision: &Decision) -> Vec<String> {
+    if decision.changes.is_empty() {
+        return Vec::new();
     }
+    let mut notes = vec![
+        "rows are read again in chunks and written where they differ; a run that is killed goes on where it was"
+            .to_owned(),
+    ];
+    let is_narrower = |change: &SelectionChange| change.what == "where";
+    if table.deletes() && decision.changes.iter().any(is_narrower) {
+        notes
+            .push("rows that are no longer selected are deleted at the end of the load".to_owned());
+    }
+    notes
 }
 
 /// How far an interrupted load has come.
@@ -175,6 +247,9 @@ fn print(entry: &TableEntry) {
         .map(|rows| format!(", about {rows} rows"))
         .unwrap_or_default();
     let mut text = format!("{} -> {}: {action}\n", entry.table, entry.target);
+    for edit in &entry.edited {
+        text.push_str(&format!("  edited {}\n", edit.sentence));
+    }
     text.push_str(&format!("  capture: {}{rows}\n", entry.capture));
     text.push_str(&format!("  key: {}\n", entry.key.join(", ")));
     for column in &entry.columns {

@@ -29,6 +29,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             consistency: spec.consistency,
             lease: context.files.project.lease,
             retention: context.files.project.retention,
+            on_selection_change: spec.on_selection_change,
             progress: Progress::new(context.output),
             stop: stop.clone(),
         };

@@ -5,6 +5,7 @@ use super::{open_state_of, state_of};
 use crate::cli::args::{Output, StatusArgs};
 use crate::cli::choice::{Unnamed, choose};
 use crate::cli::{Context, render};
+use crate::decision::gone_sentence;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::stop::seconds_since_epoch;
@@ -12,7 +13,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;
 use syncset_connector::{PipelineState, StreamPhase, StreamState};
-use syncset_pipeline::PipelineSpec;
+use syncset_pipeline::{PipelineSpec, is_selected};
 
 /// Runs shown by `status`.
 const RUNS_SHOWN: u32 = 5;
@@ -27,6 +28,8 @@ const CLOCK_SLACK_SECONDS: i64 = 60;
 struct Status {
     name: String,
     state: PipelineState,
+    /// Streams that the pipeline no longer has.
+    left: Vec<String>,
     /// Why its last success does not do, if it does not.
     stale: Option<Failure>,
 }
@@ -75,7 +78,14 @@ async fn ask(context: &Context, spec: &PipelineSpec, args: &StatusArgs) -> Resul
     store.close().await;
     let name = spec.name.clone();
     let stale = args.max_age.and_then(|max| staleness(&name, &state, max));
-    Ok(Status { name, state, stale })
+    let streams = state.streams.iter().filter(|it| !it.selection.is_empty());
+    let left = streams.filter(|it| !is_selected(spec, &it.stream));
+    Ok(Status {
+        left: left.map(|it| it.stream.clone()).collect(),
+        name,
+        state,
+        stale,
+    })
 }
 
 /// Why the last success does not do.
@@ -112,7 +122,7 @@ fn show(context: &Context, status: Status) -> Value {
         .last_success
         .map(|at| Duration::from_secs(u64::try_from(seconds_since_epoch() - at).unwrap_or(0)));
     if context.output == Output::Text {
-        render::text_out(&status_text(&status.name, &status.state, age));
+        render::text_out(&status_text(&status, age));
         if let Some(failure) = &status.stale {
             render::failure(failure);
         }
@@ -147,7 +157,8 @@ fn progress_of(stream: &StreamState) -> String {
     }
 }
 
-fn status_text(name: &str, state: &PipelineState, age: Option<Duration>) -> String {
+fn status_text(status: &Status, age: Option<Duration>) -> String {
+    let (name, state) = (&status.name, &status.state);
     let mut text = format!("pipeline: {name}\n");
     let age = age.map_or("never".into(), |age| {
         format!("{} ago", humantime::format_duration(age))
@@ -174,6 +185,14 @@ fn status_text(name: &str, state: &PipelineState, age: Option<Duration>) -> Stri
             stream.target
         ));
     }
+    for stream in state
+        .streams
+        .iter()
+        .filter(|it| status.left.contains(&it.stream))
+    {
+        let sentence = gone_sentence(stream, &status.name);
+        text.push_str(&format!("note: {sentence}\n"));
+    }
     if state.streams.is_empty() {
         text.push_str("no table has been loaded\n");
     }
@@ -194,6 +213,7 @@ fn status_json(status: &Status, age: Option<Duration>) -> Value {
                 "table": stream.stream,
                 "target": stream.target.to_string(),
                 "phase": stream.phase,
+                "in_pipeline": !status.left.contains(&stream.stream),
                 "chunks_done": stream.chunks.iter().filter(|chunk| chunk.done).count(),
                 "chunks": stream.chunks.len(),
                 "position": stream.position,

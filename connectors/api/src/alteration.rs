@@ -1,0 +1,58 @@
+//! Changes to the columns and the key of a target table.
+//!
+//! The runner compares what a table was made of with what it has to be, and lists the changes; a
+//! connector knows how its store makes them and what stands in their way.
+
+use crate::{MadeTable, TargetColumn, TargetTable};
+use serde::Serialize;
+
+/// One change of a target table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableChange {
+    /// A column that we made goes, with its values.
+    Drop(String),
+    /// A column that we made gets another name and keeps its values.
+    Rename {
+        /// Its name so far.
+        from: String,
+        /// Its name from here on. Names may be swapped within one alteration.
+        to: String,
+    },
+    /// A column is added. It may hold NULL, whatever the source says: it is filled by a load.
+    Add(TargetColumn),
+    /// The primary key that we made is replaced by one over these columns, which all exist.
+    Key(Vec<String>),
+}
+
+/// Everything that has to change about one target table.
+#[derive(Debug, Clone)]
+pub struct TableAlteration {
+    /// The table as it is to be.
+    pub table: TargetTable,
+    /// What changes: columns go, then are renamed, then are added; the key is last.
+    pub changes: Vec<TableChange>,
+    /// Columns that somebody else made, which must hold no value: those that are no longer
+    /// written, because what was copied there must not stay; and those that are about to be
+    /// written for the first time, because what is there is not ours.
+    pub must_be_empty: Vec<String>,
+    /// What is made of the table afterwards.
+    pub made: MadeTable,
+}
+
+/// What stands in the way of an alteration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Blocker {
+    /// A sentence that names it.
+    pub sentence: String,
+    /// What a person can do.
+    pub hint: String,
+}
+
+/// What an alteration would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AlterationPlan {
+    /// The statements, in order.
+    pub statements: Vec<String>,
+    /// What stands in the way; the alteration is refused as long as there is anything.
+    pub blockers: Vec<Blocker>,
+}

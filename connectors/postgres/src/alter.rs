@@ -1,0 +1,473 @@
+//! Changes to the columns and the key of a target table.
+//!
+//! Only what we made is dropped or renamed, and never with CASCADE: whatever else depends on it
+//! is named, and the table stays as it was.
+
+use crate::connect::{Session, TextRow};
+use crate::ddl::{self, Need};
+use crate::sql::{quote_ident, quote_idents, quote_literal};
+use crate::state;
+use crate::write::catalog::target_name;
+use std::time::Duration;
+use syncset_connector::{
+    AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Result, TableAlteration,
+    TableChange, TargetTable,
+};
+
+/// Tries to lock the table. Each waits [`LOCK_TIMEOUT`] at most: whoever comes after a waiting
+/// ALTER TABLE waits behind it, readers included.
+const TRIES_MAX: u32 = 10;
+
+/// Longest wait for the table's lock in one try.
+const LOCK_TIMEOUT: &str = "1s";
+
+/// Pause between two tries, in which those who waited behind the lock get their turn.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the catalog says about a table that is to be altered.
+#[derive(Debug, Default)]
+struct Facts {
+    /// The owner, if this user has not its rights.
+    foreign_owner: Option<String>,
+    /// Name and columns of the primary key.
+    primary_key: Option<(String, Vec<String>)>,
+    /// What depends on columns that go, or on the key: column (`None`: the key) and description.
+    dependents: Vec<(Option<String>, String)>,
+    /// Types that added columns need and that are missing.
+    missing: Vec<Need>,
+    /// Columns that somebody else made and that hold values.
+    filled: Vec<String>,
+}
+
+/// Says what [`alter`] would run, and what stands in its way.
+pub(crate) async fn plan(
+    session: &mut Session,
+    alteration: &TableAlteration,
+    user: &str,
+) -> Result<AlterationPlan> {
+    let facts = facts(session, alteration, &alteration.must_be_empty).await?;
+    Ok(AlterationPlan {
+        statements: statements(alteration, &facts),
+        blockers: blockers(alteration, &facts, user),
+    })
+}
+
+/// Alters the table and stores what is made of it, in one transaction under the fence.
+pub(crate) async fn alter(
+    session: &mut Session,
+    lease: &Lease,
+    alteration: &TableAlteration,
+    user: &str,
+) -> Result<()> {
+    let planned = plan(session, alteration, user).await?;
+    refuse(&alteration.table, planned.blockers)?;
+    let mut tries = 0;
+    loop {
+        let altered = attempt(session, lease, alteration, user).await;
+        let Err(error) = altered else { return Ok(()) };
+        // The first error is the one to report; a broken session rolls back by itself.
+        let _ = session.execute("ROLLBACK").await;
+        if error.code.as_deref() != Some("55P03") {
+            return Err(explained(error, &alteration.table));
+        }
+        tries += 1;
+        if tries == TRIES_MAX {
+            return Err(kept_locked(session, &alteration.table, error).await);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn attempt(
+    session: &mut Session,
+    lease: &Lease,
+    alteration: &TableAlteration,
+    user: &str,
+) -> Result<()> {
+    let locked = session
+        .result_sets(&format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED;\nSET LOCAL search_path = pg_catalog;\n\
+             SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';\n{};\n\
+             LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
+            state::lock_fence(lease),
+            target_name(&alteration.table.name)
+        ))
+        .await?;
+    if locked.get(3).is_none_or(Vec::is_empty) {
+        return Err(state::fenced(lease));
+    }
+    // Looked at once more under the lock: nobody can add a dependent any more.
+    let facts = facts(session, alteration, &[]).await?;
+    refuse(&alteration.table, blockers(alteration, &facts, user))?;
+    for statement in statements(alteration, &facts) {
+        session.execute(&statement).await?;
+    }
+    session
+        .execute(&state::made_statement(&lease.key, &alteration.made))
+        .await?;
+    session.execute("COMMIT").await.map(drop)
+}
+
+/// The statements in order.
+fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<String> {
+    let table = &alteration.table;
+    let alter = |action: String| format!("ALTER TABLE {} {action}", target_name(&table.name));
+    let missing = facts.missing.iter();
+    let mut statements: Vec<String> = missing.filter_map(|need| need.create.clone()).collect();
+    let mut dropped = Vec::new();
+    for change in &alteration.changes {
+        if let TableChange::Drop(name) = change {
+            statements.push(alter(format!("DROP COLUMN {}", quote_ident(name))));
+            dropped.push(name);
+        }
+    }
+    let renames = renames(&alteration.changes);
+    for (from, to) in &renames {
+        statements.push(alter(format!(
+            "RENAME COLUMN {} TO {}",
+            quote_ident(from),
+            quote_ident(to)
+        )));
+    }
+    for change in &alteration.changes {
+        match change {
+            TableChange::Add(column) => statements.push(alter(format!(
+                "ADD COLUMN {} {}",
+                quote_ident(&column.name),
+                ddl::map_type(column).native
+            ))),
+            TableChange::Key(key) => {
+                let old = facts.primary_key.as_ref();
+                // A key goes with the first of its columns.
+                let old =
+                    old.filter(|(_, columns)| !columns.iter().any(|it| dropped.contains(&it)));
+                if let Some((name, columns)) = old {
+                    statements.push(alter(format!("DROP CONSTRAINT {}", quote_ident(name))));
+                    let renamed = columns
+                        .iter()
+                        .map(|name| renamed(name, &alteration.changes));
+                    for name in renamed.filter(|name| may_be_null(table, name)) {
+                        let name = quote_ident(&name);
+                        statements.push(alter(format!("ALTER COLUMN {name} DROP NOT NULL")));
+                    }
+                }
+                let key = quote_idents(key.iter().map(String::as_str));
+                statements.push(alter(format!("ADD PRIMARY KEY ({key})")));
+            }
+            TableChange::Drop(_) | TableChange::Rename { .. } => {}
+        }
+    }
+    statements
+}
+
+/// Renames one after the other; where names are swapped or passed on, by way of names of ours.
+fn renames(changes: &[TableChange]) -> Vec<(String, String)> {
+    let wanted: Vec<(String, String)> = changes
+        .iter()
+        .filter_map(|change| match change {
+            TableChange::Rename { from, to } => Some((from.clone(), to.clone())),
+            _ => None,
+        })
+        .collect();
+    let is_taken = |name: &String| wanted.iter().any(|(from, _)| from == name);
+    if !wanted.iter().any(|(_, to)| is_taken(to)) {
+        return wanted;
+    }
+    let between = |index: usize| format!("_syncset_{index}");
+    let away = wanted.iter().enumerate();
+    let away = away.map(|(index, (from, _))| (from.clone(), between(index)));
+    let back = wanted.iter().enumerate();
+    let back = back.map(|(index, (_, to))| (between(index), to.clone()));
+    away.chain(back).collect()
+}
+
+fn renamed(name: &str, changes: &[TableChange]) -> String {
+    let to = changes.iter().find_map(|change| match change {
+        TableChange::Rename { from, to } if from == name => Some(to),
+        _ => None,
+    });
+    to.map_or_else(|| name.to_owned(), Clone::clone)
+}
+
+fn may_be_null(table: &TargetTable, name: &str) -> bool {
+    let column = table.columns.iter().find(|column| column.name == name);
+    column.is_none_or(|column| column.nullable)
+}
+
+fn blockers(alteration: &TableAlteration, facts: &Facts, user: &str) -> Vec<Blocker> {
+    let name = &alteration.table.name;
+    let mut blockers = Vec::new();
+    if let Some(owner) = &facts.foreign_owner
+        && !alteration.changes.is_empty()
+    {
+        let statements = statements(alteration, facts).join("; ");
+        blockers.push(Blocker {
+            sentence: format!("`{name}` belongs to {owner}, and only an owner may alter it"),
+            hint: format!(
+                "GRANT {} TO {}; or run as its owner: {statements}",
+                quote_ident(owner),
+                quote_ident(user)
+            ),
+        });
+    }
+    for (column, dependent) in &facts.dependents {
+        let what = match column {
+            Some(column) => format!("column `{column}` of `{name}` cannot be dropped"),
+            None => format!("the primary key of `{name}` cannot be replaced"),
+        };
+        blockers.push(Blocker {
+            sentence: format!("{what}: {dependent} depends on it"),
+            hint: format!("drop {dependent} or change it, then run again; or undo the edit"),
+        });
+    }
+    for need in facts.missing.iter().filter(|need| need.create.is_none()) {
+        blockers.push(Blocker {
+            sentence: format!("the target has no {}", need.what),
+            hint: need.advice.clone(),
+        });
+    }
+    for column in &facts.filled {
+        let quoted = quote_ident(column);
+        let table = target_name(name);
+        let is_written = alteration.table.columns.iter().any(|it| it.name == *column);
+        blockers.push(if is_written {
+            Blocker {
+                sentence: format!(
+                    "column `{column}` of `{name}` holds values and was not made by syncset"
+                ),
+                hint: format!("give the column of the pipeline another name with `rename: {{ .. }}`, or give this one up: ALTER TABLE {table} DROP COLUMN {quoted}"),
+            }
+        } else {
+            Blocker {
+                sentence: format!("column `{column}` of `{name}` is no longer selected, holds what was copied, and was not made by syncset"),
+                hint: format!("drop it: ALTER TABLE {table} DROP COLUMN {quoted}; or clear it: UPDATE {table} SET {quoted} = NULL; then run again"),
+            }
+        });
+    }
+    blockers
+}
+
+fn refuse(table: &TargetTable, blockers: Vec<Blocker>) -> Result<()> {
+    let Some(first) = blockers.first() else {
+        return Ok(());
+    };
+    let sentences: Vec<_> = blockers.iter().map(|it| it.sentence.as_str()).collect();
+    Err(ConnectorError::new(
+        ErrorClass::TargetDiffers,
+        format!(
+            "`{}` was left as it is: {}",
+            table.name,
+            sentences.join("; ")
+        ),
+    )
+    .with_hint(first.hint.clone()))
+}
+
+/// Errors of ALTER TABLE that a person has to do something about.
+fn explained(error: ConnectorError, table: &TargetTable) -> ConnectorError {
+    match error.code.as_deref() {
+        Some("23505" | "23502") => ConnectorError::new(
+            ErrorClass::TargetDiffers,
+            format!(
+                "`{}` was left as it is: its rows cannot be told apart by the key ({})",
+                table.name,
+                table.key.join(", ")
+            ),
+        )
+        .with_hint(
+            "write to another table with `to:`, or drop this one: it is created and loaded again",
+        )
+        .caused_by(error),
+        Some("2BP01") => ConnectorError {
+            class: ErrorClass::TargetDiffers,
+            ..error
+        },
+        _ => error,
+    }
+}
+
+/// The error of a table that others kept locked for all tries, with who they are.
+async fn kept_locked(
+    session: &mut Session,
+    table: &TargetTable,
+    cause: ConnectorError,
+) -> ConnectorError {
+    let name = target_name(&table.name);
+    let question = quote_literal(&name).map(|name| {
+        format!(
+            "SELECT string_agg(DISTINCT l.pid::text, ', ') FROM pg_catalog.pg_locks l \
+             WHERE l.granted AND l.relation = pg_catalog.to_regclass({name}) \
+             AND l.pid <> pg_catalog.pg_backend_pid()"
+        )
+    });
+    let holders = match question {
+        Ok(question) => session.rows(&question).await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let holders = holders.first().and_then(|row| row.text(0));
+    let who = holders.map_or("other sessions".to_owned(), |pids| format!("pid {pids}"));
+    ConnectorError::new(
+        ErrorClass::Transient,
+        format!(
+            "`{}` was locked by {who} and could not be altered",
+            table.name
+        ),
+    )
+    .with_hint("nothing was changed; run again when these transactions are over")
+    .with_code("55P03")
+    .caused_by(cause)
+}
+
+/// Asks the catalog, in one message, and which of `unmade` hold values.
+async fn facts(
+    session: &mut Session,
+    alteration: &TableAlteration,
+    unmade: &[String],
+) -> Result<Facts> {
+    let needs = added_needs(alteration)?;
+    let sets = session
+        .result_sets(&questions(alteration, &needs, unmade)?)
+        .await?;
+    let set = |index: usize| sets.get(index + 1).map_or(&[][..], Vec::as_slice);
+    let mut facts = Facts::default();
+    let table = set(0).first().ok_or_else(|| gone(&alteration.table))?;
+    if !table.is_true(0) {
+        facts.foreign_owner = Some(table.required(1)?.to_owned());
+    }
+    for row in set(1) {
+        let column = row.required(1)?.to_owned();
+        let key = facts.primary_key.get_or_insert_with(Default::default);
+        row.required(0)?.clone_into(&mut key.0);
+        key.1.push(column);
+    }
+    for row in set(2) {
+        let column = row.text(0).map(str::to_owned);
+        facts.dependents.push((column, row.required(1)?.to_owned()));
+    }
+    let answers = set(3).first();
+    for (index, need) in needs.into_iter().enumerate() {
+        if !answers.is_some_and(|row: &TextRow| row.is_true(index)) {
+            facts.missing.push(need);
+        }
+    }
+    let answers = set(4).first();
+    for (index, column) in unmade.iter().enumerate() {
+        if answers.is_some_and(|row| row.is_true(index)) {
+            facts.filled.push(column.clone());
+        }
+    }
+    Ok(facts)
+}
+
+fn gone(table: &TargetTable) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Transient,
+        format!("the target has no table `{}` any more", table.name),
+    )
+    .with_hint("run again: the table is created when it is missing")
+}
+
+/// What the types of added columns need.
+fn added_needs(alteration: &TableAlteration) -> Result<Vec<Need>> {
+    let added = alteration.changes.iter().filter_map(|change| match change {
+        TableChange::Add(column) => Some(column.clone()),
+        _ => None,
+    });
+    let mut needs = ddl::needs(&TargetTable {
+        name: alteration.table.name.clone(),
+        columns: added.collect(),
+        key: Vec::new(),
+    })?;
+    // The last one is the table itself.
+    needs.pop();
+    Ok(needs)
+}
+
+fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) -> Result<String> {
+    let name = target_name(&alteration.table.name);
+    let relation = format!("to_regclass({})", quote_literal(&name)?);
+    let mut dropped = Vec::new();
+    let mut key_changes = false;
+    for change in &alteration.changes {
+        match change {
+            TableChange::Drop(column) => dropped.push(quote_literal(column)?),
+            TableChange::Key(_) => key_changes = true,
+            TableChange::Rename { .. } | TableChange::Add(_) => {}
+        }
+    }
+    let dropped = dropped.join(", ");
+    let exist: Vec<_> = needs.iter().map(|need| need.exists.as_str()).collect();
+    let filled: Vec<_> = unmade
+        .iter()
+        .map(|column| {
+            let column = quote_ident(column);
+            format!("EXISTS (SELECT FROM {name} AS t WHERE t.{column} IS NOT NULL)")
+        })
+        .collect();
+    // A view depends on a column by its rule.
+    Ok(format!(
+        "SET LOCAL search_path = pg_catalog;\n\
+         SELECT pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner) \
+         FROM pg_class c WHERE c.oid = {relation};\n\
+         SELECT k.conname, a.attname FROM pg_constraint k \
+         CROSS JOIN LATERAL unnest(k.conkey) WITH ORDINALITY AS n (attnum, place) \
+         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = n.attnum \
+         WHERE k.contype = 'p' AND k.conrelid = {relation} ORDER BY n.place;\n\
+         SELECT DISTINCT a.attname::text, CASE WHEN d.classid = 'pg_rewrite'::regclass \
+         THEN (SELECT pg_describe_object('pg_class'::regclass, r.ev_class, 0) FROM pg_rewrite r \
+         WHERE r.oid = d.objid) ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END \
+         FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid \
+         AND a.attnum = d.refobjsubid WHERE d.refclassid = 'pg_class'::regclass \
+         AND d.refobjid = {relation} AND d.deptype = 'n' \
+         AND a.attname = ANY (ARRAY[{dropped}]::name[]) \
+         UNION SELECT NULL, pg_describe_object('pg_constraint'::regclass, f.oid, 0) \
+         FROM pg_constraint f JOIN pg_constraint k ON k.conrelid = f.confrelid \
+         AND k.contype = 'p' AND k.conindid = f.conindid \
+         WHERE {key_changes} AND f.contype = 'f' AND f.confrelid = {relation} ORDER BY 1, 2;\n\
+         SELECT {};\nSELECT {}",
+        one_or_more(&exist),
+        one_or_more(&filled)
+    ))
+}
+
+/// A select list has something in it.
+fn one_or_more(list: &[impl AsRef<str>]) -> String {
+    if list.is_empty() {
+        return "NULL".to_owned();
+    }
+    let parts: Vec<&str> = list.iter().map(AsRef::as_ref).collect();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rename(from: &str, to: &str) -> TableChange {
+        TableChange::Rename {
+            from: from.into(),
+            to: to.into(),
+        }
+    }
+
+    #[test]
+    fn swapped_names_go_by_way_of_others() {
+        let plain = renames(&[rename("a", "x"), rename("b", "y")]);
+        let swapped = renames(&[rename("a", "b"), rename("b", "a")]);
+
+        let pairs = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+            let owned = list.iter().map(|(from, to)| ((*from).into(), (*to).into()));
+            owned.collect()
+        };
+        assert_eq!(plain, pairs(&[("a", "x"), ("b", "y")]));
+        assert_eq!(
+            swapped,
+            pairs(&[
+                ("a", "_syncset_0"),
+                ("b", "_syncset_1"),
+                ("_syncset_0", "b"),
+                ("_syncset_1", "a"),
+            ])
+        );
+    }
+}

@@ -1,0 +1,20 @@
+//! What was made of target tables, stored with the DDL that made it.
+
+use super::load::target_columns;
+use super::text::{json_literal, key_values, literal};
+use syncset_connector::{MadeTable, PipelineKey};
+
+/// Stores what is made of a target table; what another pipeline made of a table of this name is
+/// gone with that table.
+pub(crate) fn made_statement(key: &PipelineKey, made: &MadeTable) -> String {
+    let (schema, table) = target_columns(&made.target);
+    format!(
+        "INSERT INTO _syncset.made (project, pipeline, target_schema, target_table, made) \
+         VALUES ({}, {}, {}, {}) ON CONFLICT (target_schema, target_table) DO UPDATE SET \
+         project = excluded.project, pipeline = excluded.pipeline, made = excluded.made",
+        key_values(key),
+        literal(schema),
+        literal(table),
+        json_literal(&serde_json::to_value(made).expect("names are plain JSON"))
+    )
+}

@@ -1,0 +1,314 @@
+//! Changes to the columns and the key of a target table.
+//!
+//! Only what we made is dropped or renamed. SQLite cannot change a primary key: such a table is
+//! made anew in the same transaction, unless something else of the file would suffer.
+
+use crate::cell::{integer, text};
+use crate::connect::{Database, Session, Writing, arguments};
+use crate::describe;
+use crate::sql;
+use crate::state::{check_fence, made};
+use crate::target::create_table;
+use crate::types;
+use std::sync::Arc;
+use syncset_connector::{
+    AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Result, TableAlteration,
+    TableChange, TableName, TargetTable,
+};
+
+/// Name of a table while it is made anew.
+const REBUILT: &str = "_syncset_rebuilt";
+
+/// Says what [`alter`] would run, and what stands in its way.
+pub(crate) async fn plan(
+    session: &mut Session,
+    alteration: &TableAlteration,
+) -> Result<AlterationPlan> {
+    let table = &alteration.table;
+    let found = describe::describe(session, std::slice::from_ref(&table.name)).await?;
+    let Some(found) = found.into_iter().next().flatten() else {
+        return Err(gone(table));
+    };
+    let mut blockers = filled(session, alteration).await?;
+    let statements = if changes_key(alteration, &found.primary_key) {
+        let names = found.columns.iter().map(|column| column.name.as_str());
+        let statements = rebuild(alteration, &names.clone().collect::<Vec<_>>());
+        blockers.extend(in_the_way(session, alteration, names).await?);
+        statements
+    } else {
+        alterations(alteration)
+    };
+    if blockers.is_empty() {
+        blockers.extend(tried(session, table, &statements).await?);
+    }
+    Ok(AlterationPlan {
+        statements,
+        blockers,
+    })
+}
+
+/// Alters the table and stores what is made of it, in one transaction under the fence.
+pub(crate) async fn alter(
+    database: &Arc<Database>,
+    lease: &Lease,
+    alteration: &TableAlteration,
+) -> Result<()> {
+    let table = &alteration.table;
+    let place = format!("altering `{}`", table.name);
+    let mut writing = Writing::begin(database, &place).await?;
+    check_fence(&mut writing.session, lease).await?;
+    let planned = plan(&mut writing.session, alteration).await?;
+    refuse(table, planned.blockers)?;
+    for statement in &planned.statements {
+        let ran = writing.session.run(statement, &place).await;
+        ran.map_err(|error| explained(error, table))?;
+    }
+    made::store(&mut writing.session, &lease.key, &alteration.made).await?;
+    writing.commit(&place).await
+}
+
+fn gone(table: &TargetTable) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Transient,
+        format!("the target has no table `{}` any more", table.name),
+    )
+    .with_hint("run again: the table is created when it is missing")
+}
+
+fn refuse(table: &TargetTable, blockers: Vec<Blocker>) -> Result<()> {
+    let Some(first) = blockers.first() else {
+        return Ok(());
+    };
+    let sentences: Vec<_> = blockers.iter().map(|it| it.sentence.as_str()).collect();
+    Err(ConnectorError::new(
+        ErrorClass::TargetDiffers,
+        format!(
+            "`{}` was left as it is: {}",
+            table.name,
+            sentences.join("; ")
+        ),
+    )
+    .with_hint(first.hint.clone()))
+}
+
+fn explained(error: ConnectorError, table: &TargetTable) -> ConnectorError {
+    if !matches!(error.class, ErrorClass::RowParked | ErrorClass::RowRefused) {
+        return error;
+    }
+    ConnectorError::new(
+        ErrorClass::TargetDiffers,
+        format!(
+            "`{}` was left as it is: its rows cannot be told apart by the key ({})",
+            table.name,
+            table.key.join(", ")
+        ),
+    )
+    .with_hint(
+        "write to another table with `to:`, or drop this one: it is created and loaded again",
+    )
+    .caused_by(error)
+}
+
+/// Whether the primary key becomes another one.
+fn changes_key(alteration: &TableAlteration, primary_key: &[String]) -> bool {
+    alteration.changes.iter().any(|change| match change {
+        TableChange::Key(_) => true,
+        TableChange::Drop(name) => primary_key.contains(name),
+        TableChange::Rename { .. } | TableChange::Add(_) => false,
+    })
+}
+
+fn alterations(alteration: &TableAlteration) -> Vec<String> {
+    let table = sql::table(&alteration.table.name);
+    let mut statements = Vec::new();
+    for change in &alteration.changes {
+        if let TableChange::Drop(name) = change {
+            let name = sql::identifier(name);
+            statements.push(format!("ALTER TABLE {table} DROP COLUMN {name}"));
+        }
+    }
+    let rename = |from: &str, to: &str| {
+        let (from, to) = (sql::identifier(from), sql::identifier(to));
+        format!("ALTER TABLE {table} RENAME COLUMN {from} TO {to}")
+    };
+    // Names may be swapped or passed on: all go by way of names of ours.
+    let renames: Vec<(&String, &String)> = renames(alteration).collect();
+    let between = |index: usize| format!("_syncset_{index}");
+    let taken = |to: &str| {
+        renames
+            .iter()
+            .any(|(from, _)| from.eq_ignore_ascii_case(to))
+    };
+    if renames.iter().any(|(_, to)| taken(to)) {
+        let away = renames.iter().enumerate();
+        statements.extend(away.map(|(index, (from, _))| rename(from, &between(index))));
+        let back = renames.iter().enumerate();
+        statements.extend(back.map(|(index, (_, to))| rename(&between(index), to)));
+    } else {
+        statements.extend(renames.iter().map(|(from, to)| rename(from, to)));
+    }
+    for change in &alteration.changes {
+        if let TableChange::Add(column) = change {
+            let (name, native) = (sql::identifier(&column.name), types::map(column).0.native);
+            statements.push(format!("ALTER TABLE {table} ADD COLUMN {name} {native}"));
+        }
+    }
+    statements
+}
+
+fn renames(alteration: &TableAlteration) -> impl Iterator<Item = (&String, &String)> {
+    alteration.changes.iter().filter_map(|change| match change {
+        TableChange::Rename { from, to } => Some((from, to)),
+        _ => None,
+    })
+}
+
+/// The statements that make the table anew with the rows it has.
+fn rebuild(alteration: &TableAlteration, there: &[&str]) -> Vec<String> {
+    let table = &alteration.table;
+    let is_added = |name: &str| {
+        let changes = &alteration.changes;
+        changes
+            .iter()
+            .any(|change| matches!(change, TableChange::Add(column) if column.name == name))
+    };
+    let mut rebuilt = TargetTable {
+        name: TableName::bare(REBUILT),
+        ..table.clone()
+    };
+    for column in &mut rebuilt.columns {
+        column.nullable |= is_added(&column.name);
+    }
+    let mut kept: (Vec<String>, Vec<String>) = Default::default();
+    for column in table.columns.iter().filter(|it| !is_added(&it.name)) {
+        let old = renames(alteration).find(|(_, to)| **to == column.name);
+        let old = old.map_or(&column.name, |(from, _)| from);
+        if there.iter().any(|name| name.eq_ignore_ascii_case(old)) {
+            kept.0.push(column.name.clone());
+            kept.1.push(old.clone());
+        }
+    }
+    let (old, new) = (sql::table(&table.name), sql::identifier(REBUILT));
+    vec![
+        create_table(&rebuilt),
+        format!(
+            "INSERT INTO {new} ({}) SELECT {} FROM {old}",
+            sql::identifiers(&kept.0),
+            sql::identifiers(&kept.1)
+        ),
+        format!("DROP TABLE {old}"),
+        format!(
+            "ALTER TABLE {new} RENAME TO {}",
+            sql::identifier(&table.name.name)
+        ),
+    ]
+}
+
+/// What making a table anew would lose: columns of others, indexes, triggers, references.
+async fn in_the_way<'a>(
+    session: &mut Session,
+    alteration: &TableAlteration,
+    columns: impl Iterator<Item = &'a str>,
+) -> Result<Vec<Blocker>> {
+    let table = &alteration.table;
+    let mut things: Vec<String> = Vec::new();
+    let leaves = |name: &str| {
+        alteration.changes.iter().any(|change| match change {
+            TableChange::Drop(dropped) => dropped == name,
+            TableChange::Rename { from, .. } => from == name,
+            TableChange::Add(_) | TableChange::Key(_) => false,
+        })
+    };
+    let is_wanted = |name: &str| table.columns.iter().any(|column| column.name == name);
+    let strangers = columns.filter(|name| !leaves(name) && !is_wanted(name));
+    things.extend(strangers.map(|name| format!("column `{name}`")));
+    let place = format!("looking at `{}`", table.name);
+    let sql = "SELECT type, name FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE \
+               AND type IN ('index', 'trigger') AND sql IS NOT NULL \
+               UNION ALL SELECT 'table', m.name FROM sqlite_schema m \
+               JOIN pragma_foreign_key_list(m.name) f WHERE m.type = 'table' \
+               AND f.\"table\" = ?1 COLLATE NOCASE AND m.name <> ?1 COLLATE NOCASE";
+    let rows = session
+        .rows(sql, arguments![table.name.name.as_str()], &place)
+        .await?;
+    for row in &rows {
+        let kind = text(row, 0).unwrap_or_default();
+        things.push(format!("{kind} `{}`", text(row, 1).unwrap_or_default()));
+    }
+    let blocker = |thing: String| Blocker {
+        sentence: format!(
+            "the primary key of `{}` cannot be replaced: {thing} would be lost",
+            table.name
+        ),
+        hint: "drop it and make it again afterwards, write to another table with `to:`, or undo \
+               the edit"
+            .into(),
+    };
+    Ok(things.into_iter().map(blocker).collect())
+}
+
+/// Columns that somebody else made and that hold values.
+async fn filled(session: &mut Session, alteration: &TableAlteration) -> Result<Vec<Blocker>> {
+    let table = &alteration.table;
+    let (name, place) = (
+        sql::table(&table.name),
+        format!("looking at `{}`", table.name),
+    );
+    let mut blockers = Vec::new();
+    for column in &alteration.must_be_empty {
+        let quoted = sql::identifier(column);
+        let question = format!("SELECT EXISTS (SELECT 1 FROM {name} WHERE {quoted} IS NOT NULL)");
+        let rows = session.rows(question, arguments![], &place).await?;
+        if rows.first().is_none_or(|row| integer(row, 0) == 0) {
+            continue;
+        }
+        let is_written = table.columns.iter().any(|it| it.name == *column);
+        blockers.push(if is_written {
+            Blocker {
+                sentence: format!(
+                    "column `{column}` of `{}` holds values and was not made by syncset",
+                    table.name
+                ),
+                hint: format!("give the column of the pipeline another name with `rename: {{ .. }}`, or give this one up: ALTER TABLE {name} DROP COLUMN {quoted}"),
+            }
+        } else {
+            Blocker {
+                sentence: format!("column `{column}` of `{}` is no longer selected, holds what was copied, and was not made by syncset", table.name),
+                hint: format!("drop it: ALTER TABLE {name} DROP COLUMN {quoted}; or clear it: UPDATE {name} SET {quoted} = NULL; then run again"),
+            }
+        });
+    }
+    Ok(blockers)
+}
+
+/// Runs the statements on a copy of the file's schema in memory: SQLite itself says which view,
+/// index, trigger or check they would break.
+async fn tried(
+    session: &mut Session,
+    table: &TargetTable,
+    statements: &[String],
+) -> Result<Option<Blocker>> {
+    let schema = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL \
+                  AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+                  ORDER BY type <> 'table', type <> 'index', type <> 'view', rowid";
+    let rows = session
+        .rows(schema, arguments![], "reading the schema")
+        .await?;
+    let mut scratch = session.database.scratch().await?;
+    for row in &rows {
+        // Tables of modules that this program has not cannot be copied, nor altered.
+        let _ = scratch
+            .run(&text(row, 0).unwrap_or_default(), "copying the schema")
+            .await;
+    }
+    for statement in statements {
+        if let Err(error) = scratch.run(statement, "trying").await {
+            let cause = error.cause.map_or(error.message, |cause| cause.to_string());
+            return Ok(Some(Blocker {
+                sentence: format!("`{}` cannot be altered: {cause}", table.name),
+                hint: "change or drop what SQLite names, then run again; or undo the edit".into(),
+            }));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,258 @@
+//! From what was made of a target table to what it has to be: the list of changes. Pure.
+//!
+//! A column keeps its values only if their origin stays the same. Anything else starts empty and
+//! is filled by the load that follows, so that no value of a column that is no longer selected is
+//! left under any name, and no reader takes an old value for a new one.
+
+use crate::exit_code;
+use crate::failure::Failure;
+use crate::planned::PlannedTable;
+use std::collections::BTreeSet;
+use syncset_connector::{
+    About, Difference, MadeColumn, MadeTable, TableAlteration, TableChange, TargetColumn,
+};
+use syncset_pipeline::{Output, OutputValue};
+
+/// What a table becomes, and which of its differences that settles.
+#[derive(Debug)]
+pub(crate) struct Reshape {
+    /// The changes.
+    pub(crate) alteration: TableAlteration,
+}
+
+impl Reshape {
+    /// Whether the changes settle this difference.
+    pub(crate) fn settles(&self, difference: &Difference) -> bool {
+        let changes = &self.alteration.changes;
+        match &difference.about {
+            About::Column(name) => changes.iter().any(|change| match change {
+                TableChange::Drop(dropped) => dropped == name,
+                TableChange::Rename { from, to } => from == name || to == name,
+                TableChange::Add(column) => column.name == *name,
+                TableChange::Key(_) => false,
+            }),
+            // The key goes with a column that gets another name.
+            About::Key => changes.iter().any(|change| match change {
+                TableChange::Key(_) => true,
+                TableChange::Rename { to, .. } => self.alteration.table.key.contains(to),
+                TableChange::Drop(_) | TableChange::Add(_) => false,
+            }),
+            About::Table => false,
+        }
+    }
+}
+
+/// What is made of a table that is created from nothing.
+pub(crate) fn made_whole(planned: &PlannedTable) -> MadeTable {
+    MadeTable {
+        target: planned.target.name.clone(),
+        columns: planned.plan.outputs.iter().map(made_column).collect(),
+        key: planned.target.key.clone(),
+    }
+}
+
+fn made_column(output: &Output) -> MadeColumn {
+    MadeColumn {
+        name: output.name.clone(),
+        origin: origin(output),
+    }
+}
+
+fn origin(output: &Output) -> String {
+    let origin = match &output.value {
+        OutputValue::Column(column) => serde_json::json!({ "column": column }),
+        OutputValue::Derived { sql, .. } => serde_json::json!({ "derive": sql }),
+    };
+    origin.to_string()
+}
+
+/// What a table that exists has to become; `None` if it is right as it is.
+///
+/// `written`: the columns that were written under the selection that is stored; `None` if the
+/// selection was not edited since, in which case only what we made is put right.
+///
+/// # Errors
+/// Exit 5 if the key names columns that the target's rows do not have yet.
+pub(crate) fn reshape(
+    planned: &PlannedTable,
+    made: Option<&MadeTable>,
+    written: Option<&[String]>,
+) -> Result<Option<Reshape>, Failure> {
+    let nothing = MadeTable {
+        target: planned.target.name.clone(),
+        ..MadeTable::default()
+    };
+    let comparison = Comparison {
+        planned,
+        made: made.unwrap_or(&nothing),
+        is_edited: written.is_some(),
+    };
+    let alteration = comparison.alteration(written.unwrap_or_default())?;
+    let is_needed = !alteration.changes.is_empty() || !alteration.must_be_empty.is_empty();
+    Ok(is_needed.then_some(Reshape { alteration }))
+}
+
+struct Comparison<'a> {
+    planned: &'a PlannedTable,
+    made: &'a MadeTable,
+    is_edited: bool,
+}
+
+impl<'a> Comparison<'a> {
+    fn exists(&self, name: &str) -> bool {
+        self.planned.status.columns.iter().any(|it| it == name)
+    }
+
+    /// Columns that we made and that are still there.
+    fn ours(&self) -> impl Iterator<Item = &'a MadeColumn> {
+        let made = self.made.columns.iter();
+        made.filter(|column| self.exists(&column.name))
+    }
+
+    fn is_ours(&self, name: &str) -> bool {
+        self.ours().any(|column| column.name == name)
+    }
+
+    /// Whether a column of the right origin cannot take the values any more.
+    fn is_unfit(&self, name: &str) -> bool {
+        let mut differences = self.planned.status.differences.iter();
+        self.is_edited && differences.any(|it| it.about == About::Column(name.to_owned()))
+    }
+
+    fn alteration(&self, written: &[String]) -> Result<TableAlteration, Failure> {
+        let outputs = &self.planned.plan.outputs;
+        let mut kept = BTreeSet::new();
+        for output in outputs {
+            let stays =
+                |column: &MadeColumn| column.name == output.name && column.origin == origin(output);
+            if self.ours().any(stays) && !self.is_unfit(&output.name) {
+                kept.insert(output.name.as_str());
+            }
+        }
+        let mut renamed: Vec<(&str, &str)> = Vec::new();
+        let mut dropped: Vec<&str> = Vec::new();
+        for column in self.ours().filter(|it| !kept.contains(it.name.as_str())) {
+            let takes_over = |output: &&Output| {
+                let name = output.name.as_str();
+                origin(output) == column.origin
+                    && name != column.name
+                    && !kept.contains(name)
+                    && !renamed.iter().any(|(_, to)| *to == name)
+                    && (!self.exists(name) || self.is_ours(name))
+            };
+            match outputs.iter().find(takes_over) {
+                Some(output) => renamed.push((&column.name, &output.name)),
+                None => dropped.push(&column.name),
+            }
+        }
+        let is_made = |name: &str| kept.contains(name) || renamed.iter().any(|it| it.1 == name);
+        let is_foreign = |name: &str| self.exists(name) && !self.is_ours(name);
+        let wanted = self.planned.target.columns.iter();
+        let added: Vec<&TargetColumn> = wanted
+            .filter(|_| self.may_add())
+            .filter(|column| !is_made(&column.name) && !is_foreign(&column.name))
+            .collect();
+        let must_be_empty = self.must_be_empty(written, is_foreign);
+        let key = self.key(&renamed, &dropped, &added)?;
+        let is_added = |name: &str| added.iter().any(|column| column.name == name);
+        let columns = outputs
+            .iter()
+            .filter(|output| is_made(&output.name) || is_added(&output.name))
+            .map(made_column)
+            .collect();
+        let made = MadeTable {
+            target: self.planned.target.name.clone(),
+            columns,
+            key: if self.made.key.is_empty() {
+                Vec::new()
+            } else {
+                self.planned.target.key.clone()
+            },
+        };
+        let changes = dropped.iter().map(|name| TableChange::Drop((*name).into()));
+        let changes = changes.chain(renamed.iter().map(|(from, to)| TableChange::Rename {
+            from: (*from).into(),
+            to: (*to).into(),
+        }));
+        let changes = changes.chain(added.into_iter().cloned().map(TableChange::Add));
+        Ok(TableAlteration {
+            table: self.planned.target.clone(),
+            changes: changes.chain(key.map(TableChange::Key)).collect(),
+            must_be_empty,
+            made,
+        })
+    }
+
+    /// A table that somebody else made for its first load is not added to: what it lacks may be a
+    /// mistake in the pipeline.
+    fn may_add(&self) -> bool {
+        self.is_edited || !self.made.columns.is_empty()
+    }
+
+    fn must_be_empty(&self, written: &[String], is_foreign: impl Fn(&str) -> bool) -> Vec<String> {
+        if !self.is_edited {
+            return Vec::new();
+        }
+        let wanted: Vec<&String> = self
+            .planned
+            .target
+            .columns
+            .iter()
+            .map(|it| &it.name)
+            .collect();
+        let left = written.iter().filter(|name| !wanted.contains(name));
+        let fresh = wanted
+            .iter()
+            .copied()
+            .filter(|name| !written.contains(name));
+        let names = left.chain(fresh).filter(|name| is_foreign(name));
+        names.cloned().collect()
+    }
+
+    /// The primary key that has to be made, if it is another one than the one we made.
+    fn key(
+        &self,
+        renamed: &[(&str, &str)],
+        dropped: &[&str],
+        added: &[&TargetColumn],
+    ) -> Result<Option<Vec<String>>, Failure> {
+        if self.made.key.is_empty() {
+            return Ok(None);
+        }
+        let stays = self
+            .made
+            .key
+            .iter()
+            .filter(|name| !dropped.contains(&name.as_str()));
+        let stays = stays.map(|name| {
+            let to = renamed.iter().find(|(from, _)| from == name);
+            to.map_or(name.as_str(), |(_, to)| to)
+        });
+        let key = &self.planned.target.key;
+        let is_same = stays.collect::<BTreeSet<_>>() == key.iter().map(String::as_str).collect();
+        if is_same
+            && !self
+                .made
+                .key
+                .iter()
+                .any(|name| dropped.contains(&name.as_str()))
+        {
+            return Ok(None);
+        }
+        let new = key
+            .iter()
+            .find(|name| added.iter().any(|it| it.name == **name));
+        if let Some(new) = new.filter(|_| !self.planned.status.empty) {
+            let (stream, target) = (self.planned.stream(), &self.planned.target.name);
+            let message = format!(
+                "table `{stream}`: the rows of `{target}` cannot be told apart by the key ({}): they have no `{new}` yet",
+                key.join(", ")
+            );
+            return Err(Failure::new(exit_code::APPROVAL, message).with_hint(format!(
+                "write to another table with `to:`, or drop this one: DROP TABLE {}; it is created and loaded again",
+                crate::planned::quoted(target)
+            )));
+        }
+        Ok(Some(key.clone()))
+    }
+}

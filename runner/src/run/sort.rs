@@ -1,0 +1,157 @@
+//! The start of each table's part of a run: what it needs is decided, and its target table is
+//! created or altered, before any unit of the run is open.
+
+use crate::decision::{Action, Decision, decide, left_behind, selection_changed};
+use crate::exit_code;
+use crate::fail_point::fail_point;
+use crate::failure::{Failure, Failures};
+use crate::open::Ends;
+use crate::planned::PlannedTable;
+use crate::run::RunSettings;
+use crate::run::context::RunContext;
+use crate::run::create;
+use crate::run::rounds::Work;
+use crate::run::table::TableRun;
+use std::sync::Arc;
+use syncset_connector::{ErrorClass, PipelineState, TableAlteration};
+
+/// Decides what every table needs and makes its target table what it has to be.
+pub(super) async fn sort_out(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    state: &PipelineState,
+    settings: &RunSettings<'_>,
+) -> Work {
+    let mut sorted = Vec::with_capacity(tables.len());
+    let targets: Vec<_> = tables
+        .iter()
+        .map(|table| table.planned.target.name.clone())
+        .collect();
+    for (index, table) in tables.iter_mut().enumerate() {
+        if let Some(failure) = table.planned.failures.first() {
+            table.fail(failure.clone());
+            continue;
+        }
+        let decision = match decided(context, table, state, settings).await {
+            Ok(decision) => decision,
+            Err(Failures(failures)) => {
+                let first = failures.into_iter().next();
+                table.fail(first.expect("a table is stopped by something"));
+                continue;
+            }
+        };
+        tracing::debug!(table = table.stream(), action = ?decision.action, "decided");
+        if let Err(failure) = alter(context, table, &decision, settings).await {
+            table.fail(failure);
+            continue;
+        }
+        // Another table of this pipeline may write it from here on: then it stays.
+        table.leaves = decision.leaves.filter(|left| !targets.contains(left));
+        if let Some(left) = &table.leaves {
+            table.report.warnings.push(left_behind(left));
+        }
+        if !decision.changes.is_empty()
+            && let Action::Reload(reason) = &decision.action
+        {
+            let warning = format!("loading it again: {reason}");
+            table.report.warnings.push(warning);
+        }
+        sorted.push((index, decision.action));
+    }
+    create::missing(context, tables).await;
+    let mut work = Work::default();
+    for (index, action) in sorted {
+        if !tables[index].has_failed() {
+            add(&mut work, index, &tables[index], &action);
+        }
+    }
+    work
+}
+
+/// Decides with what the target says under the lease: another run may have altered the table since
+/// this one looked at it.
+async fn decided(
+    context: &RunContext,
+    table: &mut TableRun,
+    state: &PipelineState,
+    settings: &RunSettings<'_>,
+) -> Result<Decision, Failures> {
+    let (key, rules) = (&context.ends.key, settings.rules());
+    let first = decide(&table.planned, state, key, rules);
+    if matches!(&first, Ok(decision) if decision.alteration.is_none()) {
+        return first;
+    }
+    let target = std::slice::from_ref(&table.planned.target);
+    let looked_at = context.ends.target().status(target).await?;
+    let mut planned = PlannedTable::clone(&table.planned);
+    if let Some(status) = looked_at.into_iter().next() {
+        planned.status = status;
+    }
+    table.planned = Arc::new(planned);
+    decide(&table.planned, state, key, rules)
+}
+
+/// Alters the target table if it has to be.
+async fn alter(
+    context: &RunContext,
+    table: &TableRun,
+    decision: &Decision,
+    settings: &RunSettings<'_>,
+) -> Result<(), Failure> {
+    let planned = &table.planned;
+    let pipeline = &context.ends.key.pipeline;
+    if decision.action == Action::Approve {
+        let rules = settings.rules();
+        return Err(selection_changed(planned, pipeline, decision, rules));
+    }
+    if let Some(alteration) = &decision.alteration {
+        let target = context.ends.target();
+        let altered = target.alter(&context.lease, alteration).await;
+        altered.map_err(|error| refused(table, Failure::from(error)))?;
+        fail_point("alter.committed");
+    }
+    Ok(())
+}
+
+/// What stands in the way of an alteration is for a person to decide.
+fn refused(table: &TableRun, mut failure: Failure) -> Failure {
+    if failure.is(ErrorClass::TargetDiffers) {
+        failure.exit_code = exit_code::APPROVAL;
+    }
+    failure.message = format!("table `{}`: {}", table.stream(), failure.message);
+    failure
+}
+
+fn add(work: &mut Work, index: usize, table: &TableRun, action: &Action) {
+    match action {
+        Action::Load => work.load.push(index),
+        Action::Resume => work.resume.push(index),
+        Action::Follow => work.follow.push(index),
+        Action::Full => work.whole.push(index),
+        Action::Reload(reason) => {
+            tracing::info!(table = table.stream(), reason, "loading the table again");
+            if table.planned.plan.read.capture.has_windows() {
+                work.load.push(index);
+            } else {
+                work.whole.push(index);
+            }
+        }
+        Action::Approve => unreachable!("nobody agreed, so the table has failed"),
+    }
+}
+
+/// What stands in the way of an alteration, for those who only look.
+pub(super) async fn blocked(
+    ends: &Ends,
+    table: &TableRun,
+    alteration: &TableAlteration,
+) -> Result<(), Failure> {
+    let plan = ends.target().plan_alteration(alteration).await?;
+    match plan.blockers.into_iter().next() {
+        None => Ok(()),
+        Some(blocker) => {
+            let message = format!("table `{}`: {}", table.stream(), blocker.sentence);
+            Err(Failure::new(exit_code::APPROVAL, message).with_hint(blocker.hint))
+        }
+    }
+}
