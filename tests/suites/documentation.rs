@@ -119,12 +119,20 @@ fn relative_links_and_anchors_lead_somewhere() {
 #[test]
 fn every_page_is_reached_from_the_index() {
     let index = read(&root().join("docs/README.md"));
+    let site = read(&root().join("mkdocs.yml"));
 
     for (path, _) in pages() {
         let folder = path.parent().expect("a page is in a folder");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if folder.ends_with("docs") && name != "README.md" {
-            assert!(index.contains(&format!("]({name})")), "{name}");
+            assert!(
+                index.contains(&format!("]({name})")),
+                "docs/README.md lacks {name}"
+            );
+            assert!(
+                site.contains(&format!(": {name}\n")),
+                "mkdocs.yml lacks {name}"
+            );
         }
     }
 }
