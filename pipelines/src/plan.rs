@@ -39,6 +39,8 @@ pub struct TablePlan {
     pub on_delete: OnDelete,
     /// How many rows may be rejected before the table fails.
     pub max_rejects: u64,
+    /// Exit code of a table that is done but has rejected rows: 0 or 3.
+    pub rejects_exit: u8,
     /// Canonical JSON of the selection: shown when it was edited. `read.selection` is its SHA-256.
     pub selection_text: String,
     /// What a user should know.

@@ -70,6 +70,7 @@ impl Planner<'_> {
             key: key.iter().map(|name| self.target_name(name)).collect(),
             on_delete: self.settings.on_delete,
             max_rejects: self.settings.max_rejects,
+            rejects_exit: self.settings.rejects_exit,
             selection_text,
             place: self.selected.place,
         })

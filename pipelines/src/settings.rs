@@ -90,6 +90,7 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
     if let Some(node) = fields.value("on_lossy") {
         choice(node, Section::Table, "on_lossy", &[("error", ())], problems);
     }
+    let (max_rejects, rejects_exit) = rejects(&fields, problems);
     Some(TableSettings {
         columns: columns(&fields, problems),
         condition: condition(&fields, problems),
@@ -108,7 +109,8 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
             .and_then(|node| capture_setting::read(node, problems))
             .unwrap_or_else(|| capture_setting::by_default(place)),
         on_delete: on_delete(&fields, problems),
-        max_rejects: max_rejects(&fields, problems),
+        max_rejects,
+        rejects_exit,
     })
 }
 
@@ -239,16 +241,28 @@ fn on_delete(fields: &Fields, problems: &mut Problems) -> OnDelete {
         .unwrap_or_default()
 }
 
-fn max_rejects(fields: &Fields, problems: &mut Problems) -> u64 {
+/// How many rows may be rejected, and the exit code of a table that has some.
+fn rejects(fields: &Fields, problems: &mut Problems) -> (u64, u8) {
     const EXAMPLE: &str = "rejects: { max_rows: 100 }";
-    fields
+    let what = ("`rejects`", EXAMPLE);
+    let fields = fields
         .value("rejects")
-        .and_then(|node| {
-            let what = ("`rejects`", EXAMPLE);
-            Fields::of(node, Section::Rejects, what, problems)
-        })
-        .and_then(|fields| fields.value("max_rows"))
-        .and_then(|node| count(node, "`max_rows`", EXAMPLE, problems))
+        .and_then(|node| Fields::of(node, Section::Rejects, what, problems));
+    let Some(fields) = fields else {
         // The first bad row fails its table unless somebody decided otherwise.
-        .unwrap_or(0)
+        return (0, 0);
+    };
+    let max_rows = fields
+        .value("max_rows")
+        .and_then(|node| count(node, "`max_rows`", EXAMPLE, problems));
+    let exit = fields.value("exit").and_then(|node| {
+        let example = "rejects: { max_rows: 100, exit: 3 }";
+        let code = count(node, "`exit`", example, problems)?;
+        if !matches!(code, 0 | 3) {
+            let message = format!("`exit` is 0 or 3, not {code}");
+            problems.hinted(node.place, message, format!("for example `{example}`"));
+        }
+        u8::try_from(code).ok()
+    });
+    (max_rows.unwrap_or(0), exit.unwrap_or(0))
 }

@@ -162,6 +162,8 @@ pub struct TableSettings {
     pub on_delete: OnDelete,
     /// How many rows may be rejected before the table fails.
     pub max_rejects: u64,
+    /// Exit code of a table that is done but has rejected rows: 0 or 3.
+    pub rejects_exit: u8,
 }
 
 /// Which columns of a table are selected. Entries are names or globs.

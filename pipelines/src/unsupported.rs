@@ -54,11 +54,6 @@ const KEYS: &[(Section, &str, &str)] = &[
         "take it out: rows that are equal at the target are never written again",
     ),
     (Section::Capture, "find_deletes", FIND_DELETES_INSTEAD),
-    (
-        Section::Rejects,
-        "exit",
-        "take it out, and look at `rows_rejected` of `--output json` to notice rejected rows",
-    ),
 ];
 
 /// What to do about a value that is refused: section, key, value.

@@ -239,7 +239,11 @@ fn may_claim(
         Some(owner) => refuse(
             format!("belongs to pipeline `{}`", owner.key),
             "write to another table with `to:`; two pipelines never write one table",
-        ),
+        )
+        .map_err(|failure| Failure {
+            owner: Some(Box::new(owner.key.clone())),
+            ..failure
+        }),
         None if table.status.exists && !table.status.empty => refuse(
             "holds rows that syncset did not write".into(),
             "write to another table with `to:`, or empty this one; nothing was changed",

@@ -2,7 +2,7 @@
 
 use crate::exit_code;
 use serde::Serialize;
-use syncset_connector::{Advice, ConnectorError, ErrorClass};
+use syncset_connector::{Advice, ConnectorError, ErrorClass, PipelineKey};
 use syncset_pipeline::Problem;
 use syncset_transform::TransformError;
 
@@ -25,6 +25,9 @@ pub(crate) struct Failure {
     /// What the store called it; decides retries.
     #[serde(skip)]
     pub(crate) class: Option<ErrorClass>,
+    /// The pipeline that has the target table, if that is what is wrong.
+    #[serde(skip)]
+    pub(crate) owner: Option<Box<PipelineKey>>,
     /// Whether the same unit may succeed at once.
     #[serde(skip)]
     pub(crate) retry: bool,
@@ -40,6 +43,7 @@ impl Failure {
             code: None,
             exit_code,
             class: None,
+            owner: None,
             retry: false,
         }
     }
@@ -94,6 +98,7 @@ impl From<ConnectorError> for Failure {
             exit_code: exit_code_of(error.class),
             retry: error.advice() == Advice::Retry,
             class: Some(error.class),
+            owner: None,
             message: error.message,
             causes,
             hint: error.hint,

@@ -11,6 +11,7 @@ mod failure;
 mod files;
 mod logging;
 mod open;
+mod orphan;
 mod planned;
 mod progress;
 mod registry;

@@ -70,8 +70,12 @@ impl TableReport {
         }
     }
 
-    /// Marks it as failed.
-    pub(crate) fn fail(&mut self, failure: Failure) {
+    /// Marks it as failed. Tables are run one after another: once it is a table that fails,
+    /// others may have been written, and 2 would promise that nothing was touched.
+    pub(crate) fn fail(&mut self, mut failure: Failure) {
+        if failure.exit_code == exit_code::CONFIG {
+            failure.exit_code = exit_code::FAILED;
+        }
         self.outcome = Outcome::Failed;
         self.exit_code = failure.exit_code;
         self.failure = Some(failure);

@@ -29,6 +29,7 @@ mod postgres_lab;
 mod random_edits;
 mod read_lab;
 mod refused_rows;
+mod rejected_verbs;
 mod reload_rules;
 mod resume_rules;
 mod retention;

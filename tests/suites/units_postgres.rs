@@ -318,6 +318,8 @@ async fn refused_rows_are_stored_and_forgotten_with_their_unit() {
         reason: "a check refused a row".into(),
         code: Some("23514".into()),
         row: json!({"name": "ä😀\u{0}", "price": "1.50"}),
+        first_at: None,
+        attempts: 0,
     };
 
     let mut aborted = target(&*store)
@@ -360,7 +362,13 @@ async fn refused_rows_are_stored_and_forgotten_with_their_unit() {
         .expect("state is there");
 
     assert_eq!(none.rejected, []);
-    assert_eq!(one.rejected, [refused]);
+    let stored = RejectedRow {
+        first_at: one.rejected[0].first_at,
+        attempts: 1,
+        ..refused
+    };
+    assert!(stored.first_at.is_some());
+    assert_eq!(one.rejected, [stored]);
     assert_eq!(cleared.rejected, []);
 }
 

@@ -344,6 +344,8 @@ async fn refused_rows_commit_with_the_unit() {
         reason: "a check refused a row".into(),
         code: Some("23514".into()),
         row: json!({"id": "1"}),
+        first_at: None,
+        attempts: 0,
     };
 
     let mut unit = lab.begin(lab.careful()).await;

@@ -180,6 +180,13 @@ pub struct RejectedRow {
     pub code: Option<String>,
     /// The row as it was to be written, as a JSON object.
     pub row: serde_json::Value,
+    /// When it was refused for the first time, seconds since the epoch; `None` before it is
+    /// stored.
+    #[serde(default)]
+    pub first_at: Option<i64>,
+    /// How often it was refused, as far as it is stored.
+    #[serde(default)]
+    pub attempts: u64,
 }
 
 /// One run, for `status` and `history`.
@@ -282,4 +289,17 @@ pub trait StateStore: Send + Sync {
     /// loads the tables again and compares keys: their selection becomes empty. Target tables
     /// stay claimed and their rows are left alone. Returns the streams forgotten.
     async fn reset(&self, lease: &Lease, streams: &[String]) -> Result<Vec<String>>;
+
+    /// Forgets refused rows, given by stream and key, in one transaction under the fence. What is
+    /// at the target stays as it is.
+    async fn forget_rejected(
+        &self,
+        lease: &Lease,
+        rows: &[(String, serde_json::Value)],
+    ) -> Result<()>;
+
+    /// Gives all that is stored of one pipeline to another, in one transaction under the fences of
+    /// both. The other one has neither streams nor refused rows; the caller has looked under its
+    /// lease.
+    async fn adopt(&self, from: &Lease, to: &Lease) -> Result<()>;
 }

@@ -59,12 +59,37 @@ pub(crate) fn unexpected(what: impl Into<String>) -> ConnectorError {
 
 fn of_server(server: &PgDatabaseError) -> ConnectorError {
     let code = server.code();
-    let class = class_of(code);
+    let class = match class_of(code) {
+        ErrorClass::Connection => class_of_pooler(server.message()),
+        class => class,
+    };
     let mut error = ConnectorError::new(class, sentence(server, class)).with_code(code);
-    if let Some(hint) = hint_of(code) {
+    let as_if = match class {
+        ErrorClass::Authentication => "28P01",
+        _ => code,
+    };
+    if let Some(hint) = hint_of(as_if) {
         error = error.with_hint(hint);
     }
     error
+}
+
+/// The class of what a pooler says under the code of a broken link: it has one for everything
+/// that goes wrong before it has a server.
+fn class_of_pooler(message: &str) -> ErrorClass {
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if says(&[
+        "authentication failed",
+        "auth failed",
+        "no such user",
+        "wrong password",
+    ]) {
+        ErrorClass::Authentication
+    } else if says(&["no such database"]) {
+        ErrorClass::Config
+    } else {
+        ErrorClass::Connection
+    }
 }
 
 /// The class of an SQLSTATE.
@@ -157,6 +182,28 @@ fn hint_of(code: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn poolers_that_refuse_a_login_are_not_asked_again() {
+        for (message, class) in [
+            ("password authentication failed", ErrorClass::Authentication),
+            ("auth failed", ErrorClass::Authentication),
+            ("no such user: ann", ErrorClass::Authentication),
+            (
+                "server login failed: FATAL password authentication failed for user \"ann\"",
+                ErrorClass::Authentication,
+            ),
+            ("no such database: shop", ErrorClass::Config),
+            (
+                "server login has been failing, try again later (server_login_retry)",
+                ErrorClass::Connection,
+            ),
+            ("client_login_timeout", ErrorClass::Connection),
+            ("pgbouncer cannot connect to server", ErrorClass::Connection),
+        ] {
+            assert_eq!(class_of_pooler(message), class, "{message}");
+        }
+    }
 
     #[test]
     fn sqlstates_decide_what_may_be_tried_again() {

@@ -49,12 +49,12 @@ pub(crate) fn from_sqlx(error: sqlx::Error, path: &Path, place: &str) -> Connect
         BUSY | LOCKED => (
             ErrorClass::Transient,
             format!("`{file}` is locked by another process while {place}"),
-            Some("wait for the other writer, or raise `lock_timeout`"),
+            Some("end the program that has it open, or run again when it is done"),
         ),
         INTERRUPT => (
             ErrorClass::Transient,
-            format!("{place} took longer than `statement_timeout` allows in `{file}`"),
-            Some("raise `statement_timeout`, or make the statement cheaper with an index"),
+            format!("{place} was interrupted in `{file}`"),
+            Some("run again; if it takes too long, an index makes it cheaper"),
         ),
         FULL => (
             ErrorClass::DiskFull,

@@ -1,5 +1,6 @@
 //! `_syncset`: tables beside the user's own, in the file that is written.
 
+mod adopt;
 pub(crate) mod made;
 pub(crate) mod records;
 pub(crate) mod rows;
@@ -324,5 +325,28 @@ impl StateStore for SqliteState {
         }
         writing.commit("resetting").await?;
         Ok(chosen)
+    }
+
+    async fn forget_rejected(
+        &self,
+        lease: &Lease,
+        rows: &[(String, serde_json::Value)],
+    ) -> Result<()> {
+        let mut writing = Writing::begin(&self.database, "forgetting rejected rows").await?;
+        check_fence(&mut writing.session, lease).await?;
+        for (stream, key) in rows {
+            let keys = std::slice::from_ref(key);
+            records::forget_rejected(&mut writing.session, &lease.key, stream, keys).await?;
+        }
+        writing.commit("forgetting rejected rows").await
+    }
+
+    async fn adopt(&self, from: &Lease, to: &Lease) -> Result<()> {
+        let place = "adopting the state of another pipeline";
+        let mut writing = Writing::begin(&self.database, place).await?;
+        check_fence(&mut writing.session, from).await?;
+        check_fence(&mut writing.session, to).await?;
+        adopt::adopt(&mut writing.session, &from.key, &to.key).await?;
+        writing.commit(place).await
     }
 }

@@ -157,10 +157,19 @@ pub(super) const WRITE: &[Key] = &[
 ];
 
 /// `rejects:`
-pub(super) const REJECTS: &[Key] = &[Key::optional("max_rows", &[Takes::Count])
-    .default("0")
-    .about(
-        "How many rows the target may refuse before the table fails. Refused rows are kept \
+pub(super) const REJECTS: &[Key] = &[
+    Key::optional("max_rows", &[Takes::Count])
+        .default("0")
+        .about(
+            "How many rows the target may refuse before the table fails. Refused rows are kept \
              in the state, with key and reason.",
-    )
-    .example("rejects: { max_rows: 100 }")];
+        )
+        .example("rejects: { max_rows: 100 }"),
+    Key::optional("exit", &[Takes::Exactly(0), Takes::Exactly(3)])
+        .default("0")
+        .about(
+            "Exit code of a run whose tables are done but have rejected rows that wait: `0`, with \
+             a warning, or `3`.",
+        )
+        .example("rejects: { max_rows: 100, exit: 3 }"),
+];

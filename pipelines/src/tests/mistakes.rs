@@ -206,7 +206,6 @@ tables:
     transform: [ { plugin: p } ]
     on_lossy: text
     write: { mode: replace, on_delete: soft }
-    rejects: { exit: 3 }
   public.a_orders: { capture: log }
   public.events: { write: { mode: append }, hooks: {} }
 "#;
@@ -230,13 +229,11 @@ tables:
       hint: use `upsert` with `capture: full`: it leaves exactly the rows of the source
     `on_delete: soft` is not supported by this version (p.yaml:14:40)
       hint: use `keep`, which leaves such rows as they are, or `hard`, which deletes them
-    `exit` is not supported by this version (p.yaml:15:16)
-      hint: take it out, and look at `rows_rejected` of `--output json` to notice rejected rows
-    `mode: log` is not supported by this version (p.yaml:16:31)
+    `mode: log` is not supported by this version (p.yaml:15:31)
       hint: use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`
-    `mode: append` is not supported by this version (p.yaml:17:35)
+    `mode: append` is not supported by this version (p.yaml:16:35)
       hint: use `upsert` with `on_delete: keep`: rows that are at the target stay there
-    `hooks` is not supported by this version (p.yaml:17:45)
+    `hooks` is not supported by this version (p.yaml:16:45)
       hint: run the commands before and after `syncset pipeline run`; its exit code says how it went
     "#);
 }

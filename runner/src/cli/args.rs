@@ -77,6 +77,22 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: PipelineVerb,
     },
+    /// Rows that a target refused and that wait in its state
+    Rejected {
+        #[command(subcommand)]
+        verb: RejectedVerb,
+    },
+    /// Print a completion script, to be read by the shell at its start
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write manual pages, one per verb
+    Man {
+        /// Folder to write into, such as `/usr/local/share/man/man1`; made if it is not there
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// What each type of one store becomes in another
     Types {
         /// Kind of the source, such as `postgres`
@@ -84,6 +100,64 @@ pub(crate) enum Verb {
         /// Kind of the target, such as `sqlite`
         to: String,
     },
+}
+
+/// Shells with completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// `syncset completions bash > /etc/bash_completion.d/syncset`
+    Bash,
+    /// `syncset completions zsh > "${fpath[1]}/_syncset"`
+    Zsh,
+    /// `syncset completions fish > ~/.config/fish/completions/syncset.fish`
+    Fish,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RejectedVerb {
+    /// Name the rows, why they were refused, since when and how often; all pipelines if none is
+    /// named
+    List(RejectedListArgs),
+    /// Read the rows again from the source and write them, under the lease; nothing else is synced
+    Retry(RejectedRetryArgs),
+    /// Forget rows: no run tries them again until they change at the source
+    Discard(RejectedDiscardArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RejectedListArgs {
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// Only rows of these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+    /// Show the rows too, as they were to be written
+    #[arg(long)]
+    pub(crate) rows: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RejectedRetryArgs {
+    /// Name of a file in pipelines/, without `.yaml`
+    pub(crate) name: String,
+    /// Only rows of these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RejectedDiscardArgs {
+    /// Name of a file in pipelines/, without `.yaml`
+    pub(crate) name: String,
+    /// Only rows of these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+    /// Only the row with this key, as `rejected list` shows it; can be repeated
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// All rejected rows of the pipeline
+    #[arg(long, conflicts_with_all = ["tables", "keys"])]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,6 +195,8 @@ pub(crate) enum PipelineVerb {
         #[arg(long, value_delimiter = ',', value_name = "TABLE")]
         tables: Vec<String>,
     },
+    /// Give what is stored of a pipeline to another, after its file was renamed or moved
+    Adopt(AdoptArgs),
     /// Take the lease away from a run that is gone or must not go on
     Unlock {
         /// Name of a file in pipelines/, without `.yaml`
@@ -149,6 +225,17 @@ pub(crate) struct StatusArgs {
     /// Exit with 4 if the last success of a pipeline is older, such as `2h`
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) max_age: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AdoptArgs {
+    /// The name it had
+    pub(crate) old: String,
+    /// Name of a file in pipelines/, without `.yaml`; its target holds the state
+    pub(crate) new: String,
+    /// The project it was in, if that was another one
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) project_from: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -210,6 +297,19 @@ pub(crate) struct RunArgs {
     /// `--on-lock skip` skipped the run. Airflow takes 99 as "skipped"
     #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u8).range(10..=125))]
     pub(crate) skip_exit_code: Option<u8>,
+}
+
+impl RunArgs {
+    /// A run of one pipeline without any flag.
+    pub(crate) fn of(name: &str) -> Self {
+        let line = ["syncset", "pipeline", "run", "--", name];
+        match Cli::try_parse_from(line).map(|cli| cli.verb) {
+            Ok(Verb::Pipeline {
+                verb: PipelineVerb::Run(args),
+            }) => args,
+            _ => unreachable!("a run needs nothing but a name"),
+        }
+    }
 }
 
 /// What to do when another run holds the lease.

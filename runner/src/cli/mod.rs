@@ -2,11 +2,13 @@
 
 pub(crate) mod args;
 mod choice;
+mod completions;
 pub(crate) mod connection;
 #[cfg(test)]
 mod documents;
 pub(crate) mod init;
 mod pipeline;
+mod rejected;
 pub(crate) mod render;
 mod types;
 mod usage;
@@ -76,11 +78,14 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
             .with_hint("use `--output json`")
             .into());
     }
-    if let Verb::Types { from, to } = &cli.verb {
-        return types::print(from, to, cli.output);
-    }
-    if let Verb::Init(args) = &cli.verb {
-        return init::init(&cli.directory, &cli.set, cli.output, args).await;
+    match &cli.verb {
+        Verb::Types { from, to } => return types::print(from, to, cli.output),
+        Verb::Completions { shell } => return Ok(completions::completions(*shell)),
+        Verb::Man { dir } => return completions::man(dir, cli.output),
+        Verb::Init(args) => {
+            return init::init(&cli.directory, &cli.set, cli.output, args).await;
+        }
+        Verb::Connection { .. } | Verb::Pipeline { .. } | Verb::Rejected { .. } => {}
     }
     let files = ProjectFiles::open(&cli.directory, &cli.set)?;
     let context = Context {
@@ -90,6 +95,9 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
     match cli.verb {
         Verb::Connection { verb } => connection::dispatch(&context, verb).await,
         Verb::Pipeline { verb } => pipeline::dispatch(&context, verb).await,
-        Verb::Init(_) | Verb::Types { .. } => unreachable!("handled above"),
+        Verb::Rejected { verb } => rejected::dispatch(&context, verb).await,
+        Verb::Init(_) | Verb::Types { .. } | Verb::Completions { .. } | Verb::Man { .. } => {
+            unreachable!("handled above")
+        }
     }
 }

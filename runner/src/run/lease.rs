@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::open::Ends;
 use crate::stop::Stop;
 use std::time::{Duration, Instant};
-use syncset_connector::{ErrorClass, Lease, LeaseOutcome, LeaseRequest};
+use syncset_connector::{ErrorClass, Lease, LeaseOutcome, LeaseRequest, PipelineKey, StateStore};
 
 /// Pause between two attempts while another run holds the lease.
 const WAIT_PAUSE: Duration = Duration::from_millis(500);
@@ -19,7 +19,7 @@ pub(crate) enum Asked {
     Skipped(String),
 }
 
-/// Asks for the lease as the policy says.
+/// Asks for the lease of a pipeline as the policy says.
 pub(crate) async fn acquire(
     ends: &Ends,
     owner: &str,
@@ -32,9 +32,36 @@ pub(crate) async fn acquire(
         owner: owner.to_owned(),
         duration,
     };
+    ask(ends.state(), &request, policy, stop).await
+}
+
+/// Takes a lease for a verb that is done at once, or fails.
+pub(crate) async fn acquire_now(
+    state: &dyn StateStore,
+    key: &PipelineKey,
+    owner: &str,
+    duration: Duration,
+) -> Result<Lease, Failure> {
+    let request = LeaseRequest {
+        key: key.clone(),
+        owner: owner.to_owned(),
+        duration,
+    };
+    match ask(state, &request, OnLock::Fail, &Stop::new(None)).await? {
+        Asked::Ours(lease, _) => Ok(lease),
+        Asked::Skipped(_) => unreachable!("only `skip` skips"),
+    }
+}
+
+async fn ask(
+    state: &dyn StateStore,
+    request: &LeaseRequest,
+    policy: OnLock,
+    stop: &Stop,
+) -> Result<Asked, Failure> {
     let started = Instant::now();
     loop {
-        let (holder, expires_in) = match ends.state().acquire(&request).await? {
+        let (holder, expires_in) = match state.acquire(request).await? {
             LeaseOutcome::Acquired { lease, taken_from } => {
                 let taken = taken_from.map(|owner| format!("took the lease over from {owner}"));
                 return Ok(Asked::Ours(lease, taken));
@@ -46,7 +73,7 @@ pub(crate) async fn acquire(
             OnLock::Wait(longest) if started.elapsed() < longest => {}
             OnLock::Wait(_) | OnLock::Fail => {
                 let expiry = humantime::format_duration(Duration::from_secs(expires_in.as_secs()));
-                let message = format!("pipeline `{}` is being run by {holder}", ends.key);
+                let message = format!("pipeline `{}` is being run by {holder}", request.key);
                 return Err(Failure::new(exit_code::LOCKED, message).with_hint(format!(
                     "its lease lasts {expiry} unless it is renewed; wait with `--on-lock wait=5m`, or end it with `pipeline unlock`"
                 )));

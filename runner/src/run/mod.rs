@@ -25,13 +25,14 @@ use crate::decision::{self, Rules};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
+use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
 use crate::progress::Progress;
 use crate::report::{Outcome, RunReport, TableReport};
 use crate::stop::{Stop, seconds_since_epoch};
 use context::RunContext;
 use lease::Heartbeat;
-pub(crate) use lease::{Asked, acquire};
+pub(crate) use lease::{Asked, acquire, acquire_now};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use syncset_connector::{Lease, PipelineState, Retention, RunRecord, TableRead};
@@ -46,6 +47,16 @@ const BATCH_BYTES_MIN: u64 = 64 << 10;
 
 /// Batches in flight per job: being read, two queued, being written, and copies of a transform.
 const BATCHES_IN_FLIGHT: u64 = 8;
+
+/// How much of a pipeline a run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All that its tables need.
+    Everything,
+    /// Rows that were refused before, and nothing else. Such a run is not recorded: it says
+    /// nothing about how fresh the target is.
+    RejectedRows,
+}
 
 /// What a run needs to know besides its pipeline.
 pub(crate) struct RunSettings<'a> {
@@ -65,6 +76,10 @@ pub(crate) struct RunSettings<'a> {
     pub(crate) progress: Progress,
     /// How it is asked to end.
     pub(crate) stop: Stop,
+    /// How much of it.
+    pub(crate) extent: Extent,
+    /// Names of all pipelines of the project.
+    pub(crate) pipelines: &'a [String],
 }
 
 impl RunSettings<'_> {
@@ -172,7 +187,9 @@ async fn run_into(
     }
     report.settle_exit_code();
     report.duration_ms = millis(clock);
-    record(report, &ends, started_at, &retention(settings, &planned)).await;
+    if settings.extent == Extent::Everything {
+        record(report, &ends, started_at, &retention(settings, &planned)).await;
+    }
     drop(heartbeat);
     if let Err(error) = ends.state().release(&lease).await {
         tracing::warn!(%error, "could not give the lease back; it will expire");
@@ -254,15 +271,27 @@ async fn run_leased(
         report.warnings.extend(gone);
     }
     let work = sort::sort_out(&context, &mut tables, &state, settings).await;
-    match settings.consistency {
-        Consistency::Table => rounds::run(&context, &mut tables, work, &state.rejected).await,
-        Consistency::Pipeline => joint::run(&context, &mut tables, work, &state.rejected).await,
+    let rejected = &state.rejected;
+    match (settings.extent, settings.consistency) {
+        (Extent::RejectedRows, _) => {
+            retry_rejected::only(&context, &mut tables, &work, rejected).await;
+        }
+        (Extent::Everything, Consistency::Table) => {
+            rounds::run(&context, &mut tables, work, rejected).await;
+        }
+        (Extent::Everything, Consistency::Pipeline) => {
+            joint::run(&context, &mut tables, work, rejected).await;
+        }
     }
     for table in &mut tables {
+        if let Some(failure) = &mut table.report.failure {
+            suggest_adoption(failure, &ends.key, settings.pipelines);
+        }
         if table.report.outcome == Outcome::Unfinished {
             let message = format!("table `{}` was not finished in this run", table.stream());
             table.fail(Failure::new(exit_code::RETRY, message).with_hint("run again"));
         }
+        table.tell_rejected(&ends.key.pipeline);
     }
     report.tables = tables.into_iter().map(|table| table.report).collect();
     Ok(())

@@ -121,6 +121,8 @@ fn rejected_row(
         reason: rejection.reason.clone(),
         code: rejection.code.clone(),
         row: Value::Object(row),
+        first_at: None,
+        attempts: 0,
     })
 }
 

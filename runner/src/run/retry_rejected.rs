@@ -1,11 +1,16 @@
 //! Rows that were refused before are read again and tried again: first thing in a run, and once
 //! more at its end.
 
+use crate::exit_code;
 use crate::failure::Failure;
-use crate::run::context::RunContext;
+use crate::report::Outcome;
+use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::rejects::keys_batch;
+use crate::run::rounds::Work;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
+use crate::run::waiting::Refused;
+use crate::run::{full, retry};
 use futures::TryStreamExt;
 use syncset_connector::{RejectedRow, Snapshot, SnapshotRequest};
 
@@ -25,8 +30,7 @@ pub(crate) async fn retry_rejected(
     start.careful = true;
     let mut unit = Unit::begin(&context.ends, start, table).await?.counting();
     let written = async {
-        let keys: Vec<_> = rejected.iter().map(|row| row.key.clone()).collect();
-        unit.forget_rejected(table.stream(), &keys).await?;
+        unit.tries_again(rejected.iter().map(|row| row.key.clone()).collect());
         for batch in &batches {
             unit.upsert(table, batch, true).await?;
         }
@@ -64,6 +68,67 @@ pub(crate) async fn once_more(context: &RunContext, tables: &mut [TableRun]) {
         if let Err(failure) = read_and_retry(context, table, &rows).await {
             table.report.rows_rejected = counted;
             tracing::warn!(table = table.stream(), error = %failure.message, "could not try rejected rows again");
+        }
+    }
+}
+
+/// Tries the refused rows of these tables again and does nothing else.
+pub(crate) async fn only(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    work: &Work,
+    rejected: &[RejectedRow],
+) {
+    for &index in work.load.iter().chain(&work.resume) {
+        let stream = tables[index].stream().to_owned();
+        let name = &context.ends.key.pipeline;
+        let message = format!("table `{stream}` is not loaded yet, its rejected rows with it");
+        let failure = Failure::new(exit_code::FAILED, message);
+        tables[index].fail(failure.with_hint(format!(
+            "`syncset pipeline run {name}` loads it and tries them again"
+        )));
+    }
+    for &index in &work.whole {
+        // Without a watermark all rows are read in each run, the refused ones with them.
+        tables[index].refused = Refused::Count;
+        full::copy_whole(context, &mut tables[index]).await;
+    }
+    for &index in &work.follow {
+        let table = &mut tables[index];
+        table.refused = Refused::Count;
+        let rows = of_table(table, rejected);
+        if let Err(failure) = until_it_works(context, table, &rows).await {
+            table.fail(failure);
+            continue;
+        }
+        let quiet = table.report.rows_written + table.report.rows_deleted == 0;
+        table.done(if quiet {
+            Outcome::Unchanged
+        } else {
+            Outcome::Followed
+        });
+    }
+}
+
+/// Tries as often as a unit of a run would.
+async fn until_it_works(
+    context: &RunContext,
+    table: &mut TableRun,
+    rejected: &[RejectedRow],
+) -> Result<(), Failure> {
+    loop {
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        if let Some(reason) = context.stop.reason() {
+            return Err(reason);
+        }
+        tokio::time::sleep(retry::pause(table.attempts)).await;
+        let Err(failure) = read_and_retry(context, table, rejected).await else {
+            return Ok(());
+        };
+        if let Next::Fail(failure) = after_failure(table, failure) {
+            return Err(failure);
         }
     }
 }

@@ -207,6 +207,23 @@ impl TableRun {
         self.progress.finish(&self.report);
     }
 
+    /// Says how many rows wait as rejected: a table that is done must not hide them.
+    pub(crate) fn tell_rejected(&mut self, pipeline: &str) {
+        let waiting = self.put_aside.len();
+        if waiting == 0 || self.has_failed() {
+            return;
+        }
+        self.report.exit_code = i32::from(self.planned.plan.rejects_exit);
+        let rows = if waiting == 1 {
+            "row waits"
+        } else {
+            "rows wait"
+        };
+        self.report.warnings.push(format!(
+            "{waiting} rejected {rows}; see `syncset rejected list {pipeline}`"
+        ));
+    }
+
     /// Whether it has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.report.outcome == Outcome::Failed

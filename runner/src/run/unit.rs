@@ -8,6 +8,7 @@ use crate::run::rejects::{self, Rejects};
 use crate::run::table::TableRun;
 use crate::run::waiting::{Change, Refused, WaitingRow, tables_of, together};
 use arrow_array::RecordBatch;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncset_connector::{
     BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, StreamPhase, TableName,
@@ -28,6 +29,8 @@ pub(crate) struct Unit<'a> {
     rejects: Rejects,
     refused: Refused,
     waiting: Vec<WaitingRow>,
+    /// Keys of stored refused rows that this unit writes.
+    tried_again: Vec<serde_json::Value>,
 }
 
 impl<'a> Unit<'a> {
@@ -47,6 +50,7 @@ impl<'a> Unit<'a> {
             rejects,
             refused: table.refused,
             waiting: Vec::new(),
+            tried_again: Vec::new(),
         })
     }
 
@@ -168,13 +172,9 @@ impl<'a> Unit<'a> {
         Ok(self.writer.prune(&table.planned.target, keys).await?)
     }
 
-    /// Forgets rows that were refused before; those refused again are stored with the unit.
-    pub(crate) async fn forget_rejected(
-        &mut self,
-        stream: &str,
-        keys: &[serde_json::Value],
-    ) -> Result<(), Failure> {
-        Ok(self.writer.forget_rejected(stream, keys).await?)
+    /// Says which rows were refused before: those that are not refused again are forgotten.
+    pub(crate) fn tries_again(&mut self, keys: Vec<serde_json::Value>) {
+        self.tried_again = keys;
     }
 
     /// Commits rows, refused rows and the watermark or chunk together.
@@ -191,6 +191,13 @@ impl<'a> Unit<'a> {
             return Err(failure);
         }
         let refused = self.rejects.take();
+        let again: BTreeSet<String> = refused.iter().map(|row| row.key.to_string()).collect();
+        self.tried_again
+            .retain(|key| !again.contains(&key.to_string()));
+        if !self.tried_again.is_empty() {
+            let passed = std::mem::take(&mut self.tried_again);
+            self.writer.forget_rejected(table.stream(), &passed).await?;
+        }
         if !refused.is_empty() {
             self.writer.store_rejected(&refused).await?;
         }

@@ -249,7 +249,7 @@ pub(crate) fn rejected_statements(key: &PipelineKey, rows: &[RejectedRow]) -> St
          (project, pipeline, stream, key_digest, key, reason, code, row_image) VALUES {} \
          ON CONFLICT (project, pipeline, stream, key_digest) DO UPDATE \
          SET reason = excluded.reason, code = excluded.code, row_image = excluded.row_image, \
-         rejected_at = clock_timestamp();\n",
+         rejected_at = clock_timestamp(), attempts = rejected.attempts + 1;\n",
         values.join(",\n")
     )
 }
@@ -514,6 +514,8 @@ mod tests {
             reason: reason.into(),
             code: None,
             row: json!({}),
+            first_at: None,
+            attempts: 0,
         };
         let key = chunk().lease.key;
 

@@ -80,7 +80,9 @@ fn statement(key: &PipelineKey, run_count: u32) -> String {
     );
     let rejected = list(
         "json_build_object('stream', x.stream, 'key', x.key, 'reason', x.reason, \
-         'code', x.code, 'row', x.row_image) ORDER BY x.stream, x.rejected_at, x.key_digest",
+         'code', x.code, 'row', x.row_image, \
+         'first_at', floor(extract(epoch FROM x.first_rejected_at))::int8, \
+         'attempts', x.attempts) ORDER BY x.stream, x.key::text",
         &format!("_syncset.rejected x WHERE {here}"),
     );
     let owners = list(

@@ -3,6 +3,7 @@
 //! Short messages go over the control session; what belongs to a unit is in [`fence`] and is sent
 //! by the unit's writer within its own transaction.
 
+mod adopt;
 mod fence;
 mod lease;
 mod load;
@@ -71,5 +72,17 @@ impl StateStore for PgStore {
 
     async fn reset(&self, lease: &Lease, streams: &[String]) -> Result<Vec<String>> {
         streams::reset(self, lease, streams).await
+    }
+
+    async fn forget_rejected(
+        &self,
+        lease: &Lease,
+        rows: &[(String, serde_json::Value)],
+    ) -> Result<()> {
+        streams::forget_rejected(self, lease, rows).await
+    }
+
+    async fn adopt(&self, from: &Lease, to: &Lease) -> Result<()> {
+        adopt::adopt(self, from, to).await
     }
 }

@@ -96,7 +96,9 @@ CREATE TABLE _syncset.rejected (
     reason text NOT NULL,
     code text,
     row_image json NOT NULL,
+    first_rejected_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     rejected_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    attempts bigint NOT NULL DEFAULT 1,
     PRIMARY KEY (project, pipeline, stream, key_digest)
 );
 CREATE TABLE _syncset.run (

@@ -3,7 +3,7 @@
 //!
 //! Each is one message with a transaction of its own, under the fence.
 
-use super::fence::{exactly, fenced, lock_fence, replaced_if_lost};
+use super::fence::{exactly, fenced, forget_statements, lock_fence, replaced_if_lost};
 use super::load::target_columns;
 use super::schema::is_missing;
 use super::text::{json_literal, key_is, key_values, literal};
@@ -122,20 +122,39 @@ pub(super) async fn reset(
     Ok(forgotten)
 }
 
+/// Forgets refused rows by stream and key.
+pub(super) async fn forget_rejected(
+    store: &PgStore,
+    lease: &Lease,
+    rows: &[(String, Value)],
+) -> Result<()> {
+    let forget = |(stream, key): &(String, Value)| {
+        forget_statements(&lease.key, stream, std::slice::from_ref(key))
+    };
+    let body: String = rows.iter().map(forget).collect();
+    let mut session = store.control().await?;
+    under_fence(&mut session, lease, &body).await.map(drop)
+}
+
+/// A statement that fails unless the lease is ours, and locks its fence.
+pub(super) fn must_be_ours(lease: &Lease) -> String {
+    format!(
+        "WITH fence AS ({}) {};\n",
+        lock_fence(lease),
+        must_hold("SELECT count(*) FROM fence")
+    )
+}
+
 /// Runs statements in a transaction under the fence; all their result sets.
-async fn under_fence(
+pub(super) async fn under_fence(
     session: &mut Session,
     lease: &Lease,
     body: &str,
 ) -> Result<Vec<Vec<TextRow>>> {
-    let locked = format!(
-        "WITH fence AS ({}) {}",
-        lock_fence(lease),
-        must_hold("SELECT count(*) FROM fence")
-    );
+    let locked = must_be_ours(lease);
     let outcome = session
         .result_sets(&format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED;\n{locked};\n{body}COMMIT"
+            "BEGIN ISOLATION LEVEL READ COMMITTED;\n{locked}{body}COMMIT"
         ))
         .await;
     let error = match outcome {

@@ -52,7 +52,7 @@ pub(crate) async fn last_success(session: &mut Session, key: &PipelineKey) -> Re
 
 /// Rows that were refused and wait.
 pub(crate) async fn rejected(session: &mut Session, key: &PipelineKey) -> Result<Vec<RejectedRow>> {
-    let sql = "SELECT stream, key, reason, code, \"row\" FROM _syncset_rejected \
+    let sql = "SELECT stream, key, reason, code, \"row\", first_at, attempts FROM _syncset_rejected \
                WHERE project = ? AND pipeline = ? ORDER BY stream, key";
     let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
     let rows = session
@@ -65,6 +65,8 @@ pub(crate) async fn rejected(session: &mut Session, key: &PipelineKey) -> Result
             reason: text(row, 2).unwrap_or_default(),
             code: text(row, 3),
             row: json(row, 4)?,
+            first_at: Some(integer(row, 5)),
+            attempts: u64::try_from(integer(row, 6)).unwrap_or(0),
         })
     });
     refused.collect()
@@ -76,9 +78,11 @@ pub(crate) async fn store_rejected(
     key: &PipelineKey,
     rows: &[RejectedRow],
 ) -> Result<()> {
-    let sql = "INSERT INTO _syncset_rejected (project, pipeline, stream, key, reason, code, \"row\") \
-               VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, pipeline, stream, key) \
-               DO UPDATE SET reason = excluded.reason, code = excluded.code, \"row\" = excluded.\"row\"";
+    let sql = "INSERT INTO _syncset_rejected (project, pipeline, stream, key, reason, code, \"row\", \
+               first_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
+               ON CONFLICT (project, pipeline, stream, key) \
+               DO UPDATE SET reason = excluded.reason, code = excluded.code, \
+               \"row\" = excluded.\"row\", attempts = attempts + 1";
     for row in rows {
         let arguments = arguments![
             key.project.as_str(),
@@ -88,6 +92,7 @@ pub(crate) async fn store_rejected(
             row.reason.as_str(),
             row.code.as_deref(),
             row.row.to_string(),
+            now_seconds(),
         ];
         session
             .execute(sql, arguments, "storing rejected rows")

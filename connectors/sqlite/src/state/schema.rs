@@ -28,6 +28,7 @@ const TABLES: [&str; 8] = [
      report TEXT NOT NULL, PRIMARY KEY (project, pipeline, run_id))",
     "CREATE TABLE IF NOT EXISTS _syncset_rejected (project TEXT NOT NULL, pipeline TEXT NOT NULL, \
      stream TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, code TEXT, \"row\" TEXT NOT NULL, \
+     first_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 1, \
      PRIMARY KEY (project, pipeline, stream, key))",
 ];
 

@@ -274,6 +274,8 @@ async fn load_is_stored_settles_and_follows() {
         reason: "no".into(),
         code: None,
         row: serde_json::json!({ "id": 7 }),
+        first_at: None,
+        attempts: 0,
     };
     unit.store_rejected(std::slice::from_ref(&rejected))
         .await
@@ -289,7 +291,13 @@ async fn load_is_stored_settles_and_follows() {
         (stream.phase, stream.chunks.len()),
         (StreamPhase::Following, 0)
     );
-    assert_eq!(loaded.rejected, [rejected]);
+    let stored = RejectedRow {
+        first_at: loaded.rejected[0].first_at,
+        attempts: 1,
+        ..rejected
+    };
+    assert!(stored.first_at.is_some());
+    assert_eq!(loaded.rejected, [stored]);
     let idle = (
         "public.t".to_owned(),
         stream.version,

@@ -1,5 +1,6 @@
 //! `pipeline ...`: one file per verb.
 
+mod adopt;
 mod history;
 mod list;
 mod plan;
@@ -9,6 +10,8 @@ mod run_summary;
 mod status;
 mod unlock;
 mod validate;
+
+pub(super) use run_summary::instant;
 
 use crate::cli::Context;
 use crate::cli::args::PipelineVerb;
@@ -28,12 +31,13 @@ pub(crate) async fn dispatch(context: &Context, verb: PipelineVerb) -> Result<i3
         PipelineVerb::Status(args) => status::status(context, &args).await,
         PipelineVerb::History(args) => history::history(context, &args).await,
         PipelineVerb::Reset { name, tables } => reset::reset(context, &name, &tables).await,
+        PipelineVerb::Adopt(args) => adopt::adopt(context, &args).await,
         PipelineVerb::Unlock { name } => unlock::unlock(context, &name).await,
     }
 }
 
 /// The store that keeps a pipeline's state, opened without the source.
-async fn open_state(
+pub(super) async fn open_state(
     context: &Context,
     name: &str,
 ) -> Result<(PipelineKey, Box<dyn Store>), Failures> {
@@ -42,7 +46,7 @@ async fn open_state(
 }
 
 /// The same for a pipeline that was read.
-async fn open_state_of(
+pub(super) async fn open_state_of(
     context: &Context,
     spec: &PipelineSpec,
 ) -> Result<(PipelineKey, Box<dyn Store>), Failure> {
@@ -58,6 +62,7 @@ async fn open_state_of(
     Ok((key, store))
 }
 
-fn state_of(store: &dyn Store) -> &dyn StateStore {
+/// The state of a store that [`open_state_of`] opened.
+pub(super) fn state_of(store: &dyn Store) -> &dyn StateStore {
     store.state().expect("checked when it was opened")
 }

@@ -6,6 +6,7 @@ use crate::decision::{self, Action, Decision, Rules, decide, left_behind, select
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
+use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
 use serde::Serialize;
 use syncset_connector::{Capture, Exactness, PipelineState, StreamPhase};
@@ -77,6 +78,10 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
         [] => decision::departed(&state, &args.name, planned.tables.iter()),
         _ => Vec::new(),
     };
+    let pipelines = context.files.pipeline_names();
+    for failure in entries.iter_mut().flat_map(|entry| &mut entry.failures) {
+        suggest_adoption(failure, &ends.key, &pipelines);
+    }
     let codes = entries.iter().map(|entry| {
         exit_code::of_tables(
             &entry

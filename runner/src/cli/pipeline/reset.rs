@@ -1,12 +1,11 @@
 //! `pipeline reset`: forgets what was synced, so that the next run loads it again.
 
-use crate::cli::args::{OnLock, Output};
+use crate::cli::args::Output;
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
-use crate::run::{self, Asked};
-use crate::stop::Stop;
+use crate::run::acquire_now;
 
 /// Forgets watermarks, under the lease.
 pub(crate) async fn reset(
@@ -34,12 +33,8 @@ pub(crate) async fn reset(
         render::text_out("nothing to reset\n");
         return Ok(exit_code::DONE);
     }
-    let stop = Stop::new(None);
-    let lease = context.files.project.lease;
-    let asked = run::acquire(&ends, "pipeline reset", lease, OnLock::Fail, &stop).await?;
-    let Asked::Ours(lease, _) = asked else {
-        unreachable!("only `skip` skips")
-    };
+    let duration = context.files.project.lease;
+    let lease = acquire_now(ends.state(), &ends.key, "pipeline reset", duration).await?;
     let forgotten = ends.state().reset(&lease, tables).await;
     ends.state().release(&lease).await?;
     let forgotten = forgotten?;

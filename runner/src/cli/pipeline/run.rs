@@ -7,7 +7,7 @@ use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::progress::Progress;
 use crate::report::RunReport;
-use crate::run::{self, RunSettings};
+use crate::run::{self, Extent, RunSettings};
 use crate::stop::Stop;
 use std::collections::BTreeSet;
 
@@ -21,6 +21,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             format!("cannot listen for signals: {error}"),
         )
     })?;
+    let pipelines = context.files.pipeline_names();
     let mut reports = Vec::with_capacity(chosen.specs.len());
     for spec in &chosen.specs {
         let settings = RunSettings {
@@ -32,6 +33,8 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             on_selection_change: spec.on_selection_change,
             progress: Progress::new(context.output),
             stop: stop.clone(),
+            extent: Extent::Everything,
+            pipelines: &pipelines,
         };
         let report = run::run(spec, &settings).await;
         if context.output == Output::Text {

@@ -105,7 +105,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 /// Seconds since the epoch as people and programs read them.
-pub(super) fn instant(seconds: i64) -> String {
+pub(in crate::cli) fn instant(seconds: i64) -> String {
     let instant = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     instant.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
