@@ -5,6 +5,7 @@ use crate::interpolate::interpolate;
 use crate::nearest::{listed, nearest};
 use crate::problem::{Lookup, Place, Problems};
 use crate::spec::ConnectionSpec;
+use crate::unsupported;
 use crate::yaml::{Entry, Node, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +22,12 @@ pub(crate) struct Context<'a> {
     /// Values of `${...}`.
     pub(crate) lookup: &'a Lookup<'a>,
 }
+
+/// Types that later versions will have.
+const LATER_KINDS: [&str; 3] = ["mysql", "mariadb", "google_sheets"];
+
+/// What to write instead of the form that shells have.
+const VARIABLE_FORM: &str = "a variable is written `${NAME}`, with braces";
 
 /// An example that fits every wrong connection.
 const EXAMPLE: &str = "crm: { type: postgres, url: \"${CRM_URL}\" }";
@@ -179,6 +186,12 @@ impl Context<'_> {
         if let Some(info) = self.catalog.iter().find(|info| info.kind == name.text) {
             return Some(info);
         }
+        if LATER_KINDS.contains(&name.text.as_str()) {
+            let hint = format!("the types are {}", listed(&name.text, kinds));
+            let what = format!("type: {}", name.text);
+            problems.hinted(name.place, unsupported::sentence(&what), hint);
+            return None;
+        }
         let hint = match nearest(&name.text, kinds.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the types are {}", listed(&name.text, kinds)),
@@ -195,11 +208,14 @@ impl Context<'_> {
     ) -> Option<&'static ConnectorInfo> {
         // Only the scheme is ever printed: the rest may hold a password.
         let Some(scheme) = scheme(url) else {
-            problems.hinted(
-                place,
-                "a URL must start with its scheme",
-                "for example `postgres://user@host/database` or `sqlite:shop.db`",
-            );
+            let example = "for example `postgres://user@host/database` or `sqlite:shop.db`";
+            let (message, hint) = match url {
+                "" => ("the URL is empty", "is its variable set to nothing?"),
+                _ if url.trim() != url => ("the URL has blanks around it", "take them out"),
+                _ if url.starts_with('$') => ("a URL must start with its scheme", VARIABLE_FORM),
+                _ => ("a URL must start with its scheme", example),
+            };
+            problems.hinted(place, message, hint);
             return None;
         };
         let found = self.by_scheme(scheme);

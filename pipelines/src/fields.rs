@@ -69,6 +69,19 @@ impl<'n> Fields<'n> {
 
 fn unknown_key(entry: &Entry, section: Section, what: &str, problems: &mut Problems) {
     let known = || section.keys().iter().map(|key| key.name);
+    let elsewhere = match section {
+        Section::Pipeline if Section::Project.key(&entry.key).is_some() => {
+            Some("it belongs into `syncset.yaml`")
+        }
+        Section::Project if Section::Pipeline.key(&entry.key).is_some() => {
+            Some("it belongs into a file of the folder `pipelines`")
+        }
+        _ => None,
+    };
+    if let Some(hint) = elsewhere {
+        let message = format!("unknown key `{}`", entry.key);
+        return problems.hinted(entry.key_place, message, hint);
+    }
     let hint = match nearest(&entry.key, known()) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!(

@@ -82,6 +82,7 @@ impl Node {
 pub(crate) fn parse(source: Source) -> Result<Node, Vec<Problem>> {
     let mut builder = Builder {
         path: source.path,
+        text: source.text,
         parser: Parser::new_from_str(source.text),
         problems: Vec::new(),
     };
@@ -97,6 +98,7 @@ pub(crate) fn parse(source: Source) -> Result<Node, Vec<Problem>> {
 
 struct Builder<'a> {
     path: &'a str,
+    text: &'a str,
     parser: Parser<'a, StrInput<'a>>,
     problems: Vec<Problem>,
 }
@@ -138,14 +140,28 @@ impl<'a> Builder<'a> {
     fn next(&mut self) -> Result<(Event<'a>, Span), Problem> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(self
-                .problem(
-                    place_of(error.marker()),
-                    format!("this is no YAML: {}", error.info()),
-                )
-                .with_hint("check the indentation, colons and quotes here and just above")),
+            Some(Err(error)) => {
+                let place = place_of(error.marker());
+                let hint = self.hint_of(error.info());
+                let message = format!("this is no YAML: {}", error.info());
+                Err(self.problem(place, message).with_hint(hint))
+            }
             // The parser ends with `StreamEnd`, so this is a text it gave up on.
             None => Err(self.problem(Place { line: 1, column: 1 }, "this is no YAML")),
+        }
+    }
+
+    /// What to do about a text that the parser gave up on.
+    fn hint_of(&self, said: &str) -> &'static str {
+        let is_mark = |line: &str| line.starts_with("<<<<<<<") || line.starts_with(">>>>>>>");
+        if self.text.lines().any(is_mark) {
+            "the file has the marks of a merge that was not finished: `<<<<<<<` and `>>>>>>>`"
+        } else if said.contains("tab") {
+            "indent with spaces, never with tabs"
+        } else if said.contains("anchor") {
+            "put a text that begins with `*` or `&` in quotes, as in `\"*\": {}`"
+        } else {
+            "check the indentation, colons and quotes here and just above"
         }
     }
 

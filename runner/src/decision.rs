@@ -110,8 +110,15 @@ pub(crate) fn decide(
     });
     let unsettled: Vec<_> = unsettled
         .map(|difference| {
-            let message = format!("table `{stream}`: {difference}");
-            Failure::new(exit_code::APPROVAL, message)
+            // What is wrong, then what mends it.
+            let difference = difference.to_string();
+            let (wrong, mend) = difference.split_once("; ").unwrap_or((&difference, ""));
+            let message = format!("table `{stream}`: {wrong}");
+            let failure = Failure::new(exit_code::APPROVAL, message);
+            match mend {
+                "" => failure.with_hint("alter the target table, or leave the column out"),
+                mend => failure.with_hint(format!("at the target: {mend}")),
+            }
         })
         .collect();
     if !unsettled.is_empty() {

@@ -9,7 +9,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use syncset_pipeline::{
-    Lookup, PipelineSpec, Project, Source, listed, nearest, parse_pipeline, parse_project,
+    ConnectionSpec, Lookup, PipelineSpec, Problem, Project, Source, listed, nearest,
+    parse_pipeline, parse_project,
 };
 
 /// The file that makes a folder a project.
@@ -112,7 +113,19 @@ impl ProjectFiles {
             let source = Source { path: &path, text };
             parse_pipeline(name, source, &self.project, &registry::catalog(), lookup)
         })?;
-        Ok(spec)
+        let mut problems = Vec::new();
+        for connection in [&spec.source, &spec.target] {
+            for problem in settings_problems(connection) {
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+        }
+        if problems.is_empty() {
+            Ok(spec)
+        } else {
+            Err(problems.into())
+        }
     }
 
     /// Reads pipelines; every problem of all of them at once.
@@ -251,6 +264,21 @@ fn find(start: &Path) -> Result<PathBuf, Failure> {
         Some(like) => format!("rename `{like}` to `{PROJECT_FILE}`"),
         None => "run in a project folder, or name one with `-C DIR`".to_owned(),
     }))
+}
+
+/// What is wrong with the values of a connection, as far as it can be seen without opening it.
+fn settings_problems(connection: &ConnectionSpec) -> Vec<Problem> {
+    let Some(connector) = registry::connector(&connection.kind) else {
+        return Vec::new();
+    };
+    let found = connector.check_settings(&connection.settings).into_iter();
+    let place = |(key, sentence): (String, String)| {
+        let name = &connection.name;
+        connection
+            .problem(&key, format!("connection `{name}`: {sentence}"))
+            .with_hint("values come from this file, from `--set`, the environment or `.env`")
+    };
+    found.map(place).collect()
 }
 
 /// A path as people see it: without the folder they are in.

@@ -267,6 +267,7 @@ fn filtered(text: &str, folder: &Path) -> String {
         (r"\b[\d.,]+ ?(rows|[kMG]?i?B)/s", "[rate]"),
         (r"\b\d+(\.\d+)? ?(ns|us|µs|ms|s)\b", "[time]"),
         (r"\bpid \d+", "pid [pid]"),
+        (r"\brun [0-9a-f]{8}([0-9a-f]{24})?\b", "run [run]"),
     ];
     for (pattern, replacement) in filters {
         let pattern = regex::Regex::new(pattern).expect("the filter is valid");

@@ -10,6 +10,7 @@ const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const READONLY: i32 = 8;
 const INTERRUPT: i32 = 9;
+const IOERR: i32 = 10;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
@@ -65,6 +66,11 @@ pub(crate) fn from_sqlx(error: sqlx::Error, path: &Path, place: &str) -> Connect
             ErrorClass::Config,
             format!("`{file}` is damaged or is not a SQLite database ({place})"),
             Some("check the path, or run `PRAGMA integrity_check` and restore a backup"),
+        ),
+        IOERR | CANTOPEN if path.is_dir() => (
+            ErrorClass::Config,
+            format!("`{file}` is a folder"),
+            Some("name a file in it"),
         ),
         CANTOPEN => (
             ErrorClass::Config,

@@ -292,7 +292,9 @@ async fn explain(
                 "the server refuses the `where` of `{}`",
                 candidate.read.description.name
             );
-            let hint = cause.hint.clone();
+            let hint = cause.hint.clone().or_else(|| {
+                Some("mend the condition: it is passed on as SQL of this server".to_owned())
+            });
             let mut problem = ConnectorError::new(class, message).caused_by(cause);
             problem.hint = hint;
             problems.push((candidate.index, problem));

@@ -24,13 +24,20 @@ pub(crate) async fn reset(
                 .collect::<Vec<_>>()
                 .join(", ");
             let message = format!("nothing is stored of table `{table}`");
+            let hint = match known.is_empty() {
+                true => "no table of this pipeline was ever loaded into this target".to_owned(),
+                false => format!("tables with state: {list}"),
+            };
             return Err(Failure::new(exit_code::CONFIG, message)
-                .with_hint(format!("tables with state: {list}"))
+                .with_hint(hint)
                 .into());
         }
     }
     if known.is_empty() {
-        render::text_out("nothing to reset\n");
+        match context.output {
+            Output::Text => render::text_out("nothing to reset\n"),
+            _ => render::json(&serde_json::json!({ "exit_code": 0, "reset": [] })),
+        }
         return Ok(exit_code::DONE);
     }
     let duration = context.files.project.lease;
