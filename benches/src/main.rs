@@ -1,9 +1,11 @@
 //! End-to-end benches against PostgreSQL: each prints the reference, ours and the ratio.
 //!
-//! `cargo run --release -p syncset-benches -- [ROWS]` after `cargo build --release -p syncset`.
+//! `cargo run --release -p syncset-benches -- [ROWS] [copy|replace]` after
+//! `cargo build --release -p syncset`; without a second word all of them.
 //! Starts a server of its own with durable settings; `SYNCSET_BIN` names another binary.
 
 mod measured;
+mod replace;
 
 use kit::{Database, PostgresServer};
 use measured::{Measured, kill_syncset, median, run_shell, run_syncset};
@@ -33,7 +35,7 @@ struct Bench {
     rows: u64,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let rows = std::env::args().nth(1).map_or(ROWS_DEFAULT, |text| {
         text.parse().expect("the argument is a number of rows")
@@ -53,9 +55,18 @@ async fn main() {
     );
     bench.fill_source().await;
 
-    let (target, whole) = bench.first_load().await;
-    bench.change(&target).await;
-    bench.interrupted(whole).await;
+    let only = std::env::args().nth(2);
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if wanted("copy") {
+        let (target, whole) = bench.first_load().await;
+        bench.change(&target).await;
+        bench.interrupted(whole).await;
+    }
+    if wanted("replace") {
+        for keyed in [true, false] {
+            bench.replace(keyed).await;
+        }
+    }
 }
 
 fn folder() -> tempfile::TempDir {

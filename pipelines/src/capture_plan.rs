@@ -5,9 +5,11 @@ use crate::nearest::listed;
 use crate::planner::Planner;
 use crate::problem::{Place, Problems};
 use crate::spec::{Name, OverlapSetting};
+use crate::write_plan;
 use arrow_schema::DataType;
 use syncset_connector::{
-    Capture, CaptureMode, Column, CursorSpec, NullCursor, Overlap, TableKind, WrittenBy,
+    Capture, CaptureMode, Column, CursorSpec, NullCursor, Overlap, TableKind, Windows, WriteMode,
+    WrittenBy,
 };
 
 /// What a cursor column counts.
@@ -120,6 +122,7 @@ fn cursor(planner: &Planner, name: &Name, problems: &mut Problems) -> Option<Cap
     let written_by = writer(planner, kind, name, problems);
     let overlap = overlap(planner, kind, name, written_by, problems);
     let zone = zone(planner, kind, name, problems);
+    write_plan::check_cursor(planner, kind == CursorKind::Integer, name, problems);
     (problems.count() == before).then(|| {
         Capture::Cursor(CursorSpec {
             column: column.name.clone(),
@@ -127,6 +130,10 @@ fn cursor(planner: &Planner, name: &Name, problems: &mut Problems) -> Option<Cap
             overlap,
             zone,
             null_cursor: setting.null_cursor.unwrap_or(NullCursor::Error),
+            windows: match planner.write_mode() {
+                WriteMode::Append => Windows::Disjoint,
+                WriteMode::Upsert | WriteMode::Replace => Windows::Overlapping,
+            },
         })
     })
 }

@@ -32,6 +32,7 @@ mod sql;
 mod table_pattern;
 mod template;
 mod unsupported;
+mod write_plan;
 mod yaml;
 
 pub use interpolate::is_variable_name;
@@ -46,8 +47,8 @@ pub use select::{Selected, is_selected, select_tables};
 pub use selection::{SelectionChange, selection_changes};
 pub use spec::{
     CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, KEEP_DEFAULT, Keep,
-    LEASE_DEFAULT, Name, OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule,
-    TableSettings, WherePushdown,
+    LEASE_DEFAULT, MAX_REWRITE_ROWS_DEFAULT, Name, OnSelectionChange, OverlapSetting, PipelineSpec,
+    Project, TableRule, TableSettings, WherePushdown, WriteSetting,
 };
 pub use table_pattern::{TablePattern, display as display_table};
 pub use template::Template;

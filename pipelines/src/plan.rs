@@ -8,7 +8,7 @@ use crate::select::Selected;
 use crate::spec::PipelineSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncset_connector::{OnDelete, Predicate, TableDescription, TableName, TableRead};
+use syncset_connector::{OnDelete, Predicate, TableDescription, TableName, TableRead, WriteMode};
 
 /// The source's say in what it can evaluate exactly. The runner passes the opened source.
 pub trait PushDown {
@@ -33,10 +33,14 @@ pub struct TablePlan {
     pub outputs: Vec<Output>,
     /// The target table.
     pub target: TableName,
-    /// Target names of the key's columns, in key order.
+    /// Target names of the key's columns, in key order; empty where rows are not found by one.
     pub key: Vec<String>,
-    /// What happens at the target to rows that are gone.
+    /// How rows are written.
+    pub write: WriteMode,
+    /// What happens at the target to rows that are gone; they are kept where rows are appended.
     pub on_delete: OnDelete,
+    /// Rows of a table without a key that one run may delete and insert.
+    pub max_rewrite_rows: u64,
     /// How many rows may be rejected before the table fails.
     pub max_rejects: u64,
     /// Exit code of a table that is done but has rejected rows: 0 or 3.

@@ -9,11 +9,13 @@ use crate::problem::{Place, Problems};
 use crate::select::Selected;
 use crate::spec::{Condition, Name, PipelineSpec, TableSettings, WherePushdown};
 use crate::sql::{Resolved, SqlProblem, movement, resolve};
+use crate::write_plan;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use syncset_connector::{
-    Capture, CaptureMode, Filter, Predicate, TableDescription, TableKind, TableName, TableRead,
+    Capture, CaptureMode, Filter, OnDelete, Predicate, TableDescription, TableKind, TableName,
+    TableRead, WriteMode,
 };
 
 /// Bytes of one batch, about: large enough that the cost per batch vanishes, small enough that
@@ -42,6 +44,7 @@ impl Planner<'_> {
         let columns = self.selected_columns(problems);
         let derivations = self.derivations(&columns, problems);
         let outputs = self.outputs(&columns, &derivations, problems);
+        let write = write_plan::write(self, problems);
         let key = self.key(&columns, problems);
         let capture = capture_plan::capture(self, problems);
         let rows = self.rows(problems);
@@ -50,7 +53,8 @@ impl Planner<'_> {
             return None;
         }
         let (capture, rows) = (capture?, rows?);
-        let selection_text = self.selection_text(&outputs, &key, &target, &capture);
+        let target_key = self.target_key(&key);
+        let selection_text = self.selection_text(&outputs, &target_key, &target, &capture);
         let read = TableRead {
             description: Arc::new(self.table.clone()),
             columns: read_columns(columns, &derivations, rows.residual.as_ref()),
@@ -67,8 +71,16 @@ impl Planner<'_> {
             residual: rows.residual.map(|residual| residual.sql),
             outputs,
             target,
-            key: key.iter().map(|name| self.target_name(name)).collect(),
-            on_delete: self.settings.on_delete,
+            key: target_key
+                .iter()
+                .map(|name| self.target_name(name))
+                .collect(),
+            write,
+            on_delete: match write {
+                WriteMode::Append => OnDelete::Keep,
+                WriteMode::Upsert | WriteMode::Replace => self.settings.on_delete,
+            },
+            max_rewrite_rows: self.settings.max_rewrite_rows,
             max_rejects: self.settings.max_rejects,
             rejects_exit: self.settings.rejects_exit,
             selection_text,
@@ -83,14 +95,10 @@ impl Planner<'_> {
             Some((names, place)) => (self.named_key(names, *place, problems), *place),
             None => (self.table.primary_key.clone(), self.selected.place),
         };
-        if self.settings.key.is_none() && key.is_empty() {
-            let advice = match self.table.unique_keys.iter().find(|unique| unique.total) {
-                Some(unique) => {
-                    format!("use its unique key: `key: [{}]`", unique.columns.join(", "))
-                }
-                None => "name columns that are unique and never NULL: `key: [..]`".into(),
-            };
-            problems.hinted(place, format!("`{stream}` has no primary key"), advice);
+        if self.settings.key.is_none() && self.write_mode() == WriteMode::Append {
+            // Nothing is found by it: it only orders what is read.
+            let is_selected = key.iter().all(|name| columns.contains(name));
+            return if is_selected { key } else { Vec::new() };
         }
         for name in &key {
             if !columns.contains(name) && self.table.column(name).is_some() {
@@ -150,7 +158,7 @@ impl Planner<'_> {
         key
     }
 
-    fn has_constraints(&self) -> bool {
+    pub(crate) fn has_constraints(&self) -> bool {
         matches!(self.table.kind, TableKind::Table | TableKind::Partitioned)
     }
 
@@ -310,14 +318,18 @@ impl Planner<'_> {
             Capture::Cursor(cursor) => Some(&cursor.column),
             _ => None,
         };
-        json!({
+        let mut selection = json!({
             "capture": { "column": cursor, "mode": mode_name(capture.mode()) },
             "columns": columns,
             "key": key,
             "to": target.to_string(),
             "where": condition,
-        })
-        .to_string()
+        });
+        // The other two modes leave the same rows.
+        if self.write_mode() == WriteMode::Append {
+            selection["write"] = json!(WriteMode::Append.name());
+        }
+        selection.to_string()
     }
 
     fn notes(&self, read: &TableRead, has_residual: bool) -> Vec<String> {
@@ -325,7 +337,8 @@ impl Planner<'_> {
         if self.settings.capture.by_default {
             notes.push("`capture` is not set: every run reads the whole table (`full`)".to_owned());
         }
-        if read.capture.has_windows() {
+        notes.extend(write_plan::notes(self, read));
+        if read.capture.has_windows() && self.write_mode() != WriteMode::Append {
             let mode = mode_name(read.capture.mode());
             notes.push(format!(
                 "rows deleted at the source stay: `capture: {mode}` does not see deletes"

@@ -4,10 +4,13 @@ use crate::capture_setting;
 use crate::fields::{Fields, choice, count, text, text_list, text_map, wrong_type};
 use crate::problem::{Place, Problems};
 use crate::schema::Section;
-use crate::spec::{ColumnChoice, Condition, Name, TableSettings, WherePushdown};
+use crate::spec::{
+    ColumnChoice, Condition, MAX_REWRITE_ROWS_DEFAULT, Name, TableSettings, WherePushdown,
+    WriteSetting,
+};
 use crate::template::Template;
 use crate::yaml::{Entry, Node, Value};
-use syncset_connector::OnDelete;
+use syncset_connector::{OnDelete, WriteMode};
 
 const EXAMPLE: &str = "public.customers: { columns: [id, name] }";
 const COLUMNS_EXAMPLE: &str = "columns: [id, name] or columns: { exclude: [ssn, \"tmp_*\"] }";
@@ -87,6 +90,7 @@ pub(crate) fn only(node: &Node, keys: &[&str]) -> Node {
 pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option<TableSettings> {
     let what = ("a table's entry", EXAMPLE);
     let fields = Fields::of(node, Section::Table, what, problems)?;
+    let (write, on_delete) = write(&fields, place, problems);
     if let Some(node) = fields.value("on_lossy") {
         choice(node, Section::Table, "on_lossy", &[("error", ())], problems);
     }
@@ -108,7 +112,9 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
             .value("capture")
             .and_then(|node| capture_setting::read(node, problems))
             .unwrap_or_else(|| capture_setting::by_default(place)),
-        on_delete: on_delete(&fields, problems),
+        write,
+        on_delete,
+        max_rewrite_rows: max_rewrite_rows(&fields, problems),
         max_rejects,
         rejects_exit,
     })
@@ -223,22 +229,39 @@ fn key(fields: &Fields, problems: &mut Problems) -> Option<(Vec<Name>, Place)> {
     Some((names, node.place))
 }
 
-fn on_delete(fields: &Fields, problems: &mut Problems) -> OnDelete {
+fn write(fields: &Fields, place: Place, problems: &mut Problems) -> (WriteSetting, OnDelete) {
     const EXAMPLE: &str = "write: { mode: upsert, on_delete: keep }";
-    const OPTIONS: [(&str, OnDelete); 2] = [("hard", OnDelete::Hard), ("keep", OnDelete::Keep)];
-    let Some(node) = fields.value("write") else {
-        return OnDelete::default();
-    };
-    let Some(fields) = Fields::of(node, Section::Write, ("`write`", EXAMPLE), problems) else {
-        return OnDelete::default();
+    const ON_DELETE: [(&str, OnDelete); 2] = [("hard", OnDelete::Hard), ("keep", OnDelete::Keep)];
+    const MODES: [(&str, WriteMode); 3] = [
+        ("upsert", WriteMode::Upsert),
+        ("replace", WriteMode::Replace),
+        ("append", WriteMode::Append),
+    ];
+    let mut write = WriteSetting { mode: None, place };
+    let fields = fields
+        .value("write")
+        .and_then(|node| Fields::of(node, Section::Write, ("`write`", EXAMPLE), problems));
+    let Some(fields) = fields else {
+        return (write, OnDelete::default());
     };
     if let Some(node) = fields.value("mode") {
-        choice(node, Section::Write, "mode", &[("upsert", ())], problems);
+        write.place = node.place;
+        write.mode = choice(node, Section::Write, "mode", &MODES, problems);
     }
-    fields
+    let on_delete = fields
         .value("on_delete")
-        .and_then(|node| choice(node, Section::Write, "on_delete", &OPTIONS, problems))
-        .unwrap_or_default()
+        .and_then(|node| choice(node, Section::Write, "on_delete", &ON_DELETE, problems));
+    (write, on_delete.unwrap_or_default())
+}
+
+fn max_rewrite_rows(fields: &Fields, problems: &mut Problems) -> u64 {
+    fields
+        .value("max_rewrite_rows")
+        .and_then(|node| {
+            let what = "`max_rewrite_rows`";
+            count(node, what, "max_rewrite_rows: 5000000", problems)
+        })
+        .unwrap_or(MAX_REWRITE_ROWS_DEFAULT)
 }
 
 /// How many rows may be rejected, and the exit code of a table that has some.

@@ -7,7 +7,9 @@ use crate::template::Template;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use syncset_connector::{CaptureMode, ConnectorInfo, NullCursor, OnDelete, Settings, WrittenBy};
+use syncset_connector::{
+    CaptureMode, ConnectorInfo, NullCursor, OnDelete, Settings, WriteMode, WrittenBy,
+};
 
 /// How long a lease lives without a heartbeat: long enough for a paused virtual machine, short
 /// enough that a runner that lost its network does not hold up the next run of a five-minute cron.
@@ -33,6 +35,10 @@ impl Default for Keep {
         }
     }
 }
+
+/// Rows of a table without a key that one run may rewrite: some hundred megabytes of log. More is
+/// rather a table that should have a key, or a source that is not what it was.
+pub const MAX_REWRITE_ROWS_DEFAULT: u64 = 1_000_000;
 
 /// The project file, `syncset.yaml`.
 #[derive(Debug, Clone)]
@@ -158,12 +164,25 @@ pub struct TableSettings {
     pub key: Option<(Vec<Name>, Place)>,
     /// How changes are found.
     pub capture: CaptureSetting,
+    /// How rows are written.
+    pub write: WriteSetting,
     /// What happens at the target to rows that are gone.
     pub on_delete: OnDelete,
+    /// Rows of a table without a key that one run may delete and insert.
+    pub max_rewrite_rows: u64,
     /// How many rows may be rejected before the table fails.
     pub max_rejects: u64,
     /// Exit code of a table that is done but has rejected rows: 0 or 3.
     pub rejects_exit: u8,
+}
+
+/// `write: { mode: .. }` as written; checked against the table when the plan is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteSetting {
+    /// The mode; `None` if the file does not say.
+    pub mode: Option<WriteMode>,
+    /// Where it is; of the table's entry if it is not written.
+    pub place: Place,
 }
 
 /// Which columns of a table are selected. Entries are names or globs.

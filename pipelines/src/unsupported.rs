@@ -48,11 +48,6 @@ const KEYS: &[(Section, &str, &str)] = &[
     (Section::Table, "schema", SCHEMA_INSTEAD),
     (Section::Table, "hooks", HOOKS_INSTEAD),
     (Section::Table, "guards", GUARDS_INSTEAD),
-    (
-        Section::Table,
-        "max_rewrite_rows",
-        "take it out: rows that are equal at the target are never written again",
-    ),
     (Section::Capture, "find_deletes", FIND_DELETES_INSTEAD),
 ];
 
@@ -70,18 +65,6 @@ const VALUES: &[(Section, &str, &str, &str)] = &[
     ),
     (Section::Capture, "mode", "log", CAPTURE_INSTEAD),
     (Section::Capture, "mode", "triggers", CAPTURE_INSTEAD),
-    (
-        Section::Write,
-        "mode",
-        "append",
-        "use `upsert` with `on_delete: keep`: rows that are at the target stay there",
-    ),
-    (
-        Section::Write,
-        "mode",
-        "replace",
-        "use `upsert` with `capture: full`: it leaves exactly the rows of the source",
-    ),
     (
         Section::Write,
         "on_delete",

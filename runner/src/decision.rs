@@ -6,7 +6,7 @@ use crate::planned::{PlannedTable, quoted};
 use crate::reshape::{Reshape, reshape};
 use serde::Serialize;
 use syncset_connector::{
-    PipelineKey, PipelineState, StreamPhase, StreamState, TableAlteration, TableName,
+    PipelineKey, PipelineState, StreamPhase, StreamState, TableAlteration, TableName, WriteMode,
 };
 use syncset_pipeline::{OnSelectionChange, SelectionChange, selection_changes};
 
@@ -128,8 +128,14 @@ pub(crate) fn decide(
         .and_then(|stored| stored.selection_text.as_deref())
         .map(|before| selection_changes(before, &table.plan.selection_text))
         .unwrap_or_default();
+    let action = action(table, stored, reshape.is_some(), &changes, rules);
+    let loads = matches!(action, Action::Load | Action::Reload(_));
+    if table.write() == WriteMode::Append && loads && !table.status.empty {
+        let reason = "its target table holds rows already";
+        return Err(would_append_twice(table, reason).into());
+    }
     Ok(Decision {
-        action: action(table, stored, reshape.is_some(), &changes, rules),
+        action,
         changes,
         alteration: reshape.map(|reshape| reshape.alteration),
         leaves: moved.map(|stored| stored.target.clone()),
@@ -257,6 +263,16 @@ fn may_claim(
         ),
         None => Ok(()),
     }
+}
+
+/// The failure of a table whose rows could only be appended once more.
+pub(crate) fn would_append_twice(table: &PlannedTable, reason: &str) -> Failure {
+    let (stream, target) = (table.stream(), &table.target.name);
+    let message = format!("table `{stream}` is appended to and cannot be loaded again: {reason}");
+    Failure::new(exit_code::GUARD, message).with_hint(format!(
+        "nothing was written; empty `{target}` and run with `--full-refresh --tables {stream}`, or \
+         write to another table with `to:`"
+    ))
 }
 
 /// The failure of a table whose selection was edited and that nobody agreed to.

@@ -7,7 +7,7 @@ use crate::related;
 use std::sync::Arc;
 use syncset_connector::{
     Exactness, OnDelete, ReadPlan, TableDescription, TableName, TargetColumn, TargetStatus,
-    TargetTable,
+    TargetTable, WriteMode,
 };
 use syncset_pipeline::{
     Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables,
@@ -46,6 +46,16 @@ impl PlannedTable {
     /// The stream's name.
     pub(crate) fn stream(&self) -> &str {
         &self.plan.stream
+    }
+
+    /// How rows are written.
+    pub(crate) fn write(&self) -> WriteMode {
+        self.plan.write
+    }
+
+    /// Whether rows are told apart by a key at the target.
+    pub(crate) fn has_key(&self) -> bool {
+        !self.plan.key.is_empty()
     }
 
     /// Whether rows that are gone are deleted.
@@ -189,6 +199,7 @@ fn compile(plan: TablePlan, context: &TransformContext) -> Result<PlannedTable, 
             create: vec![],
             notes: vec![],
             parents: vec![],
+            cascades: vec![],
         },
         statements: Vec::new(),
         notes: plan.notes.clone(),
@@ -224,9 +235,28 @@ async fn ask_stores(ends: &Ends, tables: &mut [PlannedTable]) -> Result<(), Fail
         table
             .failures
             .extend(lossy_columns(ends, &table.target, &stream));
+        if table.write() == WriteMode::Replace {
+            let refused = status.cascades.iter();
+            table
+                .failures
+                .extend(refused.map(|key| cascades(&table.target, &stream, key)));
+        }
         table.status = status;
     }
     Ok(())
+}
+
+/// A table that is replaced deletes rows that may come back changed: nothing of another table may
+/// go with them.
+fn cascades(target: &TargetTable, stream: &str, key: &str) -> Failure {
+    let message = format!(
+        "table `{stream}`: {key} deletes or changes rows there when rows of `{}` are deleted, \
+         which `write: {{ mode: replace }}` does",
+        target.name
+    );
+    Failure::new(exit_code::APPROVAL, message).with_hint(
+        "make it ON DELETE NO ACTION at the target, or use `mode: upsert` for this table",
+    )
 }
 
 /// Columns whose values the target could not keep: refused before anything is touched.

@@ -4,6 +4,7 @@
 //! of tests.
 
 mod account;
+mod bags;
 mod chinook;
 mod cluster;
 mod database;
@@ -21,6 +22,7 @@ mod statement_log;
 mod tls;
 mod writer;
 
+pub use bags::assert_same_bag;
 pub use chinook::{CHINOOK_TABLES, ChinookTable, load_chinook, load_chinook_sqlite};
 pub use database::{Database, Role};
 pub use load::{Ledger, Load, LoadOptions, RunningLoad, Stamp, Weights, eventually};

@@ -13,7 +13,7 @@ use std::time::Duration;
 use syncset_connector::{
     Capture, ChangeEvent, ConnectorError, CursorSpec, Filter, KeyRange, NullCursor, Overlap,
     Position, ReadPlan, Result, Role, SnapshotRequest, Source, Store, TableName, TableRead,
-    WindowState, WrittenBy,
+    WindowState, Windows, WrittenBy,
 };
 
 /// What one run did.
@@ -64,6 +64,7 @@ pub(crate) fn cursor(column: &str) -> CursorSpec {
         overlap: None,
         zone: None,
         null_cursor: NullCursor::Error,
+        windows: Windows::Overlapping,
     }
 }
 

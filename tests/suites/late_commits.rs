@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use std::collections::BTreeSet;
 use syncset_connector::{Capture, CursorSpec, Filter};
 
-const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
+pub(crate) const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
     updated_at timestamptz NOT NULL DEFAULT now());
     CREATE INDEX ON t (updated_at);
     CREATE SEQUENCE ids";
@@ -20,7 +20,7 @@ const TRANSACTIONS_PER_WRITER: u64 = 60;
 
 /// One transaction of a writer: it may read and wait before it writes, wait before it commits,
 /// roll back, use savepoints, or be prepared and committed later.
-fn transaction(random: &mut StdRng, gid: &str) -> String {
+pub(crate) fn transaction(random: &mut StdRng, gid: &str) -> String {
     let pause =
         |random: &mut StdRng| format!("SELECT pg_sleep({});", random.random_range(0.0..0.03));
     let write = match random.random_range(0..3) {

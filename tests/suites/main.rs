@@ -1,5 +1,7 @@
 //! All suites as one binary, so that they are linked once and share one server.
 
+mod append;
+mod append_windows;
 mod arrows;
 mod capture_lab;
 mod catalog_postgres;
@@ -16,6 +18,7 @@ mod examples;
 mod fencing;
 mod full_disk;
 mod init;
+mod keyless;
 mod kit_itself;
 mod late_commits;
 mod leases_postgres;
@@ -33,6 +36,7 @@ mod read_lab;
 mod refused_rows;
 mod rejected_verbs;
 mod reload_rules;
+mod replace_mode;
 mod resume_rules;
 mod retention;
 mod round_trip_postgres;

@@ -80,7 +80,10 @@ async fn mistakes_of_a_pipeline_are_refused_before_anything_is_touched() {
             "  public.orders: { columns: [id, stat] }\n",
             &["`stat`", "status", "pipelines/p.yaml:5:34"],
         ),
-        ("  public.keyless: {}\n", &["no primary key", "key:"]),
+        (
+            "  public.keyless: { write: { mode: upsert } }\n",
+            &["no primary key", "key:"],
+        ),
         (
             "  public.orders: { capture: { mode: cursor, column: touched_at, written_by: database } }\n",
             &["touched_at", "null_cursor"],

@@ -116,7 +116,10 @@ async fn selections_that_do_not_fit_the_source_touch_nothing() {
             "writer of the cursor not said",
             orders("capture: { mode: cursor, column: updated_at }"),
         ),
-        ("table without a key", "public.keyless: {}".to_owned()),
+        (
+            "table without a key",
+            "public.keyless: { write: { mode: upsert } }".to_owned(),
+        ),
         ("key that is not unique", orders("key: [status]")),
         ("key not selected", orders("columns: [status]")),
     ] {
@@ -211,8 +214,8 @@ async fn selections_that_do_not_fit_the_source_touch_nothing() {
     hint: write `written_by: database` if a default or trigger of the database sets it, else `written_by: application` with an `overlap`, such as `10m`
     # table without a key
       exit 2
-    error: `public.keyless` has no primary key (pipelines/p.yaml:5:3)
-    hint: name columns that are unique and never NULL: `key: [..]`
+    error: `public.keyless` has no primary key (pipelines/p.yaml:5:36)
+    hint: name columns that are unique and never NULL: `key: [..]`; or leave `mode` out: such a table is replaced in place
     # key that is not unique
       exit 2
     error: nothing makes `status` unique in `public.orders` (pipelines/p.yaml:5:25)

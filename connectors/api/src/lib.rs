@@ -35,7 +35,7 @@ pub use secret::Secret;
 pub use source::{
     BatchStream, Capture, CaptureMode, CursorSpec, Filter, KeyDigest, NullCursor, Overlap,
     ReadPlan, Snapshot, SnapshotRequest, SnapshotToken, Source, TableRead, Window, WindowState,
-    WrittenBy,
+    Windows, WrittenBy,
 };
 pub use state::{
     ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, MadeColumn, MadeTable, Ownership,
@@ -48,6 +48,7 @@ pub use table::{
     TypeDefinition, UniqueKey,
 };
 pub use target::{
-    About, Difference, Exactness, OnDelete, Receipt, Rejection, Target, TargetColumn, TargetStatus,
-    TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter, WatermarkMove,
+    About, Difference, Exactness, OnDelete, Receipt, Rejection, ReplaceRules, Replaced, Target,
+    TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
+    WatermarkMove, WriteMode,
 };

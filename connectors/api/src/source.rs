@@ -51,6 +51,11 @@ impl Capture {
         }
     }
 
+    /// Whether no row version is ever read twice.
+    pub fn is_disjoint(&self) -> bool {
+        matches!(self, Self::Cursor(spec) if spec.windows == Windows::Disjoint)
+    }
+
     /// Whether a window of changes follows the first load and heals what changed during it.
     pub fn has_windows(&self) -> bool {
         !matches!(self, Self::Full)
@@ -70,6 +75,23 @@ pub struct CursorSpec {
     pub zone: Option<String>,
     /// What to do with rows whose cursor is NULL.
     pub null_cursor: NullCursor,
+    /// How its windows lie to each other.
+    #[serde(default)]
+    pub windows: Windows,
+}
+
+/// How the windows of a cursor lie to each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Windows {
+    /// Each starts `overlap` below the bound of the last one: the newest rows come at once, and
+    /// some of them come again.
+    #[default]
+    Overlapping,
+    /// Each ends `overlap` below its bound, and the next one starts there: rows come later and
+    /// never again. Positions are those ends. The connector never asks for a reload because of
+    /// storage that was rewritten, since no row may be read twice.
+    Disjoint,
 }
 
 /// Who stamps a time cursor.
@@ -282,6 +304,15 @@ pub trait Snapshot: Send {
 
     /// The selected rows of a key range, in no order.
     async fn read_chunk(&mut self, table: usize, range: &KeyRange) -> Result<BatchStream<'_>>;
+
+    /// The selected rows of a key range that lie below a position of [`Windows::Disjoint`]: those
+    /// that no window from there on brings.
+    async fn read_chunk_below(
+        &mut self,
+        table: usize,
+        range: &KeyRange,
+        below: &Position,
+    ) -> Result<BatchStream<'_>>;
 
     /// The selected rows that have these keys.
     async fn read_rows(&mut self, table: usize, keys: &RecordBatch) -> Result<BatchStream<'_>>;

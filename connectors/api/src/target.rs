@@ -69,6 +69,57 @@ pub enum OnDelete {
     Keep,
 }
 
+/// How rows reach a target table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WriteMode {
+    /// Rows are found by their key and inserted, or updated where they differ.
+    #[default]
+    Upsert,
+    /// Rows are inserted; nothing is ever updated or deleted.
+    Append,
+    /// The table is made to hold the rows of one snapshot, in place and in one transaction.
+    Replace,
+}
+
+impl WriteMode {
+    /// Its name in the files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upsert => "upsert",
+            Self::Append => "append",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+/// What [`UnitWriter::replace`] may do to one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplaceRules {
+    /// What happens to rows that were not collected.
+    pub absent: OnDelete,
+    /// Rows of a table without a key that may be deleted and inserted; with more, nothing is
+    /// written. A table with a key has no such limit: its rows are updated one by one.
+    pub max_rewrite_rows: u64,
+}
+
+/// What [`UnitWriter::replace`] did to one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// It holds what was collected.
+    Done {
+        /// Rows inserted or changed.
+        rows_written: u64,
+        /// Rows deleted.
+        rows_deleted: u64,
+    },
+    /// Nothing was written: this many rows of a table without a key differ.
+    TooMany {
+        /// Rows to delete and rows to insert.
+        rows: u64,
+    },
+}
+
 /// A table that the pipeline writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetTable {
@@ -163,6 +214,9 @@ pub struct TargetStatus {
     pub notes: Vec<String>,
     /// Tables that its foreign keys point to, as the target names them.
     pub parents: Vec<TableName>,
+    /// Foreign keys of other tables by which deleting rows of this one deletes or changes rows of
+    /// theirs: what they are called and whose they are.
+    pub cascades: Vec<String>,
 }
 
 /// What a unit of work replaces, checked under its row's lock before anything is written.
@@ -301,6 +355,22 @@ pub trait UnitWriter: Send {
 
     /// Deletes every row of the table whose key is not among these.
     async fn prune(&mut self, table: &TargetTable, keys: BatchStream<'_>) -> Result<()>;
+
+    /// Inserts rows without looking for older ones: what is inserted twice is there twice. With a
+    /// key, rows whose key is there already are left out, whatever else they hold. Returns
+    /// rejections as `upsert` does.
+    async fn append(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>>;
+
+    /// Collects rows of which the table is to consist after [`replace`](Self::replace). A careful
+    /// unit writes rows with a key at once, to find those that are refused; else the list is empty.
+    async fn collect(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>>;
+
+    /// Makes tables hold the rows that were collected for them, in place: what is absent is
+    /// deleted, what differs is inserted or updated, and what is equal is not touched. Rows are
+    /// matched by key; without a key by their image, where equal rows count. Deletes come first,
+    /// in reverse order of the tables, so parents should come before their children. Each table
+    /// is named once per unit. What else is staged is applied with them. After [`Replaced::TooMany`] the only call allowed is `abort`.
+    async fn replace(&mut self, tables: &[(&TargetTable, ReplaceRules)]) -> Result<Vec<Replaced>>;
 
     /// Stores rows that were refused, in this transaction: they commit with the unit.
     async fn store_rejected(&mut self, rows: &[crate::RejectedRow]) -> Result<()>;

@@ -56,6 +56,7 @@ impl Target for PgStore {
                     create: Vec::new(),
                     notes: status::notes(table, shape, &names),
                     parents: status::parents(shape),
+                    cascades: status::cascades(shape),
                 },
                 None => TargetStatus {
                     exists: false,
@@ -69,6 +70,7 @@ impl Target for PgStore {
                     create: answer.create,
                     notes: Vec::new(),
                     parents: Vec::new(),
+                    cascades: Vec::new(),
                 },
             });
         let mut statuses: Vec<_> = statuses.collect();

@@ -4,6 +4,7 @@ use crate::cell::{Cell, cell, fetched};
 use crate::connect::Session;
 use crate::cursor::{CursorPosition, Pending};
 use crate::decode::Decoder;
+use crate::disjoint::{Slice, slice_of};
 use crate::scan::{decoder, key_positions, key_text};
 use crate::window::WindowPlan;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -18,6 +19,8 @@ struct Windowing<'a> {
     rows: BoxStream<'a, std::result::Result<SqliteRow, sqlx::Error>>,
     read: Arc<TableRead>,
     plan: WindowPlan,
+    /// Which of the rows belong to the window.
+    slice: Option<Slice>,
     upserts: Decoder,
     deletes: Decoder,
     key: Vec<usize>,
@@ -46,9 +49,15 @@ pub(crate) async fn stream(
         place: format!("reading changes of `{}`", read.description.name),
         rows: sqlx::query_with(AssertSqlSafe(query.sql), query.arguments)
             .fetch(session.connection()),
-        read,
+        slice: slice_of(&read, &plan),
+        // Without a key there is no place to go on from.
+        unit_bytes: if read.key.is_empty() {
+            usize::MAX
+        } else {
+            usize::try_from(unit_bytes).unwrap_or(usize::MAX).max(1)
+        },
         plan,
-        unit_bytes: usize::try_from(unit_bytes).unwrap_or(usize::MAX).max(1),
+        read,
         bytes: 0,
         ready: VecDeque::new(),
         done: false,
@@ -85,8 +94,17 @@ impl Windowing<'_> {
 
     fn take(&mut self, row: &SqliteRow) -> Result<()> {
         let column_count = self.read.columns.len();
+        if let Some(slice) = &self.slice
+            && !slice.holds_row(row, column_count)?
+        {
+            return Ok(());
+        }
         let key = &self.key;
         let member = cell(row, column_count + 1) == Cell::Integer(1);
+        if !member && self.slice.is_some() {
+            // Nothing is ever deleted.
+            return Ok(());
+        }
         let decoder = if member {
             &mut self.upserts
         } else {

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use syncset_connector::{
     Column, ConnectorError, CursorSpec, ErrorClass, Overlap, Position, PositionOrder, Result,
-    TableDescription, TableRead, WrittenBy,
+    TableRead, Windows, WrittenBy,
 };
 
 /// Offsets of zones end at 15:59, so a local text can lie this far below its instant in UTC.
 const OFFSET_MAX: Duration = Duration::from_secs(16 * 3600);
 
 /// Clocks that are set back repeat local times, by two hours at most.
-const FOLD_MAX: Duration = Duration::from_secs(2 * 3600);
+pub(crate) const FOLD_MAX: Duration = Duration::from_secs(2 * 3600);
 
 const POSITION_VERSION: u32 = 1;
 
@@ -69,12 +69,21 @@ pub(crate) struct Pending {
     pub(crate) after: Vec<String>,
 }
 
+impl Pending {
+    /// The values of `after`; `None` if they are not those of a row of this read.
+    pub(crate) fn after_row(&self, read: &TableRead) -> Option<Vec<OwnedCell>> {
+        let parts = self.after.iter().map(|part| OwnedCell::parse(part));
+        let after: Option<Vec<OwnedCell>> = parts.collect();
+        after.filter(|after| after.len() == read.key.len() + 1)
+    }
+}
+
 impl CursorPosition {
     /// A position without a cut window.
     pub(crate) fn at(read: &TableRead, bound: Option<Bound>, overlap_rows: Option<String>) -> Self {
         Self {
             version: POSITION_VERSION,
-            table: Some(identity(&read.description)),
+            table: Some(identity(read)),
             bound,
             pending: None,
             overlap_rows,
@@ -92,7 +101,7 @@ impl CursorPosition {
     /// True if the table was altered or made anew since, or is in another file.
     pub(crate) fn is_of_another_table(&self, read: &TableRead) -> bool {
         let stored = self.table.as_ref();
-        stored.is_some_and(|stored| *stored != identity(&read.description))
+        stored.is_some_and(|stored| *stored != identity(read))
     }
 
     /// Reads a stored position; `None` if it is not one of ours.
@@ -107,7 +116,12 @@ impl CursorPosition {
     }
 }
 
-fn identity(table: &TableDescription) -> String {
+fn identity(read: &TableRead) -> String {
+    let table = &read.description;
+    if read.capture.is_disjoint() {
+        // What was altered holds the same rows, and none of them may come twice.
+        return fingerprint(table.source_identity.to_string().as_bytes());
+    }
     let text = format!("{}\0{}", table.storage_identity, table.source_identity);
     fingerprint(text.as_bytes())
 }
@@ -153,7 +167,8 @@ pub(crate) fn compare(left: &Position, right: &Position) -> PositionOrder {
 pub(crate) struct Cursor {
     pub(crate) column: String,
     pub(crate) kind: CursorKind,
-    overlap: Option<Overlap>,
+    pub(crate) overlap: Option<Overlap>,
+    pub(crate) windows: Windows,
 }
 
 impl Cursor {
@@ -203,6 +218,7 @@ impl Cursor {
                 column: name.clone(),
                 kind,
                 overlap: spec.overlap,
+                windows: spec.windows,
             })
         } else {
             Err(problems)

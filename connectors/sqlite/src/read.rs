@@ -4,6 +4,7 @@ use crate::boundary;
 use crate::connect::{Database, Session, arguments};
 use crate::cursor::{Cursor, CursorPosition, capped, compare};
 use crate::describe;
+use crate::disjoint;
 use crate::predicate;
 use crate::scan::select;
 use crate::snapshot::SqliteSnapshot;
@@ -89,7 +90,8 @@ impl Source for SqliteSource {
                 None => Position(serde_json::Value::Null),
                 Some(cursor) => {
                     let largest = window::largest(&mut session, read, &cursor).await?;
-                    CursorPosition::at(read, capped(largest, now), None).store()
+                    let bound = capped(largest, now).map(|bound| cursor.position_of(bound));
+                    CursorPosition::at(read, bound, None).store()
                 }
             });
         }
@@ -180,12 +182,18 @@ async fn plan(session: &mut Session, read: &TableRead) -> ReadPlan {
                 "name one of its columns",
             )),
             Some(column) => {
-                if let Err(problems) = Cursor::new(spec, column) {
-                    let problems = problems.into_iter();
-                    plan.problems
-                        .extend(problems.map(|(message, hint)| problem(message, hint)));
+                match Cursor::new(spec, column) {
+                    Ok(cursor) if cursor.is_disjoint() => {
+                        plan.notes.extend(disjoint::notes(read, &cursor));
+                    }
+                    Ok(_) => {}
+                    Err(problems) => {
+                        let problems = problems.into_iter();
+                        plan.problems
+                            .extend(problems.map(|(message, hint)| problem(message, hint)));
+                    }
                 }
-                if read.key.is_empty() {
+                if read.key.is_empty() && !read.capture.is_disjoint() {
                     plan.problems.push(problem(
                         format!("`{table}` has no key, which windows of changes need"),
                         "name one with `key:`, or use `capture: { mode: full }`",

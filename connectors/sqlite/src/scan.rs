@@ -3,6 +3,7 @@
 use crate::cell::{cell, fetched};
 use crate::connect::Session;
 use crate::decode::{DecodedColumn, Decoder};
+use crate::disjoint::Slice;
 use crate::sql;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -60,6 +61,8 @@ pub(crate) struct Scan {
     pub(crate) key: Vec<usize>,
     pub(crate) batch_bytes: usize,
     pub(crate) place: String,
+    /// Which of the rows are wanted; their last value is the cursor then, and is no column.
+    pub(crate) only: Option<Slice>,
 }
 
 struct Scanning<'a> {
@@ -97,7 +100,14 @@ impl Scanning<'_> {
             };
             let row = fetched(row, &self.path, &self.scan.place)?;
             let key = &self.scan.key;
-            let cells = (0..sqlx::Row::len(&row)).map(|index| cell(&row, index));
+            let mut column_count = sqlx::Row::len(&row);
+            if let Some(slice) = &self.scan.only {
+                column_count -= 1;
+                if !slice.holds(cell(&row, column_count))? {
+                    continue;
+                }
+            }
+            let cells = (0..column_count).map(|index| cell(&row, index));
             self.scan.decoder.append(cells, || key_text(&row, key))?;
         }
         self.scan.decoder.flush()

@@ -5,6 +5,7 @@ use crate::cell::bind;
 use crate::changes;
 use crate::connect::{Session, arguments};
 use crate::digest::{KeySum, RowHashes};
+use crate::disjoint::below_position;
 use crate::encode::Encoded;
 use crate::read::selection;
 use crate::scan::{Scan, decoder, key_positions, select};
@@ -18,8 +19,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use sqlx::sqlite::SqliteArguments;
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ChangeStream, ConnectorError, ErrorClass, KeyDigest, KeyRange, Result, Snapshot,
-    SnapshotToken, TableRead, TargetColumn, Window, WindowState,
+    BatchStream, ChangeStream, ConnectorError, ErrorClass, KeyDigest, KeyRange, Position, Result,
+    Snapshot, SnapshotToken, TableRead, TargetColumn, Window, WindowState,
 };
 
 /// Keys looked up by one statement.
@@ -61,6 +62,7 @@ impl SqliteSnapshot {
             key: key_positions(read, &read.columns),
             batch_bytes: read.batch_bytes,
             place: format!("reading `{}`", read.description.name),
+            only: None,
         })
     }
 
@@ -73,6 +75,7 @@ impl SqliteSnapshot {
             key: (0..read.key.len()).collect(),
             batch_bytes: read.batch_bytes,
             place: format!("reading keys of `{}`", read.description.name),
+            only: None,
         })
     }
 }
@@ -100,6 +103,20 @@ impl Snapshot for SqliteSnapshot {
         let mut conditions = boundary::condition(&read, range, &mut arguments)?;
         conditions.extend(selection(&read)?);
         Ok(Self::scan(&read, &conditions, arguments)?.stream(&mut self.session))
+    }
+
+    async fn read_chunk_below(
+        &mut self,
+        table: usize,
+        range: &KeyRange,
+        below: &Position,
+    ) -> Result<BatchStream<'_>> {
+        let read = self.read(table);
+        let mut arguments = arguments![];
+        let mut conditions = boundary::condition(&read, range, &mut arguments)?;
+        conditions.extend(selection(&read)?);
+        let scan = Self::scan(&read, &conditions, arguments)?;
+        Ok(below_position(scan, &read, below, &conditions)?.stream(&mut self.session))
     }
 
     async fn read_rows(&mut self, table: usize, keys: &RecordBatch) -> Result<BatchStream<'_>> {

@@ -23,6 +23,8 @@ pub(crate) enum Action {
     Upsert,
     /// The same, into a table that was empty: no look-up first.
     Fill,
+    /// Insert; with a key, unless it is there already.
+    Append,
     /// Delete by key.
     Delete,
 }
@@ -59,6 +61,16 @@ impl Statement {
                 let before = format!("INSERT INTO {name} ({names}) VALUES ");
                 (table.columns.clone(), "writing", before, on_conflict(table))
             }
+            Action::Append => {
+                let names = identifiers(table.columns.iter().map(|column| &column.name));
+                let before = format!("INSERT INTO {name} ({names}) VALUES ");
+                let after = if table.key.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ON CONFLICT ({}) DO NOTHING", identifiers(&table.key))
+                };
+                (table.columns.clone(), "appending to", before, after)
+            }
             Action::Upsert if table.key.is_empty() => return Self::new(table, Action::Fill),
             Action::Upsert => {
                 let names = identifiers(table.columns.iter().map(|column| &column.name));
@@ -71,7 +83,7 @@ impl Statement {
                 );
                 let after = format!(
                     ") AS s WHERE NOT EXISTS (SELECT 1 FROM {name} AS t WHERE {}){}",
-                    same_image(table),
+                    same_image(table, |index| format!("s.column{}", index + 1)),
                     on_conflict(table)
                 );
                 (table.columns.clone(), "writing", before, after)
@@ -105,29 +117,31 @@ pub(crate) fn key_columns(table: &TargetTable) -> Vec<TargetColumn> {
 }
 
 /// True for the stored row `t` that has the key and the image of the given row `s`.
-fn same_image(table: &TargetTable) -> String {
+///
+/// `given`: what the value of a column is called in `s`.
+pub(crate) fn same_image(table: &TargetTable, given: impl Fn(usize) -> String) -> String {
     let key = table
         .columns
         .iter()
         .enumerate()
         .filter(|(_, column)| table.key.contains(&column.name));
     let mut conditions: Vec<String> = key
-        .map(|(index, column)| format!("t.{} = s.column{}", identifier(&column.name), index + 1))
+        .map(|(index, column)| format!("t.{} = {}", identifier(&column.name), given(index)))
         .collect();
     for (index, column) in table.columns.iter().enumerate() {
         // A key of integers that is equal is the same.
         if table.key.contains(&column.name) && column.data_type == DataType::Int64 {
             continue;
         }
-        let (name, value) = (identifier(&column.name), index + 1);
+        let (name, value) = (identifier(&column.name), given(index));
         conditions.push(format!(
-            "typeof(t.{name}) = typeof(s.column{value}) AND t.{name} COLLATE BINARY IS s.column{value}"
+            "typeof(t.{name}) = typeof({value}) AND t.{name} COLLATE BINARY IS {value}"
         ));
     }
     conditions.join(" AND ")
 }
 
-fn on_conflict(table: &TargetTable) -> String {
+pub(crate) fn on_conflict(table: &TargetTable) -> String {
     if table.key.is_empty() {
         return String::new();
     }

@@ -58,6 +58,7 @@ impl Target for SqliteTarget {
                     create: vec![create_table(table)],
                     notes: Vec::new(),
                     parents: Vec::new(),
+                    cascades: Vec::new(),
                 },
             });
         }
@@ -206,6 +207,7 @@ fn scan_keys(table: &TargetTable) -> Result<Scan> {
         key: (0..table.key.len()).collect(),
         batch_bytes: KEY_BATCH_BYTES,
         place: format!("reading keys of `{}`", table.name),
+        only: None,
     })
 }
 
@@ -271,6 +273,12 @@ async fn existing(
         differences.push(Difference::of_table(sentence));
     }
     differences.extend(column_differences(table, found));
+    if table.key.is_empty() && is_without_rowid(session, table).await? {
+        differences.push(Difference::of_table(format!(
+            "`{}` is WITHOUT ROWID, so rows that are equal cannot be told apart; name its key with `key:`",
+            table.name
+        )));
+    }
     if !table.key.is_empty() && found.kind == TableKind::Table {
         let sentence = key_difference(session, table).await?;
         differences.extend(sentence.map(Difference::of_key));
@@ -319,7 +327,36 @@ async fn existing(
         create: Vec::new(),
         notes,
         parents,
+        cascades: cascades(session, table).await?,
     })
+}
+
+async fn is_without_rowid(session: &mut Session, table: &TargetTable) -> Result<bool> {
+    let sql = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE";
+    let place = format!("looking at `{}`", table.name);
+    let rows = session
+        .rows(sql, arguments![table.name.name.as_str()], &place)
+        .await?;
+    Ok(rows
+        .first()
+        .is_some_and(|row| crate::cell::integer(row, 0) == 1))
+}
+
+/// Foreign keys of other tables that a deleted row of this one would touch.
+async fn cascades(session: &mut Session, table: &TargetTable) -> Result<Vec<String>> {
+    let sql = "SELECT DISTINCT m.name, f.id FROM main.sqlite_schema m \
+               JOIN pragma_foreign_key_list(m.name, 'main') f \
+               WHERE m.type = 'table' AND f.\"table\" = ? COLLATE NOCASE \
+               AND f.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY 1, 2";
+    let place = format!("looking at `{}`", table.name);
+    let rows = session
+        .rows(sql, arguments![table.name.name.as_str()], &place)
+        .await?;
+    let described = rows.iter().map(|row| {
+        let child = crate::cell::text(row, 0).unwrap_or_default();
+        format!("foreign key {} of `{child}`", crate::cell::integer(row, 1))
+    });
+    Ok(described.collect())
 }
 
 fn column_differences(table: &TargetTable, found: &TableDescription) -> Vec<Difference> {

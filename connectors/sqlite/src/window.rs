@@ -8,6 +8,7 @@ use crate::cell::{Cell, OwnedCell, bind, cell, fetched};
 use crate::connect::{Session, arguments};
 use crate::cursor::{Bound, Cursor, CursorKind, CursorPosition, Lower, capped};
 use crate::digest::Hasher;
+use crate::disjoint;
 use crate::read::{cursor_of, selection};
 use crate::sql::{identifier, identifiers, placeholders, table};
 use futures::stream::StreamExt;
@@ -31,8 +32,9 @@ pub(crate) struct WindowPlan {
     pub(crate) from: Option<Bound>,
     /// What the end of the window stores.
     pub(crate) end: CursorPosition,
-    cursor: Cursor,
-    after: Option<Vec<OwnedCell>>,
+    pub(crate) cursor: Cursor,
+    /// Where the window was cut.
+    pub(crate) after: Option<Vec<OwnedCell>>,
 }
 
 impl WindowPlan {
@@ -117,6 +119,11 @@ pub(crate) async fn plan_window(
         return Ok(None);
     };
     let largest = largest(session, read, &cursor).await?;
+    if cursor.is_disjoint() {
+        let from = CursorPosition::parse(from);
+        let plan = disjoint::plan_window(read, cursor, from, (largest, now_micros));
+        return Ok(Some(plan));
+    }
     let bound = capped(largest, now_micros);
     let reload = |reason: &str, cursor: Cursor| WindowPlan {
         state: WindowState::Reload {
@@ -143,13 +150,7 @@ pub(crate) async fn plan_window(
         return Ok(Some(reload(reason, cursor)));
     }
     if let Some(pending) = &from.pending {
-        let after: Option<Vec<OwnedCell>> = pending
-            .after
-            .iter()
-            .map(|part| OwnedCell::parse(part))
-            .collect();
-        let after = after.filter(|after| after.len() == read.key.len() + 1);
-        let Some(after) = after else {
+        let Some(after) = pending.after_row(read) else {
             return Ok(Some(reload("the stored position cannot be read", cursor)));
         };
         return Ok(Some(WindowPlan {
@@ -245,12 +246,11 @@ fn window_query(
         |condition| format!("{condition} IS TRUE"),
     );
     let sql = format!(
-        "SELECT {}, {name}, {member} FROM {} WHERE {} ORDER BY {}, {}",
+        "SELECT {}, {name}, {member} FROM {} WHERE {} ORDER BY {}",
         identifiers(&read.columns),
         table(&read.description.name),
         conditions.join(" AND "),
-        binary(&cursor.column),
-        key.join(", ")
+        [vec![binary(&cursor.column)], key].concat().join(", ")
     );
     Ok(WindowQuery { sql, arguments })
 }

@@ -7,17 +7,18 @@
 use crate::cell::bind;
 use crate::connect::{Writing, arguments};
 use crate::encode::Encoded;
-use crate::sql::{identifier, identifiers, placeholders, table as table_name};
+use crate::stage::Stage;
 use crate::state::{records, rows};
-use crate::statement::{Action, Statement, key_columns, rows_per_statement};
-use crate::target::{key_digest, keyless};
+use crate::statement::{Action, Statement};
+use crate::target::key_digest;
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use std::ops::Range;
 use syncset_connector::{
     BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, RejectedRow, Rejection,
-    Result, StreamPhase, TableName, TargetTable, UnitStart, UnitStep, UnitWriter, WatermarkMove,
+    ReplaceRules, Replaced, Result, StreamPhase, TableName, TargetTable, UnitStart, UnitStep,
+    UnitWriter, WatermarkMove,
 };
 
 /// Bytes of upserts that wait for the deletes of their unit.
@@ -25,10 +26,12 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// A unit that is being written.
 pub(crate) struct SqliteUnit {
-    writing: Writing,
-    start: UnitStart,
+    pub(crate) writing: Writing,
+    pub(crate) start: UnitStart,
     waiting: Vec<(TargetTable, RecordBatch)>,
     waiting_bytes: usize,
+    /// Stages of the tables that are replaced.
+    pub(crate) collected: Vec<Stage>,
     /// What was done to each table so far.
     done: Vec<(TableName, Receipt)>,
 }
@@ -41,6 +44,7 @@ impl SqliteUnit {
             start,
             waiting: Vec::new(),
             waiting_bytes: 0,
+            collected: Vec::new(),
             done: Vec::new(),
         }
     }
@@ -59,7 +63,7 @@ impl SqliteUnit {
         Ok(())
     }
 
-    async fn apply(
+    pub(crate) async fn apply(
         &mut self,
         table: &TargetTable,
         batch: &RecordBatch,
@@ -74,13 +78,13 @@ impl SqliteUnit {
         let receipt = self.done_to(table);
         match action {
             Action::Delete => receipt.rows_deleted += changed,
-            Action::Upsert | Action::Fill => receipt.rows_written += changed,
+            Action::Upsert | Action::Fill | Action::Append => receipt.rows_written += changed,
         }
         Ok(rejections)
     }
 
     /// What was done to a table so far.
-    fn done_to(&mut self, table: &TargetTable) -> &mut Receipt {
+    pub(crate) fn done_to(&mut self, table: &TargetTable) -> &mut Receipt {
         let known = self.done.iter().position(|(name, _)| *name == table.name);
         let place = known.unwrap_or_else(|| {
             self.done.push((table.name.clone(), Receipt::default()));
@@ -219,60 +223,30 @@ impl UnitWriter for SqliteUnit {
     }
 
     async fn prune(&mut self, table: &TargetTable, mut keys: BatchStream<'_>) -> Result<()> {
-        if table.key.is_empty() {
-            return Err(keyless(table));
-        }
         self.apply_waiting().await?;
-        let place = format!("looking for deleted rows of `{}`", table.name);
-        let (name, key) = (table_name(&table.name), identifiers(&table.key));
-        let columns = key_columns(table);
-        let session = &mut self.writing.session;
-        session
-            .run("DROP TABLE IF EXISTS temp._syncset_keys", &place)
-            .await?;
-        // Made from the table itself, its columns convert values as the table's do.
-        let create = format!("CREATE TEMP TABLE _syncset_keys AS SELECT {key} FROM {name} WHERE 0");
-        session.run(&create, &place).await?;
-        session
-            .run(
-                &format!("CREATE INDEX temp._syncset_keys_key ON _syncset_keys ({key})"),
-                &place,
-            )
-            .await?;
-        let step = rows_per_statement(columns.len());
+        let stage = Stage::of_keys(table, 0)?;
+        stage.create(&mut self.writing.session).await?;
         while let Some(batch) = keys.try_next().await? {
-            let encoded = Encoded::new(&table.name.name, &columns, &batch)?;
-            let mut row = 0;
-            while row < encoded.row_count() {
-                let end = (row + step).min(encoded.row_count());
-                let mut arguments = arguments![];
-                for index in row..end {
-                    for value in encoded.row(index) {
-                        bind(&mut arguments, value)?;
-                    }
-                }
-                let sql = format!(
-                    "INSERT INTO temp._syncset_keys VALUES {}",
-                    placeholders(end - row, columns.len())
-                );
-                session.execute(sql, arguments, &place).await?;
-                row = end;
-            }
+            stage.fill(&mut self.writing.session, &batch).await?;
         }
-        let same: Vec<String> = table
-            .key
-            .iter()
-            .map(|column| identifier(column))
-            .map(|column| format!("k.{column} = t.{column}"))
-            .collect();
-        let sql = format!(
-            "DELETE FROM {name} AS t WHERE NOT EXISTS (SELECT 1 FROM temp._syncset_keys k WHERE {})",
-            same.join(" AND ")
-        );
-        let deleted = session.execute(sql, arguments![], &place).await?;
-        session.run("DROP TABLE temp._syncset_keys", &place).await?;
+        let session = &mut self.writing.session;
+        let delete = stage.delete_absent_sql();
+        let deleted = session.execute(delete, arguments![], &stage.place).await?;
+        stage.drop(session).await?;
         self.done_to(table).rows_deleted += deleted;
         Ok(())
+    }
+
+    async fn append(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>> {
+        self.apply(table, &batch, Action::Append).await
+    }
+
+    async fn collect(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>> {
+        self.collect_rows(table, &batch).await
+    }
+
+    async fn replace(&mut self, tables: &[(&TargetTable, ReplaceRules)]) -> Result<Vec<Replaced>> {
+        self.replace_tables(tables).await
     }
 
     async fn store_rejected(&mut self, rejected: &[RejectedRow]) -> Result<()> {

@@ -47,6 +47,13 @@ pub(super) const TABLE: &[Key] = &[
     Key::optional("write", &[Takes::Section(Section::Write)])
         .about("What happens at the target.")
         .example("write: { mode: upsert, on_delete: hard }"),
+    Key::optional("max_rewrite_rows", &[Takes::Count])
+        .default("1000000")
+        .about(
+            "Rows of a table without a key that one run may delete and insert. With more it stops \
+             and has written nothing.",
+        )
+        .example("max_rewrite_rows: 5000000"),
     Key::optional("rejects", &[Takes::Section(Section::Rejects)])
         .about("Rows that the target refuses.")
         .example("rejects: { max_rows: 100 }"),
@@ -136,14 +143,20 @@ pub(super) const CAPTURE: &[Key] = &[
 pub(super) const WRITE: &[Key] = &[
     Key::optional(
         "mode",
-        &[Takes::Choice(&[(
-            "upsert",
-            "rows are inserted, or updated by their key",
-        )])],
+        &[Takes::Choice(&[
+            ("upsert", "rows are inserted, or updated by their key"),
+            (
+                "replace",
+                "the table is made to hold the source's rows, in place; with `capture: full`",
+            ),
+            (
+                "append",
+                "each version of a row is inserted once; with `capture: cursor`",
+            ),
+        ])],
     )
-    .default("upsert")
-    .about("How rows are written.")
-    .example("write: { mode: upsert }"),
+    .about("How rows are written. Absent: `upsert`; for tables without a key `replace`.")
+    .example("write: { mode: replace }"),
     Key::optional(
         "on_delete",
         &[Takes::Choice(&[

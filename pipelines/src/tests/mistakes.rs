@@ -205,9 +205,9 @@ tables:
     mask: { email: { constant: x } }
     transform: [ { plugin: p } ]
     on_lossy: text
-    write: { mode: replace, on_delete: soft }
+    write: { on_delete: soft }
   public.a_orders: { capture: log }
-  public.events: { write: { mode: append }, hooks: {} }
+  public.events: { hooks: {} }
 "#;
 
     insta::assert_snapshot!(shown(pipeline(text)), @r#"
@@ -225,15 +225,11 @@ tables:
       hint: compute the column with `derive: { NAME: "an expression" }`
     `on_lossy: text` is not supported by this version (p.yaml:13:15)
       hint: leave the column out with `columns: { exclude: [NAME] }`, or carry another form of it with `derive`
-    `mode: replace` is not supported by this version (p.yaml:14:20)
-      hint: use `upsert` with `capture: full`: it leaves exactly the rows of the source
-    `on_delete: soft` is not supported by this version (p.yaml:14:40)
+    `on_delete: soft` is not supported by this version (p.yaml:14:25)
       hint: use `keep`, which leaves such rows as they are, or `hard`, which deletes them
     `mode: log` is not supported by this version (p.yaml:15:31)
       hint: use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`
-    `mode: append` is not supported by this version (p.yaml:16:35)
-      hint: use `upsert` with `on_delete: keep`: rows that are at the target stay there
-    `hooks` is not supported by this version (p.yaml:16:45)
+    `hooks` is not supported by this version (p.yaml:16:20)
       hint: run the commands before and after `syncset pipeline run`; its exit code says how it went
     "#);
 }

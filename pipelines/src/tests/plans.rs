@@ -3,7 +3,7 @@
 use super::lab::{pipeline, plan, project, with_tables};
 use crate::{OutputValue, TablePlan};
 use std::time::Duration;
-use syncset_connector::{Capture, Filter, OnDelete, Overlap, Predicate, WrittenBy};
+use syncset_connector::{Capture, Filter, OnDelete, Overlap, Predicate, WriteMode, WrittenBy};
 
 fn plans(tables: &str) -> Vec<TablePlan> {
     plan(&with_tables(tables)).unwrap_or_else(|problems| panic!("{problems:?}"))
@@ -254,4 +254,49 @@ fn the_selection_text_is_canonical() {
     assert_eq!(one.read.selection, same.read.selection);
     assert_ne!(one.read.selection, other.read.selection);
     assert_eq!(one.read.selection.len(), 64);
+}
+
+#[test]
+fn tables_without_a_key_are_replaced_and_say_so() {
+    let plans = plan(&with_tables(
+        "tables:\n  public.events: {}\n  public.v_totals: {}\n",
+    ))
+    .expect("both can be planned");
+
+    let modes: Vec<_> = plans
+        .iter()
+        .map(|plan| (plan.write, plan.key.len()))
+        .collect();
+    assert_eq!(modes, [(WriteMode::Replace, 0); 2]);
+    insta::assert_snapshot!(plans[0].notes.join("\n"), @r#"
+    `capture` is not set: every run reads the whole table (`full`)
+    `public.events` has no key: every run compares it whole and deletes and inserts the rows that differ, 1000000 at most (`max_rewrite_rows`)
+    its rows could be updated: use its unique key: `key: [code]`
+    "#);
+}
+
+#[test]
+fn appended_versions_of_a_row_have_no_key_at_the_target() {
+    let append = "write: { mode: append }, capture: { mode: cursor, column: updated_at, written_by: database }";
+    let plans = plan(&with_tables(&format!(
+        "tables:\n  customers: {{ {append} }}\n"
+    )))
+    .expect("it can be planned");
+    let keyed = plan(&with_tables(&format!(
+        "tables:\n  customers: {{ key: [id], {append} }}\n"
+    )))
+    .expect("it can be planned");
+
+    assert_eq!(
+        (&plans[0].read.key[..], plans[0].key.len()),
+        (&["id".to_owned()][..], 0)
+    );
+    assert_eq!(plans[0].on_delete, OnDelete::Keep);
+    assert!(plans[0].read.capture.is_disjoint());
+    assert_eq!(keyed[0].key, ["id"]);
+    assert_ne!(plans[0].read.selection, keyed[0].read.selection);
+    insta::assert_snapshot!(keyed[0].notes.join("\n"), @r#"
+    rows of `public.customers` are added once each; a row that is changed is added again with its new cursor, changes between two runs are one, and nothing is deleted
+    `id` is unique at the target: of rows with one key the first one stays
+    "#);
 }

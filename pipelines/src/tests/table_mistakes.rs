@@ -85,17 +85,17 @@ fn missing_columns_name_those_that_exist() {
 #[test]
 fn keys_must_be_there_unique_and_selected() {
     let tables = r#"tables:
-  public.log: {}
-  public.events: {}
+  public.log: { write: { mode: upsert } }
+  public.events: { capture: xmin }
   customers: { columns: [name] }
   public.a_orders: { key: [customer_id] }
 "#;
 
     insta::assert_snapshot!(mistakes(tables), @"
-    `public.log` has no primary key (p.yaml:5:3)
-      hint: name columns that are unique and never NULL: `key: [..]`
+    `public.log` has no primary key (p.yaml:5:32)
+      hint: name columns that are unique and never NULL: `key: [..]`; or leave `mode` out: such a table is replaced in place
     `public.events` has no primary key (p.yaml:6:3)
-      hint: use its unique key: `key: [code]`
+      hint: use its unique key: `key: [code]`; or `capture: full`, which replaces the table in place; or `write: { mode: append }`, which only adds rows
     the key column `id` of `public.customers` is not selected (p.yaml:7:3)
       hint: add `id` to `columns`, or name another key with `key: [..]`
     nothing makes `customer_id` unique in `public.a_orders` (p.yaml:8:27)
@@ -318,4 +318,49 @@ fn a_table_is_not_written_onto_itself() {
     `public.customers` would be written onto itself (p.yaml:4:11)
       hint: source and target are the same store: send it elsewhere with `to:`
     ");
+}
+
+#[test]
+fn write_modes_must_fit_the_capture() {
+    let tables = r#"defaults: { rejects: { max_rows: 5 } }
+tables:
+  public.a_orders: { write: { mode: append } }
+  public.ref_size: { write: { mode: append }, capture: xmin, rejects: { max_rows: 0 } }
+  public.ref_colour:
+    write: { mode: replace }
+    capture: { mode: cursor, column: id, overlap: 10 }
+  sales.stock:
+    write: { mode: append }
+    capture: { mode: cursor, column: id }
+    rejects: { max_rows: 0 }
+  customers:
+    write: { mode: append }
+    capture: { mode: cursor, column: seen_at, written_by: database, null_cursor: read }
+    rejects: { max_rows: 0 }
+"#;
+
+    insta::assert_snapshot!(mistakes(tables), @r#"
+    `rejects: { max_rows: 5 }` does not go with `mode: append` of `public.a_orders`: a row that is tried again could be added twice (p.yaml:6:3)
+      hint: write `rejects: { max_rows: 0 }` for this table
+    `mode: append` of `public.a_orders` does not go with `capture: full` (p.yaml:6:37)
+      hint: every run would add the whole table once more; say which rows are new: `capture: { mode: cursor, column: .. }`
+    `mode: append` of `public.ref_size` does not go with `capture: xmin` (p.yaml:7:37)
+      hint: it may read a row twice, and would add it twice; use `capture: { mode: cursor, column: .. }`
+    `mode: replace` of `public.ref_colour` does not go with `capture: cursor` (p.yaml:9:20)
+      hint: it replaces the whole table, so it has to read it whole: add `capture: full` to this table
+    `mode: append` of `sales.stock` needs an `overlap` for its cursor (p.yaml:13:38)
+      hint: rows wait until the greatest number is that far above theirs, since numbers are not committed in their order: `overlap: 1000`; `overlap: 0` if one writer counts them
+    `null_cursor: read` would append such rows of `public.customers` in every run (p.yaml:17:38)
+      hint: write `null_cursor: ignore`, or `error`
+    "#);
+}
+
+#[test]
+fn rows_without_a_key_cannot_be_put_aside() {
+    let tables = "tables:\n  public.log: { rejects: { max_rows: 5 }, max_rewrite_rows: 1_000 }\n";
+
+    insta::assert_snapshot!(mistakes(tables), @r#"
+    `rejects: { max_rows: 5 }` does not go with `mode: replace` of `public.log`: a row without a key cannot be tried again (p.yaml:5:3)
+      hint: write `rejects: { max_rows: 0 }` for this table
+    "#);
 }

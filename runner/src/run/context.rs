@@ -79,7 +79,8 @@ pub(crate) fn after_failure(table: &mut TableRun, failure: Failure) -> Next {
         table.waited = true;
         return Next::Later;
     }
-    if refused && !table.careful {
+    // Without a key there is nothing by which a single row could be named.
+    if refused && !table.careful && table.planned.has_key() {
         table.careful = true;
         return Next::Again;
     }

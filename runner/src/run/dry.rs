@@ -1,6 +1,6 @@
 //! `--dry-run`: reads and counts what a run would write; takes no lease and writes nothing.
 
-use crate::decision::{Action, decide, selection_changed};
+use crate::decision::{Action, decide, selection_changed, would_append_twice};
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
 use crate::report::Outcome;
@@ -9,7 +9,8 @@ use crate::run::pump::pump;
 use crate::run::sort;
 use crate::run::table::TableRun;
 use syncset_connector::{
-    ChangeEvent, KeyRange, PipelineState, Snapshot, SnapshotRequest, StreamPhase, WindowState,
+    ChangeEvent, KeyRange, PipelineState, Position, Snapshot, SnapshotRequest, StreamPhase,
+    WindowState, WriteMode,
 };
 
 /// Counts rows per table: those a load would read, or those of its window.
@@ -77,18 +78,29 @@ async fn count_table(
     };
     let mut snapshot = ends.source().open_snapshot(&[request], None).await?;
     if !follows {
-        return count_all(table, snapshot.as_mut(), settings).await;
+        let low = match &table.stored {
+            _ if !table.read.capture.is_disjoint() => None,
+            Some(stored) if *action == Action::Resume => Some(stored.position.clone()),
+            _ => {
+                let reads = [table.read.clone()];
+                ends.source().low_positions(&reads).await?.pop()
+            }
+        };
+        return count_all(table, snapshot.as_mut(), low.as_ref(), settings).await;
     }
     let window = snapshot.windows()[0].clone();
     table.report.warnings.extend(window.warnings);
     match window.state {
         WindowState::Unchanged(_) => return Ok(Outcome::Unchanged),
+        WindowState::Reload { reason } if table.planned.write() == WriteMode::Append => {
+            return Err(would_append_twice(&table.planned, &reason));
+        }
         WindowState::Reload { reason } => {
             table
                 .report
                 .warnings
                 .push(format!("it would be loaded again: {reason}"));
-            return count_all(table, snapshot.as_mut(), settings).await;
+            return count_all(table, snapshot.as_mut(), None, settings).await;
         }
         WindowState::Changed => {}
     }
@@ -121,9 +133,14 @@ async fn count_table(
 async fn count_all(
     table: &mut TableRun,
     snapshot: &mut dyn Snapshot,
+    below: Option<&Position>,
     settings: &RunSettings<'_>,
 ) -> Result<Outcome, Failure> {
-    let rows = snapshot.read_chunk(0, &KeyRange::all()).await?;
+    let all = KeyRange::all();
+    let rows = match below {
+        Some(below) => snapshot.read_chunk_below(0, &all, below).await?,
+        None => snapshot.read_chunk(0, &all).await?,
+    };
     pump(rows, &settings.stop, async |mut batches| {
         while let Some(batch) = batches.recv().await {
             let batch = batch?;

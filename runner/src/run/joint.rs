@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use syncset_connector::{
     ErrorClass, KeyRange, Position, RejectedRow, Snapshot, SnapshotRequest, StreamPhase, UnitStart,
-    UnitStep, WatermarkMove, Window, WindowState,
+    UnitStep, WatermarkMove, Window, WindowState, WriteMode,
 };
 
 /// Loads what has to be loaded, then brings all tables to one snapshot at once.
@@ -389,7 +389,16 @@ async fn fill(
         table.count_time(started);
         positions.push(written.map_err(|failure| Stopped(Some(slot), failure))?);
     }
+    let whole = tables
+        .iter()
+        .zip(needs)
+        .filter(|(_, need)| **need == Need::Whole);
+    let whole: Vec<&TableRun> = whole.map(|(table, _)| table).collect();
+    unit.replace(&whole).await?;
     for (slot, (table, need)) in tables.iter_mut().zip(needs).enumerate().rev() {
+        if table.planned.write() == WriteMode::Replace {
+            continue;
+        }
         let searched = match need {
             Need::Nothing(_) => false,
             Need::Whole => true,

@@ -247,7 +247,13 @@ pub(crate) async fn write_chunk(
     range: &KeyRange,
     start: UnitStart,
 ) -> Result<(), Failure> {
-    let stream = snapshot.read_chunk(slot, range).await?;
+    let stream = if table.read.capture.is_disjoint() {
+        // What is above comes with the windows that follow, and must not come twice.
+        let low = table.state().position.clone();
+        snapshot.read_chunk_below(slot, range, &low).await?
+    } else {
+        snapshot.read_chunk(slot, range).await?
+    };
     let unit = Unit::begin(&context.ends, start, table).await?;
     pump(stream, &context.stop, async |batches| {
         fill(unit, table, batches).await
@@ -271,6 +277,10 @@ async fn fill(
             return Err(failure);
         }
         fail_point("chunk.batch");
+    }
+    if let Err(failure) = unit.replace(&[&*table]).await {
+        unit.abort().await;
+        return Err(failure);
     }
     match unit.step() {
         UnitStep::Watermark { .. } | UnitStep::Watermarks(_) => unit.commit_rows(table).await,

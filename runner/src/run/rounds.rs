@@ -1,12 +1,13 @@
 //! The rounds of a run: every table gets its turn, then those that have to be loaded again or
 //! that waited for others get another one.
 
+use crate::decision::would_append_twice;
 use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
 use crate::run::{follow, full, load, retry_rejected, settle, together};
 use std::collections::BTreeSet;
-use syncset_connector::{RejectedRow, StreamPhase};
+use syncset_connector::{RejectedRow, StreamPhase, WriteMode};
 
 /// Rounds of one run. Each but a few writes rows that the next one needs; a chain of tables that
 /// wait for each other row by row and is longer than this goes on in the next run.
@@ -90,6 +91,11 @@ pub(crate) async fn run(
                 tables[index].fail(failure);
                 continue;
             }
+            if tables[index].planned.write() == WriteMode::Append {
+                let failure = would_append_twice(&tables[index].planned, &reason);
+                tables[index].fail(failure);
+                continue;
+            }
             let warnings = &mut tables[index].report.warnings;
             warnings.push(format!("loading it again: {reason}"));
             work.load.push(index);
@@ -99,7 +105,9 @@ pub(crate) async fn run(
         }
         let helped = rows_moved(tables) > moved_before || !work.load.is_empty();
         refused = refused.after_round(helped, work.unit_count(tables));
-        tables.iter_mut().for_each(|table| table.refused = refused);
+        for table in tables.iter_mut() {
+            table.refused = refused.of_mode(table.planned.write());
+        }
     }
     if rows_moved(tables) > 0 {
         retry_rejected::once_more(context, tables).await;

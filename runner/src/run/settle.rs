@@ -10,7 +10,7 @@ use crate::run::unit::Unit;
 use futures::StreamExt;
 use syncset_connector::{
     BatchStream, Capture, ConnectorError, ErrorClass, KeyDigest, KeyRange, Position, Snapshot,
-    StreamPhase, WrittenBy,
+    StreamPhase, WriteMode, WrittenBy,
 };
 
 /// Deletes target rows whose key the snapshot does not have and marks the stream as following.
@@ -24,7 +24,9 @@ pub(crate) async fn settle(
     slot: usize,
     position: Position,
 ) -> Result<(), Failure> {
-    let prune = table.planned.deletes() && differs(context, table, snapshot, slot).await?;
+    // A table that is replaced holds nothing else already.
+    let may_hold_more = table.planned.deletes() && table.planned.write() == WriteMode::Upsert;
+    let prune = may_hold_more && differs(context, table, snapshot, slot).await?;
     fail_point("settle.compared");
     let mut unit = Unit::begin(&context.ends, context.watermark_unit(table), table).await?;
     if prune {

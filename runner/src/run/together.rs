@@ -7,16 +7,20 @@ use crate::run::follow::write_rows;
 use crate::run::pump::pump;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
-use syncset_connector::{ChangeEvent, Position, Snapshot, SnapshotRequest, WindowState};
+use syncset_connector::{ChangeEvent, Position, Snapshot, SnapshotRequest, WindowState, WriteMode};
 
 /// Writes all rows of the tables' waiting units in one unit that moves no watermark: rows that
 /// need each other pass where the target checks their keys at its end. The units themselves then
 /// find their rows there. A failure costs nothing: every table has its own turn afterwards.
 pub(crate) async fn write(context: &RunContext, tables: &mut [TableRun], which: &[usize]) {
+    // What is appended without its progress would be appended again.
+    let is_repeatable = |index: &&usize| tables[**index].planned.write() != WriteMode::Append;
+    let mut which: Vec<usize> = which.iter().filter(is_repeatable).copied().collect();
+    which.sort_unstable();
     let Some(&first) = which.first() else {
         return;
     };
-    if let Err(failure) = try_write(context, tables, which, first).await {
+    if let Err(failure) = try_write(context, tables, &which, first).await {
         tracing::debug!(error = %failure.message, "waiting tables cannot be written together");
     }
 }
@@ -48,6 +52,11 @@ async fn try_write(
             unit.abort().await;
             return Err(failure);
         }
+    }
+    let replaced: Vec<&TableRun> = which.iter().map(|&index| &tables[index]).collect();
+    if let Err(failure) = unit.replace(&replaced).await {
+        unit.abort().await;
+        return Err(failure);
     }
     // The store counts rows per unit: those of all tables are counted with the first.
     unit.commit_rows(&mut tables[first]).await?;

@@ -1,5 +1,6 @@
 //! One unit of work: begun, written, committed, and its commit decided when the answer was lost.
 
+use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
 use crate::open::Ends;
@@ -11,8 +12,8 @@ use arrow_array::RecordBatch;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, StreamPhase, TableName,
-    UnitStart, UnitStep, UnitWriter, WatermarkMove,
+    BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, ReplaceRules, Replaced,
+    StreamPhase, TableName, UnitStart, UnitStep, UnitWriter, WatermarkMove, WriteMode,
 };
 
 /// Attempts to ask whether a commit happened, each over a link of its own.
@@ -31,6 +32,8 @@ pub(crate) struct Unit<'a> {
     waiting: Vec<WaitingRow>,
     /// Keys of stored refused rows that this unit writes.
     tried_again: Vec<serde_json::Value>,
+    /// True once the tables hold what was collected: rows that come later are written by key.
+    replaced: bool,
 }
 
 impl<'a> Unit<'a> {
@@ -51,6 +54,7 @@ impl<'a> Unit<'a> {
             refused: table.refused,
             waiting: Vec::new(),
             tried_again: Vec::new(),
+            replaced: false,
         })
     }
 
@@ -111,7 +115,14 @@ impl<'a> Unit<'a> {
     ) -> Result<(), Failure> {
         let (target, sent) = (&table.target, batch.clone());
         let refused = match change {
-            Change::Upsert => self.writer.upsert(target, sent).await?,
+            Change::Upsert => match table.write() {
+                WriteMode::Append => self.writer.append(target, sent).await?,
+                WriteMode::Replace if self.start.into_empty => {
+                    self.writer.append(target, sent).await?
+                }
+                WriteMode::Replace if !self.replaced => self.writer.collect(target, sent).await?,
+                WriteMode::Replace | WriteMode::Upsert => self.writer.upsert(target, sent).await?,
+            },
             Change::Delete => self.writer.delete(target, sent).await?,
         };
         for rejection in refused {
@@ -175,6 +186,32 @@ impl<'a> Unit<'a> {
     /// Says which rows were refused before: those that are not refused again are forgotten.
     pub(crate) fn tries_again(&mut self, keys: Vec<serde_json::Value>) {
         self.tried_again = keys;
+    }
+
+    /// Makes tables that are replaced hold the rows that were collected for them; parents come
+    /// before their children. Tables of other modes are left alone.
+    pub(crate) async fn replace(&mut self, tables: &[&TableRun]) -> Result<(), Failure> {
+        let replaces = |table: &&&TableRun| table.planned.write() == WriteMode::Replace;
+        let tables: Vec<&TableRun> = tables.iter().filter(replaces).copied().collect();
+        if tables.is_empty() || self.start.into_empty {
+            return Ok(());
+        }
+        let rules = |table: &&TableRun| ReplaceRules {
+            absent: table.planned.plan.on_delete,
+            max_rewrite_rows: table.planned.plan.max_rewrite_rows,
+        };
+        let asked: Vec<_> = tables
+            .iter()
+            .map(|table| (&table.planned.target, rules(table)))
+            .collect();
+        let outcomes = self.writer.replace(&asked).await?;
+        self.replaced = true;
+        for (table, outcome) in tables.iter().zip(outcomes) {
+            if let Replaced::TooMany { rows } = outcome {
+                return Err(too_many(table, rows));
+            }
+        }
+        Ok(())
     }
 
     /// Commits rows, refused rows and the watermark or chunk together.
@@ -292,6 +329,19 @@ async fn happened(ends: &Ends, start: &UnitStart, error: ConnectorError) -> Resu
     failure.message = "the link dropped before a commit took effect".into();
     failure.retry = true;
     Err(failure)
+}
+
+/// The failure of a table without a key of which more rows differ than may be rewritten.
+fn too_many(table: &TableRun, rows: u64) -> Failure {
+    let (stream, max) = (table.stream(), table.planned.plan.max_rewrite_rows);
+    let message = format!(
+        "table `{stream}` has no key, and {rows} rows would be deleted and inserted: more than \
+         `max_rewrite_rows` ({max})"
+    );
+    Failure::new(exit_code::GUARD, message).with_hint(format!(
+        "nothing was written; name a `key:`, so that rows are updated, or set \
+         `max_rewrite_rows: {rows}` for this table"
+    ))
 }
 
 /// Asks until somebody answers whether the unit's commit took effect.

@@ -6,7 +6,7 @@
 use crate::planned::PlannedTable;
 use arrow_array::{RecordBatch, UInt32Array};
 use std::sync::Arc;
-use syncset_connector::Rejection;
+use syncset_connector::{Rejection, WriteMode};
 
 /// What becomes of a unit with rows that a unique or foreign key refuses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +33,17 @@ impl Refused {
             Self::Wait if units_waiting > 1 => Self::Together,
             Self::Together if units_waiting > 1 => Self::LeaveOut,
             Self::Wait | Self::Together | Self::LeaveOut | Self::Count => Self::Count,
+        }
+    }
+}
+
+impl Refused {
+    /// The same for a table that is written in this mode. Rows without their progress would come
+    /// twice where they are appended, and be half of a table where it is replaced.
+    pub(crate) fn of_mode(self, mode: WriteMode) -> Self {
+        match (self, mode) {
+            (Self::LeaveOut, WriteMode::Append | WriteMode::Replace) => Self::Wait,
+            (refused, _) => refused,
         }
     }
 }

@@ -13,7 +13,7 @@ use syncset_connector::{ConnectorError, CursorSpec, ErrorClass, Result};
 pub(crate) const READER_APPLICATION: &str = "syncset:read:";
 
 /// Taken off the bound: a session shows its start a moment after it has read the clock.
-const MARGIN_MICROS: i64 = 1_000_000;
+pub(super) const MARGIN_MICROS: i64 = 1_000_000;
 
 /// Older bounds and snapshots are worth a warning.
 const OLD_MICROS: i64 = 5 * 60 * 1_000_000;
@@ -283,7 +283,7 @@ pub(crate) fn age(micros: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use syncset_connector::{NullCursor, Overlap, WrittenBy};
+    use syncset_connector::{NullCursor, Overlap, Windows, WrittenBy};
 
     fn row(values: &[&str]) -> TextRow {
         TextRow(
@@ -301,6 +301,7 @@ mod tests {
             overlap,
             zone: None,
             null_cursor: NullCursor::Error,
+            windows: Windows::default(),
         }
     }
 

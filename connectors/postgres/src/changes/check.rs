@@ -191,6 +191,10 @@ impl TableCheck<'_> {
                 "no index of `{name}` begins with `{column}`: each run scans the table"
             ));
         }
+        if cursor.is_disjoint() {
+            plan.notes.extend(cursor.disjoint_notes(&name));
+            return;
+        }
         if self.relation.keeps_versions && !self.relation.has_xmin {
             plan.notes.push(format!(
                 "rows of the last run's end are read twice, because user `{user}` may not read \

@@ -223,6 +223,10 @@ fn statements(candidate: &Candidate<'_>) -> Vec<String> {
     let (read, shape) = (candidate.read, &candidate.shape);
     let mut shown = vec![rows_sql(&read.read_columns(), shape, &[])];
     let condition = match (&shape.cursor, shape.by_xmin) {
+        (Some(cursor), _) if cursor.is_disjoint() => format!(
+            "{0} >= $watermark AND {0} < $next_watermark",
+            cursor.column.sql
+        ),
         (Some(cursor), _) => format!("{} >= $watermark", cursor.column.sql),
         (None, true) => format!("age({}.xmin) <= age($watermark)", shape.table),
         (None, false) => return shown,

@@ -75,7 +75,10 @@ impl WindowQuery {
             columns.len() - 1
         });
         let kept: BTreeSet<usize> = order.iter().copied().chain(xmin).collect();
-        let member = shape.filter.as_ref().map(|_| columns.len());
+        // Where nothing is ever deleted, rows that are not selected are not read at all.
+        let disjoint = read.capture.is_disjoint();
+        let member_filter = shape.filter.as_ref().filter(|_| !disjoint);
+        let member = member_filter.map(|_| columns.len());
         // Rows that are not selected arrive with key and cursor only.
         for (place, column) in columns.iter_mut().enumerate() {
             column.nullable |= member.is_some() && !kept.contains(&place);
@@ -90,8 +93,15 @@ impl WindowQuery {
         } else {
             format!(" ORDER BY {}", by.join(", "))
         };
-        let tail = format!(" FROM {} WHERE {}{by}", shape.from, plan.condition);
-        let sql = match &shape.filter {
+        let selected = match &shape.filter {
+            Some(filter) if disjoint => format!(" AND {filter}"),
+            _ => String::new(),
+        };
+        let tail = format!(
+            " FROM {} WHERE {}{selected}{by}",
+            shape.from, plan.condition
+        );
+        let sql = match member_filter {
             None => format!("SELECT {}{tail}", inner.join(", ")),
             Some(filter) => {
                 columns.push(computed_column("member", DataType::Boolean));

@@ -65,7 +65,7 @@ pub(crate) struct Cursor {
 impl Cursor {
     /// True if rows without a cursor are read in every window.
     pub(crate) fn reads_null(&self) -> bool {
-        self.nullable && self.spec.null_cursor == NullCursor::Read
+        self.nullable && self.spec.null_cursor == NullCursor::Read && !self.is_disjoint()
     }
 
     /// True if rows without a cursor are not selected at all.

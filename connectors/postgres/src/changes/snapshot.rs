@@ -2,6 +2,7 @@
 
 use super::bound::Activity;
 use super::chunk::range_conditions;
+use super::disjoint::below_sql;
 use super::open::open_verified;
 use super::pool::ReaderPool;
 use super::position::Watermark;
@@ -217,6 +218,7 @@ fn decide(
         }
         window.warnings.extend(activity.bound_warning());
     }
+    window.warnings.extend(evidence.disjoint_warning(&base));
     let plan = match evidence.decide(&base)? {
         Decision::Reload(reason) => {
             window.state = WindowState::Reload { reason };
@@ -227,7 +229,7 @@ fn decide(
     if plan.collects_xmins {
         window.warnings.extend(activity.snapshot_warning());
     }
-    if evidence.lost_leaves(&base) > 0 {
+    if evidence.lost_leaves(&base) > 0 && !evidence.read.capture.is_disjoint() {
         window.warnings.push(
             "a partition was detached or dropped; its rows stay at the target until deleted rows \
              are searched for"
@@ -269,6 +271,20 @@ impl Snapshot for PgSnapshot {
     async fn read_chunk(&mut self, table: usize, range: &KeyRange) -> Result<BatchStream<'_>> {
         let (session, table) = self.table(table);
         let conditions = range_conditions(&table.shape, range)?;
+        let columns = table.read.read_columns();
+        let sql = rows_sql(&columns, &table.shape, &conditions);
+        stream(session, &table.read, &sql, &columns).await
+    }
+
+    async fn read_chunk_below(
+        &mut self,
+        table: usize,
+        range: &KeyRange,
+        below: &Position,
+    ) -> Result<BatchStream<'_>> {
+        let (session, table) = self.table(table);
+        let mut conditions = range_conditions(&table.shape, range)?;
+        conditions.push(below_sql(&table.shape, below)?);
         let columns = table.read.read_columns();
         let sql = rows_sql(&columns, &table.shape, &conditions);
         stream(session, &table.read, &sql, &columns).await

@@ -57,11 +57,12 @@ impl Evidence<'_> {
     /// The lowest watermark of a first load. `largest` is that of an integer cursor.
     pub(crate) fn low(&self, largest: Option<i64>) -> Watermark {
         let cursor = self.shape.cursor.as_ref().and_then(|cursor| {
-            if cursor.kind.is_time() {
+            let bound = if cursor.kind.is_time() {
                 Some(self.activity.bound())
             } else {
                 largest
-            }
+            };
+            bound.map(|bound| cursor.position_of(bound))
         });
         self.watermark(Bound {
             cursor,
@@ -107,7 +108,8 @@ impl Evidence<'_> {
                 "a table was added below it whose rows cannot be told apart".into(),
             ));
         }
-        let skip = self.skip_sql(base);
+        let disjoint = self.disjoint().is_some();
+        let skip = if disjoint { None } else { self.skip_sql(base) };
         let seen = if skip.is_some() {
             seen_from(&base.bound.seen, self.numbers.xmin)
         } else {
@@ -124,10 +126,15 @@ impl Evidence<'_> {
             next.cursor.clone_from(&base.cursor);
             next.recovered = base.recovered;
         }
+        let mut condition = self.condition(base, skip, &whole)?;
+        if let Some(cursor) = self.disjoint() {
+            let is_fixed = base.pending.is_some() || self.activity.prepared.is_some();
+            condition = cursor.until(&condition, next.bound.cursor, is_fixed);
+        }
         Ok(Decision::Read(Box::new(WindowPlan {
-            condition: self.condition(base, skip, &whole)?,
+            condition,
             next,
-            collects_xmins: base.pending.is_none() && self.relation.has_xmin,
+            collects_xmins: base.pending.is_none() && self.relation.has_xmin && !disjoint,
             base: base.clone(),
             whole,
         })))
@@ -153,6 +160,9 @@ impl Evidence<'_> {
     }
 
     fn reload_reason(&self, base: &Watermark) -> Option<String> {
+        if let Some(cursor) = self.disjoint() {
+            return self.stop_reason(base, cursor);
+        }
         let identity = &self.relation.identity;
         let stored = &base.identity;
         if stored.timeline != identity.timeline {
@@ -274,14 +284,17 @@ impl Evidence<'_> {
             // Filled in from the snapshot.
             Some(cursor) if !cursor.kind.is_time() => base.bound.cursor,
             Some(_) if self.activity.prepared.is_some() => base.bound.cursor,
-            Some(_) => base.bound.cursor.max(Some(self.activity.bound())),
+            Some(cursor) => {
+                let bound = cursor.position_of(self.activity.bound());
+                base.bound.cursor.max(Some(bound))
+            }
             None => None,
         };
         Bound {
             cursor,
             snapshot_xmin: self.numbers.xmin,
             seen,
-            leaves: self.relation.leaves.clone(),
+            leaves: self.leaves_read(base),
             step: base.bound.step,
         }
     }
@@ -354,7 +367,12 @@ impl WindowPlan {
         let (Some(bound), Some(largest)) = (self.base.bound.cursor, largest) else {
             return None;
         };
-        let lowest = i128::from(bound) - i128::from(integer_overlap(cursor.spec.overlap));
+        let overlap = if cursor.is_disjoint() {
+            0
+        } else {
+            integer_overlap(cursor.spec.overlap)
+        };
+        let lowest = i128::from(bound) - i128::from(overlap);
         (self.base.pending.is_none() && i128::from(largest) < lowest).then(|| {
             format!(
                 "the largest `{}` is far below the watermark: its numbers may have begun anew",
@@ -379,6 +397,14 @@ impl WindowPlan {
         }
         let bound = &self.base.bound;
         match integer_step(bound.cursor, largest, bound.step, cursor.spec.overlap) {
+            Ok(step) if cursor.is_disjoint() => {
+                let end = largest.map(|largest| cursor.position_of(largest));
+                self.next.bound.cursor = bound.cursor.max(end);
+                self.next.bound.step = step;
+                let end = self.next.bound.cursor;
+                self.condition = cursor.until(&self.condition, end, true);
+                Ok(())
+            }
             Ok(step) => {
                 // Without a row nothing is known of the numbers to come, so all are read.
                 self.next.bound.cursor = largest.and(bound.cursor.max(largest));
@@ -403,7 +429,7 @@ impl WindowPlan {
 
 fn lower_sql(cursor: &Cursor, bound: Option<i64>) -> Option<String> {
     let name = &cursor.column.sql;
-    let lower = cursor.kind.lower_sql(bound?, cursor.spec.overlap);
+    let lower = cursor.lower_sql(bound?);
     Some(if cursor.reads_null() {
         format!("({name} >= {lower} OR {name} IS NULL)")
     } else {

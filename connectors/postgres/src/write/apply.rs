@@ -6,14 +6,19 @@
 //! again after the rest, as long as that helps.
 
 use super::PgUnit;
-use super::plan::Path;
+use super::replace::Merge;
 use syncset_connector::{ErrorClass, Result};
 
 /// What is staged of one table.
 #[derive(Debug, Clone, Copy)]
 enum Staged {
     Deletes(usize),
+    /// Rows that a table that is replaced must not hold.
+    Absent(usize),
     Upserts(usize),
+    Appends(usize),
+    /// Rows that a table that is replaced has to hold.
+    Collected(usize),
 }
 
 impl PgUnit {
@@ -27,20 +32,30 @@ impl PgUnit {
             if std::mem::take(&mut work.deletes_staged) {
                 waiting.push(Staged::Deletes(place));
             }
+            if work.merge.deletes_absent() {
+                waiting.push(Staged::Absent(place));
+            }
         }
         for (place, work) in self.tables.iter_mut().enumerate() {
             if std::mem::take(&mut work.upserts_staged) {
                 waiting.push(Staged::Upserts(place));
+            }
+            if std::mem::take(&mut work.appends_staged) {
+                waiting.push(Staged::Appends(place));
+            }
+            if work.merge.writes() {
+                waiting.push(Staged::Collected(place));
             }
         }
         if self.tables.len() > 1 {
             return self.apply_as_they_pass(waiting).await;
         }
         for staged in waiting {
-            let path = self.path_of(staged);
-            let changed = self.apply(&path).await?;
+            let sql = self.sql_of(staged);
+            let changed = self.apply_sql(&sql).await?;
             self.count(staged, changed);
         }
+        self.merged();
         Ok(())
     }
 
@@ -50,10 +65,9 @@ impl PgUnit {
             let mut reason = None;
             let count = waiting.len();
             for staged in waiting {
-                let stage = self.path_of(staged).stage.expect("only stages are applied");
                 let sql = format!(
                     "SAVEPOINT syncset_apply;\n{};\nRELEASE SAVEPOINT syncset_apply",
-                    stage.apply
+                    self.sql_of(staged)
                 );
                 match self.session().await?.execute_all(&sql).await {
                     Ok(changed) => self.count(staged, changed),
@@ -70,20 +84,40 @@ impl PgUnit {
             }
             waiting = refused;
         }
+        self.merged();
         Ok(())
     }
 
-    fn path_of(&self, staged: Staged) -> Path {
-        match staged {
+    fn sql_of(&self, staged: Staged) -> String {
+        let path = match staged {
             Staged::Deletes(place) => self.tables[place].delete_path(),
             Staged::Upserts(place) => self.tables[place].plan.upsert(),
+            Staged::Appends(place) => self.tables[place].plan.append(),
+            Staged::Absent(place) => return self.tables[place].merge.delete.clone(),
+            Staged::Collected(place) => return self.tables[place].merge.write.clone(),
+        };
+        path.stage.expect("only stages are applied").apply
+    }
+
+    /// What was to be merged has been.
+    fn merged(&mut self) {
+        for work in &mut self.tables {
+            work.merge = Merge::default();
         }
     }
 
     fn count(&mut self, staged: Staged, changed: u64) {
+        let (Staged::Deletes(place)
+        | Staged::Absent(place)
+        | Staged::Upserts(place)
+        | Staged::Appends(place)
+        | Staged::Collected(place)) = staged;
+        let receipt = &mut self.tables[place].receipt;
         match staged {
-            Staged::Deletes(place) => self.tables[place].receipt.rows_deleted += changed,
-            Staged::Upserts(place) => self.tables[place].receipt.rows_written += changed,
+            Staged::Deletes(_) | Staged::Absent(_) => receipt.rows_deleted += changed,
+            Staged::Upserts(_) | Staged::Appends(_) | Staged::Collected(_) => {
+                receipt.rows_written += changed;
+            }
         }
     }
 }

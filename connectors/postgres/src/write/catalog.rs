@@ -73,6 +73,8 @@ pub(crate) struct ActualColumn {
     pub(crate) identity_always: bool,
     /// Labels of an enumeration, in order.
     pub(crate) labels: Vec<String>,
+    /// True if values of its type have a binary form.
+    pub(crate) has_binary_form: bool,
 }
 
 /// A unique index without condition or expression, checked at once.
@@ -157,7 +159,7 @@ const COLUMNS: &str = ", a AS MATERIALIZED (SELECT w.i, a.* FROM w JOIN pg_attri
       t.typnamespace = 'pg_catalog'::regnamespace, a.attnotnull,
       a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a',
       CASE WHEN t.typtype = 'e' THEN (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)
-        FROM pg_enum e WHERE e.enumtypid = b.base) END
+        FROM pg_enum e WHERE e.enumtypid = b.base) END, t.typsend <> 0
     FROM a JOIN b ON b.type = a.atttypid AND b.typmod = a.atttypmod
     JOIN pg_type t ON t.oid = b.base AND t.typtype <> 'd'
     ORDER BY a.i, a.attnum";
@@ -279,5 +281,6 @@ fn read_column(row: &TextRow) -> Result<ActualColumn> {
         generated: row.is_true(10),
         identity_always: row.is_true(11),
         labels,
+        has_binary_form: row.is_true(13),
     })
 }

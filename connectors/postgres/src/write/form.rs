@@ -21,6 +21,14 @@ impl Form {
             Self::Cast(_) => Wire::Text,
         }
     }
+
+    /// What follows the column's name where it has to be of its own type.
+    pub(crate) fn cast(&self) -> &str {
+        match self {
+            Self::Direct(_) => "",
+            Self::Cast(cast) => cast,
+        }
+    }
 }
 
 /// The form in which values of this Arrow type reach this column; `None`: they cannot.

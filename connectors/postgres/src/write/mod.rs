@@ -3,6 +3,7 @@
 //! Rows go straight into a table that holds none, otherwise into a stage that is merged at the
 //! end. Nothing here decides what to write or when.
 
+mod append;
 mod apply;
 mod careful;
 pub(crate) mod catalog;
@@ -11,6 +12,7 @@ mod digest;
 mod form;
 mod plan;
 mod pool;
+mod replace;
 pub(crate) mod status;
 mod unit;
 
@@ -22,8 +24,8 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::StreamExt;
 use syncset_connector::{
-    BatchStream, KeyDigest, Position, Receipt, RejectedRow, Rejection, Result, StreamPhase,
-    TableName, TargetTable, UnitWriter, WatermarkMove,
+    BatchStream, KeyDigest, Position, Receipt, RejectedRow, Rejection, ReplaceRules, Replaced,
+    Result, StreamPhase, TableName, TargetTable, UnitWriter, WatermarkMove,
 };
 
 /// Bytes of keys to delete that are kept here before they are staged.
@@ -35,6 +37,7 @@ impl UnitWriter for PgUnit {
         if batch.num_rows() == 0 {
             return Ok(Vec::new());
         }
+        plan::check_key(table)?;
         let place = self.work_on(table).await?;
         if self.start.careful {
             let path = self.tables[place].plan.upsert();
@@ -65,6 +68,7 @@ impl UnitWriter for PgUnit {
         if keys.num_rows() == 0 {
             return Ok(Vec::new());
         }
+        plan::check_key(table)?;
         let place = self.work_on(table).await?;
         if self.start.careful {
             let path = self.tables[place].plan.delete();
@@ -82,6 +86,7 @@ impl UnitWriter for PgUnit {
     }
 
     async fn prune(&mut self, table: &TargetTable, mut keys: BatchStream<'_>) -> Result<()> {
+        plan::check_key(table)?;
         self.apply_staged().await?;
         self.empty_stages().await?;
         let place = self.work_on(table).await?;
@@ -97,6 +102,18 @@ impl UnitWriter for PgUnit {
         self.session().await?.execute(&analyze).await?;
         self.tables[place].receipt.rows_deleted += self.apply(&path).await?;
         self.empty_stages().await
+    }
+
+    async fn append(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>> {
+        self.append_rows(table, &batch).await
+    }
+
+    async fn collect(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>> {
+        self.collect_rows(table, &batch).await
+    }
+
+    async fn replace(&mut self, tables: &[(&TargetTable, ReplaceRules)]) -> Result<Vec<Replaced>> {
+        self.replace_tables(tables).await
     }
 
     async fn store_rejected(&mut self, rows: &[RejectedRow]) -> Result<()> {

@@ -8,24 +8,26 @@ use syncset_connector::{ConnectorError, ErrorClass, Result, TargetColumn, Target
 
 /// A column that is written.
 #[derive(Debug, Clone)]
-struct Written {
-    name: String,
-    form: Form,
+pub(super) struct Written {
+    pub(super) name: String,
+    pub(super) form: Form,
     /// False for key columns that are `GENERATED ALWAYS AS IDENTITY`, which no UPDATE may name.
     updatable: bool,
+    /// False for types that have a text form only.
+    pub(super) has_binary_form: bool,
 }
 
 /// A column of the key with the operator by which its index compares it.
 #[derive(Debug, Clone)]
-struct KeyPart {
-    name: String,
+pub(super) struct KeyPart {
+    pub(super) name: String,
     operator: String,
     form: Form,
 }
 
 /// What the columns of a staged row are.
 #[derive(Debug, Clone, Copy)]
-enum Staged {
+pub(super) enum Staged {
     /// Text where the column has to be cast.
     AsSent,
     /// All of the table's own types.
@@ -57,9 +59,9 @@ pub(crate) struct Stage {
 /// How one table is written in one unit.
 #[derive(Debug, Clone)]
 pub(crate) struct WritePlan {
-    target: String,
-    written: Vec<Written>,
-    key: Vec<KeyPart>,
+    pub(super) target: String,
+    pub(super) written: Vec<Written>,
+    pub(super) key: Vec<KeyPart>,
     row_encoder: RowEncoder,
     key_encoder: RowEncoder,
     /// Makes the names of stages differ between the tables of a unit.
@@ -71,7 +73,7 @@ impl WritePlan {
     ///
     /// # Errors
     /// `TargetDiffers` if a column or the key's index is missing, `Unsupported` for a column
-    /// whose values cannot be carried, or a table without a key.
+    /// whose values cannot be carried.
     pub(crate) fn new(table: &TargetTable, shape: &Shape, number: usize) -> Result<Self> {
         let mut written = Vec::new();
         let mut encoded = Vec::new();
@@ -93,6 +95,7 @@ impl WritePlan {
                 name: column.name.clone(),
                 form,
                 updatable: !actual.identity_always,
+                has_binary_form: actual.has_binary_form,
             });
         }
         let key = key_parts(table, shape)?;
@@ -117,7 +120,7 @@ impl WritePlan {
             .any(|column| matches!(column.form, Form::Cast(_)))
     }
 
-    fn column_list(&self) -> String {
+    pub(super) fn column_list(&self) -> String {
         join(&self.written, ", ", |column| quote_ident(&column.name))
     }
 
@@ -136,19 +139,24 @@ impl WritePlan {
 
     /// Rows into a stage, then inserted or, where their image differs, updated.
     pub(crate) fn upsert(&self) -> Path {
-        let name = self.stage_name("rows");
+        self.rows_into("rows", |stage| self.upsert_sql(stage))
+    }
+
+    /// Rows into a stage, which is then applied.
+    pub(super) fn rows_into(&self, purpose: &str, apply: impl Fn(&str) -> String) -> Path {
+        let name = self.stage_name(purpose);
         let typed = join(&self.written, ", ", |column| {
             stage_column(&column.name, &column.form)
         });
         let stage = Stage {
             create: self.create_stage(&name, &typed),
-            apply: self.upsert_sql(&name),
+            apply: apply(&name),
             name,
         };
         staged(self.row_encoder.clone(), stage)
     }
 
-    fn upsert_sql(&self, stage: &str) -> String {
+    pub(super) fn upsert_sql(&self, stage: &str) -> String {
         let columns = self.column_list();
         let image = |alias: &str| {
             let parts = join(&self.written, ", ", |column| {
@@ -229,7 +237,7 @@ impl WritePlan {
         staged(self.key_encoder.clone(), stage)
     }
 
-    fn stage_name(&self, purpose: &str) -> String {
+    pub(super) fn stage_name(&self, purpose: &str) -> String {
         format!("pg_temp.\"syncset_{}_{purpose}\"", self.number)
     }
 
@@ -241,7 +249,7 @@ impl WritePlan {
     }
 
     /// The stage, or its rows with their text columns cast once.
-    fn typed_rows(&self, stage: &str) -> String {
+    pub(super) fn typed_rows(&self, stage: &str) -> String {
         if !self.needs_casts() {
             return stage.to_owned();
         }
@@ -256,7 +264,7 @@ impl WritePlan {
         format!("(SELECT {columns} FROM {stage} AS s OFFSET 0)")
     }
 
-    fn key_matches(&self, staged: Staged) -> String {
+    pub(super) fn key_matches(&self, staged: Staged) -> String {
         join(&self.key, " AND ", |part| {
             let name = quote_ident(&part.name);
             let cast = match (&part.form, staged) {
@@ -278,11 +286,7 @@ fn staged(encoder: RowEncoder, stage: Stage) -> Path {
 
 fn key_parts(table: &TargetTable, shape: &Shape) -> Result<Vec<KeyPart>> {
     if table.key.is_empty() {
-        return Err(ConnectorError::new(
-            ErrorClass::Unsupported,
-            format!("`{}` has no key, so its rows cannot be updated", table.name),
-        )
-        .with_hint("name the columns that identify a row with `key:`"));
+        return Ok(Vec::new());
     }
     let index = shape.unique_index(&table.key).ok_or_else(|| {
         ConnectorError::new(
@@ -333,6 +337,21 @@ fn key_part(
     })
 }
 
+/// What is found by key needs one.
+///
+/// # Errors
+/// `Unsupported` for a table without a key.
+pub(super) fn check_key(table: &TargetTable) -> Result<()> {
+    if table.key.is_empty() {
+        return Err(ConnectorError::new(
+            ErrorClass::Unsupported,
+            format!("`{}` has no key, so its rows cannot be updated", table.name),
+        )
+        .with_hint("name the columns that identify a row with `key:`"));
+    }
+    Ok(())
+}
+
 /// The statement that makes a table's key unique.
 pub(crate) fn create_index(table: &TargetTable) -> String {
     format!(
@@ -374,7 +393,7 @@ fn stage_column(name: &str, form: &Form) -> String {
     }
 }
 
-fn join<'a, T: 'a>(
+pub(super) fn join<'a, T: 'a>(
     parts: impl IntoIterator<Item = &'a T>,
     separator: &str,
     render: impl Fn(&T) -> String,

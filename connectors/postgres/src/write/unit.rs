@@ -3,6 +3,7 @@
 use super::WriterPool;
 use super::copy::RunningCopy;
 use super::plan::{Path, Stage, WritePlan};
+use super::replace::Merge;
 use crate::connect::{PgStore, Session};
 use crate::{error, state};
 use arrow_array::RecordBatch;
@@ -57,6 +58,10 @@ pub(super) struct TableWork {
     /// Keys to delete that are not staged yet.
     pub(super) deletes_kept: Vec<RecordBatch>,
     pub(super) deletes_kept_bytes: usize,
+    /// Rows are in the stage of [`WritePlan::append`].
+    pub(super) appends_staged: bool,
+    /// What makes it hold what was collected for it.
+    pub(super) merge: Merge,
     /// Stages that exist.
     pub(super) stages: Vec<String>,
     /// False while its stages are empty.
@@ -75,6 +80,8 @@ impl TableWork {
             deletes_staged: false,
             deletes_kept: Vec::new(),
             deletes_kept_bytes: 0,
+            appends_staged: false,
+            merge: Merge::default(),
             stages: Vec::new(),
             filled: false,
             receipt: Receipt::default(),

@@ -12,7 +12,7 @@ use syncset_connector::{
     Capture, ChangeEvent, CursorSpec, Filter, KeyRange, Lease, LeaseOutcome, LeaseRequest,
     LoadPlan, NullCursor, OpenOptions, Overlap, PipelineKey, Position, Receipt, Role, Secret,
     Settings, SnapshotRequest, Store, StreamPhase, TableDescription, TableName, TableRead,
-    TargetColumn, TargetTable, UnitStart, UnitStep, WindowState, WrittenBy,
+    TargetColumn, TargetTable, UnitStart, UnitStep, WindowState, Windows, WrittenBy,
 };
 use tempfile::TempDir;
 
@@ -176,6 +176,7 @@ pub(crate) async fn following(
             overlap: Some(overlap),
             zone: None,
             null_cursor: NullCursor::Error,
+            windows: Windows::default(),
         }),
         ..whole(store, table).await
     }

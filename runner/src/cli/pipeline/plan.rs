@@ -9,7 +9,7 @@ use crate::open::Ends;
 use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
 use serde::Serialize;
-use syncset_connector::{Capture, Exactness, PipelineState, StreamPhase};
+use syncset_connector::{Capture, Exactness, PipelineState, StreamPhase, WriteMode};
 use syncset_pipeline::{OutputValue, SelectionChange};
 
 #[derive(Serialize)]
@@ -45,6 +45,7 @@ struct TableEntry {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     edited: Vec<EditEntry>,
     capture: &'static str,
+    write: WriteMode,
     key: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     row_estimate: Option<u64>,
@@ -191,6 +192,7 @@ async fn entry(
             Capture::Xmin => "xmin",
             _ => "other",
         },
+        write: table.write(),
         key: table.plan.key.clone(),
         row_estimate: table.row_estimate,
         columns: columns.collect(),
@@ -256,7 +258,12 @@ fn print(entry: &TableEntry) {
         text.push_str(&format!("  edited {}\n", edit.sentence));
     }
     text.push_str(&format!("  capture: {}{rows}\n", entry.capture));
-    text.push_str(&format!("  key: {}\n", entry.key.join(", ")));
+    if entry.write != WriteMode::Upsert {
+        text.push_str(&format!("  write: {}\n", entry.write.name()));
+    }
+    if !entry.key.is_empty() {
+        text.push_str(&format!("  key: {}\n", entry.key.join(", ")));
+    }
     for column in &entry.columns {
         let fidelity = match column.fidelity {
             Exactness::Exact => String::new(),
