@@ -68,7 +68,7 @@ impl Failure {
 }
 
 /// The exit code a class of store errors means.
-fn exit_code_of(class: ErrorClass) -> i32 {
+pub(crate) fn exit_code_of(class: ErrorClass) -> i32 {
     match class {
         ErrorClass::Config | ErrorClass::Unsupported | ErrorClass::StateTooNew => exit_code::CONFIG,
         ErrorClass::Connection

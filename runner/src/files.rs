@@ -217,6 +217,17 @@ impl ProjectFiles {
         names
     }
 
+    /// The path of `.env`, if it is there and other users of the machine may read it.
+    pub(crate) fn open_dotenv(&self) -> Option<String> {
+        let path = self.folder.join(".env");
+        let found = std::fs::metadata(&path).ok()?;
+        #[cfg(unix)]
+        let is_open = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o077 != 0;
+        #[cfg(not(unix))]
+        let is_open = false;
+        is_open.then(|| shown(&path))
+    }
+
     /// Where the file of a pipeline is.
     pub(crate) fn pipeline_path(&self, name: &str) -> PathBuf {
         self.pipelines_folder().join(format!("{name}.yaml"))

@@ -69,6 +69,11 @@ impl Ends {
         self.source.as_ref().as_ref()
     }
 
+    /// The store that is written.
+    pub(crate) fn target_store(&self) -> &dyn Store {
+        self.target.as_ref().as_ref()
+    }
+
     /// The reading side.
     pub(crate) fn source(&self) -> &dyn Source {
         self.source.source().expect("checked when it was opened")

@@ -89,6 +89,17 @@ pub(crate) async fn plan(
     spec: &PipelineSpec,
     only: &[String],
 ) -> Result<Planned, Failures> {
+    let tables = draft(ends, spec, only).await?;
+    complete(ends, spec, tables).await
+}
+
+/// The tables as the files want them, after the source described them and before either store
+/// was asked what it thinks of that.
+pub(crate) async fn draft(
+    ends: &Ends,
+    spec: &PipelineSpec,
+    only: &[String],
+) -> Result<Vec<PlannedTable>, Failures> {
     let listed = ends.source_store().list_tables().await?;
     let selected = keep_only(select_tables(spec, &listed)?, only)?;
     let names: Vec<_> = selected
@@ -111,6 +122,15 @@ pub(crate) async fn plan(
     for plan in plans {
         tables.push(compile(plan, &context)?);
     }
+    Ok(tables)
+}
+
+/// Completes a draft with what both stores say about it.
+pub(crate) async fn complete(
+    ends: &Ends,
+    spec: &PipelineSpec,
+    mut tables: Vec<PlannedTable>,
+) -> Result<Planned, Failures> {
     ask_stores(ends, &mut tables).await?;
     let mut tables = related::arrange(tables);
     if spec.consistency == Consistency::Pipeline

@@ -94,7 +94,7 @@ async fn files_say_what_is_copied_and_what_to_look_at() {
       public.v_totals: not copied: A view: name columns that are unique in it and never NULL, if you want it.
 
     Next:
-      syncset connection test  # who answers?
+      syncset doctor p         # is anything missing, such as a right?
       syncset pipeline plan p  # what would a run do? changes nothing
       syncset pipeline run p   # sync
     ");
@@ -410,7 +410,7 @@ async fn sqlite_files_are_written_without_variables() {
       orders: copied, though likely personal: email
 
     Next:
-      syncset connection test          # who answers?
+      syncset doctor shop_copy         # is anything missing, such as a right?
       syncset pipeline plan shop_copy  # what would a run do? changes nothing
       syncset pipeline run shop_copy   # sync
     ");

@@ -1,8 +1,8 @@
 //! What a connector is, and how a store is opened.
 
 use crate::{
-    ConnectorError, Exactness, Result, Secret, Source, StateStore, Survey, TableDescription,
-    TableKind, TableName, Target, TargetColumn, TypeMapping,
+    ConnectorError, Diagnosis, Exactness, Examination, Result, Secret, Source, StateStore, Survey,
+    TableDescription, TableKind, TableName, Target, TargetColumn, TypeMapping,
 };
 use async_trait::async_trait;
 use serde::Serialize;
@@ -189,6 +189,13 @@ pub trait Store: Send + Sync {
     /// What setting up a pipeline wants to know besides, in the order of `tables` and in a constant
     /// number of round trips.
     async fn survey(&self, tables: &[TableName]) -> Result<Vec<Survey>>;
+
+    /// Looks for everything that stands between a pipeline and this store, and says what mends it.
+    /// Changes nothing; a constant number of round trips.
+    ///
+    /// # Errors
+    /// Only if the store cannot be asked.
+    async fn diagnose(&self, examination: &Examination) -> Result<Diagnosis>;
 
     /// The reading side, if it has one.
     fn source(&self) -> Option<&dyn Source>;

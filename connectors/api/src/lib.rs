@@ -11,6 +11,7 @@
 mod alteration;
 mod change;
 mod connector;
+mod diagnose;
 mod error;
 mod key;
 mod predicate;
@@ -28,6 +29,7 @@ pub use connector::{
     Atomicity, BoxError, Capabilities, Connector, ConnectorInfo, OpenOptions, Role, ServerInfo,
     SettingSchema, Settings, Store, TableEntry,
 };
+pub use diagnose::{Check, CheckStatus, Diagnosis, Examination};
 pub use error::{Advice, ConnectorError, ErrorClass, Result};
 pub use key::{KeyBound, KeyRange};
 pub use predicate::{Comparison, Literal, Predicate};

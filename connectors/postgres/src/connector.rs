@@ -3,9 +3,9 @@
 use crate::connect::{Config, PgStore, SETTINGS};
 use async_trait::async_trait;
 use syncset_connector::{
-    Atomicity, Capabilities, Connector, ConnectorError, ConnectorInfo, ErrorClass, OpenOptions,
-    Result, ServerInfo, Settings, Source, StateStore, Store, Survey, TableDescription, TableEntry,
-    TableName, Target, TargetColumn, TypeMapping,
+    Atomicity, Capabilities, Connector, ConnectorError, ConnectorInfo, Diagnosis, ErrorClass,
+    Examination, OpenOptions, Result, ServerInfo, Settings, Source, StateStore, Store, Survey,
+    TableDescription, TableEntry, TableName, Target, TargetColumn, TypeMapping,
 };
 
 /// The PostgreSQL connector.
@@ -133,6 +133,10 @@ impl Store for PgStore {
 
     async fn survey(&self, tables: &[TableName]) -> Result<Vec<Survey>> {
         crate::survey::survey(self, tables).await
+    }
+
+    async fn diagnose(&self, examination: &Examination) -> Result<Diagnosis> {
+        crate::diagnose::diagnose(self, examination).await
     }
 
     // Each of the three becomes `Some(self)` with the module that implements it.

@@ -12,6 +12,7 @@ mod copy_out;
 mod ddl;
 mod decode;
 mod describe;
+mod diagnose;
 mod digest;
 mod encode;
 mod error;

@@ -10,9 +10,9 @@ use crate::target::SqliteTarget;
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
-    Atomicity, Capabilities, Connector, ConnectorInfo, OpenOptions, Result, Role, ServerInfo,
-    SettingSchema, Settings, Source, StateStore, Store, Survey, TableDescription, TableEntry,
-    TableName, Target, TargetColumn, TypeMapping,
+    Atomicity, Capabilities, Connector, ConnectorInfo, Diagnosis, Examination, OpenOptions, Result,
+    Role, ServerInfo, SettingSchema, Settings, Source, StateStore, Store, Survey, TableDescription,
+    TableEntry, TableName, Target, TargetColumn, TypeMapping,
 };
 
 static INFO: ConnectorInfo = ConnectorInfo {
@@ -164,6 +164,10 @@ impl Store for SqliteStore {
         let surveys = crate::survey::survey(&mut session, tables).await?;
         session.release();
         Ok(surveys)
+    }
+
+    async fn diagnose(&self, _: &Examination) -> Result<Diagnosis> {
+        crate::diagnose::diagnose(&self.database, self.role).await
     }
 
     fn source(&self) -> Option<&dyn Source> {

@@ -14,6 +14,7 @@ mod connector;
 mod cursor;
 mod decode;
 mod describe;
+mod diagnose;
 mod digest;
 mod disjoint;
 mod encode;

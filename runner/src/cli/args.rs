@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::cli::connection::DiscoverArgs;
+use crate::cli::doctor::DoctorArgs;
 use crate::cli::init::InitArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Verb {
     /// Write the files of a project from two databases: syncset.yaml, a pipeline and .env
     Init(InitArgs),
+    /// Say what is missing before pipelines can run, and which GRANT or setting mends it
+    Doctor(DoctorArgs),
     /// Connections of syncset.yaml
     Connection {
         #[command(subcommand)]

@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod choice;
 mod completions;
 pub(crate) mod connection;
+pub(crate) mod doctor;
 #[cfg(test)]
 mod documents;
 pub(crate) mod init;
@@ -85,7 +86,10 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
         Verb::Init(args) => {
             return init::init(&cli.directory, &cli.set, cli.output, args).await;
         }
-        Verb::Connection { .. } | Verb::Pipeline { .. } | Verb::Rejected { .. } => {}
+        Verb::Connection { .. }
+        | Verb::Doctor(_)
+        | Verb::Pipeline { .. }
+        | Verb::Rejected { .. } => {}
     }
     let files = ProjectFiles::open(&cli.directory, &cli.set)?;
     let context = Context {
@@ -94,6 +98,7 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
     };
     match cli.verb {
         Verb::Connection { verb } => connection::dispatch(&context, verb).await,
+        Verb::Doctor(args) => doctor::doctor(&context, &args).await,
         Verb::Pipeline { verb } => pipeline::dispatch(&context, verb).await,
         Verb::Rejected { verb } => rejected::dispatch(&context, verb).await,
         Verb::Init(_) | Verb::Types { .. } | Verb::Completions { .. } | Verb::Man { .. } => {

@@ -22,10 +22,11 @@ mod shape;
 mod snapshot;
 mod window;
 
-pub(crate) use bound::READER_APPLICATION;
+pub(crate) use bound::{Activity, READER_APPLICATION};
 pub(crate) use chunk::boundaries;
 pub(crate) use low::low_positions;
 pub(crate) use pool::ReaderPool;
 pub(crate) use position::compare;
 pub(crate) use prepare::prepare;
+pub(crate) use relation::columns_named;
 pub(crate) use snapshot::PgSnapshot;

@@ -117,7 +117,7 @@ fn next_steps(folder: &Path, name: &str) -> Vec<String> {
         _ => format!("syncset -C {}", folder.display()),
     };
     vec![
-        format!("{syncset} connection test"),
+        format!("{syncset} doctor {name}"),
         format!("{syncset} pipeline plan {name}"),
         format!("{syncset} pipeline run {name}"),
     ]
@@ -125,7 +125,7 @@ fn next_steps(folder: &Path, name: &str) -> Vec<String> {
 
 /// What each of the next steps is good for.
 const STEPS: [&str; 3] = [
-    "who answers?",
+    "is anything missing, such as a right?",
     "what would a run do? changes nothing",
     "sync",
 ];
