@@ -27,6 +27,7 @@ mod schema;
 mod select;
 mod selection;
 mod settings;
+mod slice;
 mod spec;
 mod sql;
 mod table_pattern;

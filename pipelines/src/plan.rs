@@ -78,12 +78,16 @@ pub enum OutputValue {
 
 /// Decides what a run does with each table. Parents by foreign keys come before their children.
 ///
+/// `slice`: a condition by which only some of the selected rows are read, under the rules of
+/// `where`. It is no part of the selection, so watermarks do not know of it.
+///
 /// # Errors
 /// All problems of all tables, in the order of the file.
 pub fn plan_tables(
     spec: &PipelineSpec,
     described: &[(Selected, TableDescription)],
     push: &dyn PushDown,
+    slice: Option<&str>,
 ) -> Result<Vec<TablePlan>, Vec<Problem>> {
     let mut problems = Problems::of(&spec.path);
     let mut plans = Vec::new();
@@ -101,6 +105,7 @@ pub fn plan_tables(
             settings,
             table,
             push,
+            slice,
         };
         plans.extend(planner.plan(&mut problems));
     }

@@ -29,12 +29,14 @@ pub(crate) struct Planner<'a> {
     pub(crate) settings: &'a TableSettings,
     pub(crate) table: &'a TableDescription,
     pub(crate) push: &'a dyn PushDown,
+    /// Which of the selected rows are read: `--where`.
+    pub(crate) slice: Option<&'a str>,
 }
 
 /// Which rows are read, and which of those are selected.
-struct Rows {
-    filter: Filter,
-    residual: Option<Resolved>,
+pub(crate) struct Rows {
+    pub(crate) filter: Filter,
+    pub(crate) residual: Option<Resolved>,
 }
 
 impl Planner<'_> {
@@ -162,8 +164,16 @@ impl Planner<'_> {
         matches!(self.table.kind, TableKind::Table | TableKind::Partitioned)
     }
 
-    /// Which rows are read and selected.
+    /// Which rows are read and selected, and which of those belong to the slice.
     fn rows(&self, problems: &mut Problems) -> Option<Rows> {
+        let rows = self.selected_rows(problems);
+        match self.slice {
+            None => rows,
+            Some(text) => self.sliced(rows, text, problems),
+        }
+    }
+
+    fn selected_rows(&self, problems: &mut Problems) -> Option<Rows> {
         let all = Rows {
             filter: Filter::All,
             residual: None,
@@ -252,17 +262,7 @@ impl Planner<'_> {
             Err(reason) => reason,
         };
         if self.settings.pushdown == WherePushdown::Exact {
-            problems.hinted(
-                text.place,
-                format!(
-                    "`where` of `{}` cannot be evaluated by the source with the same meaning: \
-                     {reason}",
-                    self.selected.stream
-                ),
-                "use =, <>, <, <=, >, >=, IN, IS NULL, AND, OR and NOT over plain columns; or \
-                 write the source's own SQL as `where: { source_sql: \"...\" }`; or set \
-                 `where_pushdown: best_effort` to read more rows and drop them here",
-            );
+            self.not_pushed("`where`", text.place, &reason, problems);
             return None;
         }
         let mut parts: Vec<_> = conjuncts(&resolved.tree)

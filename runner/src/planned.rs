@@ -84,21 +84,24 @@ impl PushDown for Push<'_> {
 }
 
 /// Makes the plan. Reads catalogues only; changes nothing. `only`: streams to keep, all if empty.
+/// `slice`: a condition by which only some of the selected rows are read.
 pub(crate) async fn plan(
     ends: &Ends,
     spec: &PipelineSpec,
     only: &[String],
+    slice: Option<&str>,
 ) -> Result<Planned, Failures> {
-    let tables = draft(ends, spec, only).await?;
+    let tables = draft(ends, spec, only, slice).await?;
     complete(ends, spec, tables).await
 }
 
 /// The tables as the files want them, after the source described them and before either store
-/// was asked what it thinks of that.
+/// was asked what it thinks of that. `only` and `slice` as for [`plan`].
 pub(crate) async fn draft(
     ends: &Ends,
     spec: &PipelineSpec,
     only: &[String],
+    slice: Option<&str>,
 ) -> Result<Vec<PlannedTable>, Failures> {
     let listed = ends.source_store().list_tables().await?;
     let selected = keep_only(select_tables(spec, &listed)?, only)?;
@@ -115,7 +118,7 @@ pub(crate) async fn draft(
         })?;
         described.push((selected, description));
     }
-    let plans = plan_tables(spec, &described, &Push(ends))?;
+    let plans = plan_tables(spec, &described, &Push(ends), slice)?;
 
     let context = TransformContext::new(chrono::Utc::now());
     let mut tables = Vec::with_capacity(plans.len());

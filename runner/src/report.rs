@@ -14,6 +14,8 @@ pub(crate) enum Outcome {
     Followed,
     /// Nothing had changed; nothing was written.
     Unchanged,
+    /// The rows of a slice were copied; its watermark is where it was.
+    Sliced,
     /// It failed; what was committed before stands, and the watermark with it.
     Failed,
     /// The run ended before its turn, or before it was through.
@@ -97,6 +99,9 @@ pub(crate) struct RunReport {
     pub(crate) dry_run: bool,
     /// True if another run had the lease and this one was told to leave it at that.
     pub(crate) skipped: bool,
+    /// True if only a slice of the selected rows was copied, without watermarks and deletes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) slice: bool,
     /// Its tables.
     pub(crate) tables: Vec<TableReport>,
     /// What stopped the whole run.
@@ -116,6 +121,7 @@ impl RunReport {
             exit_code: exit_code::DONE,
             duration_ms: 0,
             dry_run,
+            slice: false,
             skipped: false,
             tables: Vec::new(),
             failures: Vec::new(),

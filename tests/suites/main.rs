@@ -44,6 +44,7 @@ mod retention;
 mod round_trip_postgres;
 mod running;
 mod selection_rules;
+mod slices;
 mod standby;
 mod state_postgres;
 mod statements;

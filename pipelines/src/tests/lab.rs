@@ -158,7 +158,7 @@ pub(super) fn plan(text: &str) -> Result<Vec<TablePlan>, Vec<Problem>> {
             )
         })
         .collect();
-    plan_tables(&spec, &described, &Store)
+    plan_tables(&spec, &described, &Store, None)
 }
 
 fn column(name: &str, data_type: DataType, nullable: bool) -> Column {

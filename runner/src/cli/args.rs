@@ -280,6 +280,10 @@ pub(crate) struct RunArgs {
     /// Read the tables again from the start, compare keys, and go on from there
     #[arg(long)]
     pub(crate) full_refresh: bool,
+    /// Copy only the selected rows for which this is true, such as `day >= date '2025-01-01'`:
+    /// a slice, which moves no watermark and deletes nothing
+    #[arg(long = "where", value_name = "EXPR", conflicts_with_all = ["full_refresh", "approve"])]
+    pub(crate) slice: Option<String>,
     /// Agree that these tables, whose selection was edited, are loaded again (`on_selection_change:
     /// approve`)
     #[arg(long, value_delimiter = ',', value_name = "TABLE")]

@@ -175,7 +175,7 @@ async fn examine(context: &Context, name: &str, args: &DoctorArgs) -> Findings {
 async fn examine_stores(ends: &Ends, spec: &PipelineSpec, findings: &mut Findings) {
     // The files and the catalogue say which tables it is about; without them the stores alone are
     // examined.
-    let drafted = planned::draft(ends, spec, &[]).await;
+    let drafted = planned::draft(ends, spec, &[], None).await;
     let tables = drafted.as_deref().unwrap_or_default();
     let source = Examination {
         reads: tables.iter().map(|table| table.plan.read.clone()).collect(),

@@ -6,8 +6,8 @@ use crate::open::Ends;
 use crate::report::Outcome;
 use crate::run::RunSettings;
 use crate::run::pump::pump;
-use crate::run::sort;
 use crate::run::table::TableRun;
+use crate::run::{slice, sort};
 use syncset_connector::{
     ChangeEvent, KeyRange, PipelineState, Position, Snapshot, SnapshotRequest, StreamPhase,
     WindowState, WriteMode,
@@ -48,6 +48,16 @@ async fn decide_and_count(
     state: &PipelineState,
     settings: &RunSettings<'_>,
 ) -> Result<Outcome, Failures> {
+    if settings.args.slice.is_some() {
+        slice::check(table, state, &ends.key, settings.rules())?;
+        let request = SnapshotRequest {
+            read: table.read.clone(),
+            from: None,
+        };
+        let mut snapshot = ends.source().open_snapshot(&[request], None).await?;
+        count_all(table, snapshot.as_mut(), None, settings).await?;
+        return Ok(Outcome::Sliced);
+    }
     let rules = settings.rules();
     let decision = decide(&table.planned, state, &ends.key, rules)?;
     if decision.action == Action::Approve {

@@ -11,7 +11,7 @@ use arrow_array::RecordBatch;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 use syncset_connector::{
-    ErrorClass, KeyRange, LoadPlan, Snapshot, SnapshotToken, UnitStart, UnitStep,
+    ErrorClass, KeyBound, KeyRange, LoadPlan, Snapshot, SnapshotToken, UnitStart, UnitStep,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -41,14 +41,8 @@ pub(crate) async fn begin(
     fail_point("load.low_known");
     let mut loads = Vec::with_capacity(tables.len());
     for (table, low) in tables.iter().zip(lows) {
-        let bytes = table.planned.byte_estimate.unwrap_or(0);
-        let chunk_bytes = (bytes / CHUNKS_WANTED).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-        let boundaries = if bytes > chunk_bytes && table.read.capture.has_windows() {
-            context
-                .ends
-                .source()
-                .boundaries(&table.read, chunk_bytes)
-                .await?
+        let boundaries = if table.read.capture.has_windows() {
+            boundaries(context, table).await?
         } else {
             Vec::new()
         };
@@ -76,6 +70,20 @@ pub(crate) async fn begin(
         table.begun_here = true;
     }
     Ok(())
+}
+
+/// Keys that cut a table into chunks; none if it is small.
+pub(crate) async fn boundaries(
+    context: &RunContext,
+    table: &TableRun,
+) -> Result<Vec<KeyBound>, Failure> {
+    let bytes = table.planned.byte_estimate.unwrap_or(0);
+    let chunk_bytes = (bytes / CHUNKS_WANTED).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+    if bytes <= chunk_bytes {
+        return Ok(Vec::new());
+    }
+    let source = context.ends.source();
+    Ok(source.boundaries(&table.read, chunk_bytes).await?)
 }
 
 /// One chunk that waits for its turn.

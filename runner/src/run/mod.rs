@@ -14,6 +14,7 @@ mod retry;
 mod retry_rejected;
 mod rounds;
 mod settle;
+mod slice;
 mod sort;
 mod table;
 mod together;
@@ -98,6 +99,7 @@ pub(crate) async fn run(spec: &PipelineSpec, settings: &RunSettings<'_>) -> RunR
     let started = Instant::now();
     let run_id = uuid::Uuid::new_v4().simple().to_string();
     let mut report = RunReport::new(&spec.name, &run_id, settings.args.dry_run);
+    report.slice = settings.args.slice.is_some();
     settings.progress.event("run_started", &report);
     if let Err(Failures(failures)) = run_into(&mut report, spec, settings).await {
         report.failures.extend(failures);
@@ -128,7 +130,12 @@ async fn run_into(
         reason = settings.stop.requested() => return Err(reason.into()),
     };
     let (planned, ()) = tokio::join!(
-        planned::plan(&ends, spec, &settings.args.tables),
+        planned::plan(
+            &ends,
+            spec,
+            &settings.args.tables,
+            settings.args.slice.as_deref()
+        ),
         ends.source().warm_up()
     );
     let planned = planned?;
@@ -142,6 +149,9 @@ async fn run_into(
     if !wrong.is_empty() {
         // A file that is wrong touches nothing, not even the tables it is right about.
         return Err(Failures(wrong));
+    }
+    if settings.consistency == Consistency::Pipeline && settings.args.slice.is_some() {
+        return Err(comes_alone(&report.pipeline).into());
     }
     if settings.consistency == Consistency::Pipeline
         && !settings.args.tables.is_empty()
@@ -208,6 +218,15 @@ fn moves_together(pipeline: &str) -> Failure {
     ))
 }
 
+fn comes_alone(pipeline: &str) -> Failure {
+    let message = format!(
+        "`--where` copies table by table, and the tables of `{pipeline}` are committed together (`consistency: pipeline`)"
+    );
+    Failure::new(exit_code::CONFIG, message).with_hint(format!(
+        "load the table again instead: syncset pipeline reset {pipeline} --tables ..., then run"
+    ))
+}
+
 /// Who holds the lease, for people.
 fn owner(run_id: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -270,17 +289,21 @@ async fn run_leased(
         let gone = decision::departed(&state, &ends.key.pipeline, planned);
         report.warnings.extend(gone);
     }
-    let work = sort::sort_out(&context, &mut tables, &state, settings).await;
-    let rejected = &state.rejected;
-    match (settings.extent, settings.consistency) {
-        (Extent::RejectedRows, _) => {
-            retry_rejected::only(&context, &mut tables, &work, rejected).await;
-        }
-        (Extent::Everything, Consistency::Table) => {
-            rounds::run(&context, &mut tables, work, rejected).await;
-        }
-        (Extent::Everything, Consistency::Pipeline) => {
-            joint::run(&context, &mut tables, work, rejected).await;
+    if settings.args.slice.is_some() {
+        slice::copy(&context, &mut tables, &state, settings).await;
+    } else {
+        let work = sort::sort_out(&context, &mut tables, &state, settings).await;
+        let rejected = &state.rejected;
+        match (settings.extent, settings.consistency) {
+            (Extent::RejectedRows, _) => {
+                retry_rejected::only(&context, &mut tables, &work, rejected).await;
+            }
+            (Extent::Everything, Consistency::Table) => {
+                rounds::run(&context, &mut tables, work, rejected).await;
+            }
+            (Extent::Everything, Consistency::Pipeline) => {
+                joint::run(&context, &mut tables, work, rejected).await;
+            }
         }
     }
     for table in &mut tables {
@@ -335,10 +358,11 @@ fn has_failed(table: &TableReport) -> bool {
 /// Prints what the run did, for people.
 pub(crate) fn summary(report: &RunReport) -> String {
     let mut text = String::new();
-    let mode = if report.dry_run {
-        " (dry run: nothing was written)"
-    } else {
-        ""
+    let mode = match (report.dry_run, report.slice) {
+        (true, true) => " (dry run of a slice: nothing was written)",
+        (true, false) => " (dry run: nothing was written)",
+        (false, true) => " (a slice: no watermark moved, nothing was deleted)",
+        (false, false) => "",
     };
     let name_width = report
         .tables
@@ -351,6 +375,7 @@ pub(crate) fn summary(report: &RunReport) -> String {
             Outcome::Loaded => "loaded",
             Outcome::Followed => "synced",
             Outcome::Unchanged => "unchanged",
+            Outcome::Sliced => "slice",
             Outcome::Failed => "failed",
             Outcome::Unfinished => "unfinished",
         };

@@ -37,11 +37,11 @@ pub(crate) async fn runs(
     records.collect()
 }
 
-/// When the last run with exit code 0 ended.
+/// When the last run with exit code 0 ended. A slice brings nothing up to date.
 pub(crate) async fn last_success(session: &mut Session, key: &PipelineKey) -> Result<Option<i64>> {
     let sql = "SELECT finished_at FROM _syncset_run \
                WHERE project = ? AND pipeline = ? AND exit_code = 0 \
-               ORDER BY started_at DESC LIMIT 1";
+               AND report NOT LIKE '%\"slice\":true%' ORDER BY started_at DESC LIMIT 1";
     let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
     let rows = session.rows(sql, arguments, "reading runs").await?;
     Ok(rows.first().and_then(|row| match cell(row, 0) {

@@ -88,7 +88,7 @@ fn nothing_selected(choices: &[Choice]) -> Failure {
 async fn plan(ends: &Ends, name: &str, text: &str) -> Result<Verdict, Failures> {
     let spec = ends.files.pipeline_of_text(name, text)?;
     let opened = open::Ends::open(&spec, &ends.files.project.name, 1).await?;
-    let judged = match planned::plan(&opened, &spec, &[]).await {
+    let judged = match planned::plan(&opened, &spec, &[], None).await {
         // Something that concerns all tables: the doctor says more about it.
         Err(failures) => Verdict {
             warnings: failures.0.into_iter().map(sentence).collect(),

@@ -64,7 +64,7 @@ struct TableEntry {
 pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Failures> {
     let spec = context.files.pipeline(&args.name)?;
     let ends = Ends::open(&spec, &context.files.project.name, 1).await?;
-    let planned = planned::plan(&ends, &spec, &args.tables).await?;
+    let planned = planned::plan(&ends, &spec, &args.tables, None).await?;
     let state = ends.state().load(&ends.key, 0).await?;
     let rules = Rules {
         on_selection_change: spec.on_selection_change,

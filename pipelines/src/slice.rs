@@ -1,0 +1,105 @@
+//! `--where`: which of the selected rows are read.
+
+use crate::condition::predicate;
+use crate::planner::{Planner, Rows};
+use crate::problem::{Place, Problems};
+use crate::spec::{Name, WherePushdown};
+use crate::sql::{Resolved, movement, resolve};
+use syncset_connector::{Filter, Predicate};
+
+impl Planner<'_> {
+    /// Keeps the rows for which the condition of a slice is true. What the source does not
+    /// evaluate beside its own SQL is evaluated here: those rows are selected anyway.
+    pub(crate) fn sliced(
+        &self,
+        rows: Option<Rows>,
+        text: &str,
+        problems: &mut Problems,
+    ) -> Option<Rows> {
+        let text = Name {
+            text: text.to_owned(),
+            place: self.selected.place,
+        };
+        let stream = &self.selected.stream;
+        let moves = movement(&text.text);
+        if let Some(function) = moves.clock.or(moves.volatile) {
+            problems.hinted(
+                text.place,
+                format!(
+                    "`--where` of `{stream}` uses `{function}`, which answers differently each time"
+                ),
+                "write the value itself, such as `date '2025-01-01'`",
+            );
+            return None;
+        }
+        let slice = match resolve(&text.text, self.table) {
+            Ok(slice) => slice,
+            Err(errors) => {
+                for error in errors {
+                    self.sql_problem("`--where`", &text, error, problems);
+                }
+                return None;
+            }
+        };
+        let Rows { filter, residual } = rows?;
+        let pushed = predicate(&slice.tree, self.table).and_then(|predicate| {
+            self.push.can_push(self.table, &predicate)?;
+            Ok(predicate)
+        });
+        let filter = match (filter, pushed) {
+            (Filter::All, Ok(slice)) => Filter::Predicate(slice),
+            (Filter::Predicate(selected), Ok(slice)) => {
+                Filter::Predicate(Predicate::And(vec![selected, slice]))
+            }
+            (filter @ Filter::SourceSql(_), _) => {
+                let residual = Some(both(residual, slice));
+                return Some(Rows { filter, residual });
+            }
+            (filter, Err(_)) if self.settings.pushdown == WherePushdown::BestEffort => {
+                let residual = Some(both(residual, slice));
+                return Some(Rows { filter, residual });
+            }
+            (_, Err(reason)) => {
+                self.not_pushed("`--where`", text.place, &reason, problems);
+                return None;
+            }
+        };
+        Some(Rows { filter, residual })
+    }
+
+    /// Notes that the source cannot evaluate a condition exactly.
+    pub(crate) fn not_pushed(
+        &self,
+        what: &str,
+        place: Place,
+        reason: &str,
+        problems: &mut Problems,
+    ) {
+        problems.hinted(
+            place,
+            format!(
+                "{what} of `{}` cannot be evaluated by the source with the same meaning: {reason}",
+                self.selected.stream
+            ),
+            "use =, <>, <, <=, >, >=, IN, IS NULL, AND, OR and NOT over plain columns; or write \
+             the source's own SQL as `where: { source_sql: \"...\" }`; or set \
+             `where_pushdown: best_effort` to read more rows and drop them here",
+        );
+    }
+}
+
+/// Both conditions, evaluated here.
+fn both(first: Option<Resolved>, second: Resolved) -> Resolved {
+    let Some(first) = first else { return second };
+    let mut columns = first.columns;
+    for column in second.columns {
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
+    Resolved {
+        tree: second.tree,
+        sql: format!("({}) AND ({})", first.sql, second.sql),
+        columns,
+    }
+}
