@@ -166,7 +166,7 @@ fn action(
         return Action::Reload("--full-refresh".into());
     }
     if was_reset {
-        return Action::Reload("it was reset".into());
+        return Action::Reload("it was reset, or its table was altered".into());
     }
     if is_edited {
         return Action::Reload(reason(changes));

@@ -345,6 +345,25 @@ async fn undone_or_second_edit_in_the_middle_of_a_reload_wins() {
 }
 
 #[tokio::test]
+async fn table_altered_there_and_back_by_killed_runs_is_loaded_again() {
+    for lab in Lab::both().await {
+        let lab = lab.loaded("capture: xmin, columns: [id, secret]").await;
+        lab.edit("capture: xmin, columns: [id, name]");
+        lab.killed_at("alter.committed").await;
+        lab.edit("capture: xmin, columns: [id, secret]");
+        lab.killed_at("alter.committed").await;
+
+        lab.run().await.expect_success();
+
+        lab.assert_same(
+            "SELECT id, secret FROM t ORDER BY id",
+            "SELECT id, secret FROM t ORDER BY id",
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn edit_waits_for_a_person_with_approve() {
     let top = "on_selection_change: approve\n";
     for lab in Lab::both().await {

@@ -105,7 +105,11 @@ async fn attempt(
     session
         .execute(&state::made_statement(&lease.key, &alteration.made))
         .await?;
-    session.execute("COMMIT").await.map(drop)
+    let reload = state::reload_statement(&lease.key, &alteration.made);
+    session
+        .execute(&format!("{reload};\nCOMMIT"))
+        .await
+        .map(drop)
 }
 
 /// The statements in order.

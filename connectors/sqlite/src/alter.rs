@@ -64,6 +64,7 @@ pub(crate) async fn alter(
         ran.map_err(|error| explained(error, table))?;
     }
     made::store(&mut writing.session, &lease.key, &alteration.made).await?;
+    made::load_again(&mut writing.session, &lease.key, &table.name).await?;
     writing.commit(&place).await
 }
 

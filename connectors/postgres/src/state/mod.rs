@@ -18,7 +18,7 @@ pub(crate) use fence::{
     lock_fence, lock_statements, rejected_statements, replaced_if_lost, was_committed,
 };
 pub(crate) use lease::register_session;
-pub(crate) use made::made_statement;
+pub(crate) use made::{made_statement, reload_statement};
 
 use crate::connect::PgStore;
 use async_trait::async_trait;

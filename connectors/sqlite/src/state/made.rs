@@ -44,3 +44,21 @@ pub(crate) async fn store(
         .await?;
     Ok(())
 }
+
+/// Makes the stream that is loaded into a table load it again: its columns are others now. In the
+/// transaction of the DDL, so that no crash leaves an altered table that seems to be loaded.
+pub(crate) async fn load_again(
+    session: &mut Session,
+    key: &PipelineKey,
+    target: &TableName,
+) -> Result<()> {
+    let sql = "UPDATE _syncset_watermark SET selection = '' \
+               WHERE project = ? AND pipeline = ? AND target = ? COLLATE NOCASE";
+    let arguments = arguments![
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        target.name.as_str()
+    ];
+    session.execute(sql, arguments, "altering a table").await?;
+    Ok(())
+}
