@@ -22,7 +22,7 @@ pub enum Choice {
 pub struct Chosen {
     /// The table as `tables:` names it.
     pub table: String,
-    /// Its key.
+    /// Its key; empty without one.
     pub key: Vec<String>,
     /// True if the key is no primary key and has to be written.
     #[serde(skip)]
@@ -89,18 +89,10 @@ pub(super) fn choose(table: &ScaffoldTable) -> Choice {
         return leave_out(format!("It cannot be copied as it is: {refused}."), plain);
     }
     let unique = described.unique_keys.iter().find(|unique| unique.total);
-    let names_key = described.primary_key.is_empty();
-    let key = match (names_key, unique) {
-        (false, _) => described.primary_key.clone(),
-        (true, Some(unique)) => unique.columns.clone(),
-        (true, None) => {
-            return leave_out(
-                "It has no primary key and no unique key without NULLs, so its rows cannot be told \
-                 apart: add a key at the source."
-                    .to_owned(),
-                plain,
-            );
-        }
+    let names_key = described.primary_key.is_empty() && unique.is_some();
+    let key = match unique {
+        Some(unique) if names_key => unique.columns.clone(),
+        _ => described.primary_key.clone(),
     };
     let excluded = excluded(table, &key);
     if let Some(lost) = excluded.iter().find(|one| key.contains(&one.column)) {
@@ -110,7 +102,11 @@ pub(super) fn choose(table: &ScaffoldTable) -> Choice {
     Choice::Selected(Chosen {
         personal: personal(table, &excluded),
         generated: generated(table, &excluded),
-        cursor: evidence::cursor(described, &table.survey, &excluded),
+        // Without a key nothing but the whole table can be compared.
+        cursor: match key.is_empty() {
+            true => None,
+            false => evidence::cursor(described, &table.survey, &excluded),
+        },
         table: name,
         key,
         names_key,

@@ -146,6 +146,13 @@ fn entry(table: &ScaffoldTable, chosen: &Chosen) -> String {
         ));
         text.push_str(&format!("    key: [{columns}]\n"));
     }
+    if chosen.key.is_empty() {
+        text.push_str(&comment(
+            4,
+            "Rows without a key are known by their values alone, so each run compares both sides \
+             whole. A primary key at the source is cheaper.",
+        ));
+    }
     text.push_str(&columns(chosen));
     if !chosen.generated.is_empty() {
         let generated = names(chosen.generated.iter().map(String::as_str));
@@ -166,7 +173,8 @@ fn entry(table: &ScaffoldTable, chosen: &Chosen) -> String {
         ));
         text.push_str(&line_comment(4, &format!("capture: {}", cursor.capture)));
     }
-    if table.is_large() && table.survey.modes.contains(&CaptureMode::Xmin) {
+    if table.is_large() && !chosen.key.is_empty() && table.survey.modes.contains(&CaptureMode::Xmin)
+    {
         let or = if chosen.cursor.is_some() { "Or" } else { "To" };
         text.push_str(&comment(
             4,
@@ -187,8 +195,11 @@ fn facts(chosen: &Chosen) -> String {
     let size = chosen
         .bytes
         .map(|bytes| format!(", {}", display_size(bytes)));
-    let columns = names(chosen.key.iter().map(String::as_str));
-    format!("{rows}{}. Key: {columns}.", size.unwrap_or_default())
+    let key = match chosen.key.as_slice() {
+        [] => "No key".to_owned(),
+        key => format!("Key: {}", names(key.iter().map(String::as_str))),
+    };
+    format!("{rows}{}. {key}.", size.unwrap_or_default())
 }
 
 /// Which columns are left out, and which of the others should perhaps be.
