@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rounds of each test, unless the environment says otherwise.
-const ROUNDS_DEFAULT: u32 = 6;
+const ROUNDS_DEFAULT: u32 = 12;
 
 const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=30s"];
 
