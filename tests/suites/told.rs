@@ -27,8 +27,17 @@ impl Told {
     pub(crate) fn text(&self) -> String {
         let silent = &self.without_hint;
         assert!(silent.is_empty(), "no hint: {silent:?}\n{}", self.text);
-        self.text
+        let text = self
+            .text
             .replace("exit: ", "  exit ")
-            .replace("stderr:\n", "")
+            .replace("stderr:\n", "");
+        let filters = [
+            (r"run by \S+ pid", "run by [host] pid"),
+            (r"this syncset knows \d+", "this syncset knows [version]"),
+        ];
+        filters.iter().fold(text, |text, (pattern, instead)| {
+            let pattern = regex::Regex::new(pattern).expect("the filter is valid");
+            pattern.replace_all(&text, *instead).into_owned()
+        })
     }
 }
