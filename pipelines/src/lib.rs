@@ -13,6 +13,7 @@ mod condition;
 mod connection;
 mod destination;
 mod fields;
+mod hooks;
 mod interpolate;
 mod nearest;
 mod order;
@@ -47,9 +48,10 @@ pub use schema::{config_reference, pipeline_schema, project_schema};
 pub use select::{Selected, is_selected, select_tables};
 pub use selection::{SelectionChange, selection_changes};
 pub use spec::{
-    CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, KEEP_DEFAULT, Keep,
-    LEASE_DEFAULT, MAX_REWRITE_ROWS_DEFAULT, Name, OnSelectionChange, OverlapSetting, PipelineSpec,
-    Project, TableRule, TableSettings, WherePushdown, WriteSetting,
+    CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, Hook, HookAction,
+    HookError, HookWhen, KEEP_DEFAULT, Keep, LEASE_DEFAULT, MAX_REWRITE_ROWS_DEFAULT, Name,
+    OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings,
+    WherePushdown, WriteSetting,
 };
 pub use table_pattern::{TablePattern, display as display_table};
 pub use template::Template;

@@ -2,6 +2,7 @@
 
 use crate::connection::{Context, endpoint};
 use crate::fields::{Fields, choice, text_list, version, wrong_type};
+use crate::hooks::{HookConnections, hooks};
 use crate::interpolate;
 use crate::problem::{Lookup, Problem, Problems, Source};
 use crate::schema::Section;
@@ -81,6 +82,16 @@ pub fn parse_pipeline(
         )
     });
     let on_selection_change = on_selection_change.unwrap_or_default();
+    let hooks = match fields.value("hooks") {
+        Some(node) => {
+            let connections = HookConnections {
+                named: &project.connections,
+                ends: [("source", from.as_ref()), ("target", into.as_ref())],
+            };
+            hooks(node, &connections, &mut problems)
+        }
+        None => Vec::new(),
+    };
     let spec = from.zip(into).map(|(source_spec, target)| PipelineSpec {
         name: name.to_owned(),
         path: source.path.to_owned(),
@@ -90,6 +101,7 @@ pub fn parse_pipeline(
         consistency,
         tags: tags.into_iter().map(|tag| tag.text).collect(),
         on_selection_change,
+        hooks,
     });
     problems.finish(spec)
 }
@@ -198,7 +210,7 @@ fn rule(entry: &Entry, defaults: &Node, problems: &mut Problems) -> Option<Table
     })
 }
 
-/// Refuses `${...}` outside of `source` and `target`.
+/// Refuses `${...}` outside of `source` and `target`, and of `hooks`, which have rules of their own.
 fn without_variables(root: Node, problems: &mut Problems) -> Node {
     let Node { place, value } = root;
     let value = match value {
@@ -206,7 +218,7 @@ fn without_variables(root: Node, problems: &mut Problems) -> Node {
             entries
                 .into_iter()
                 .map(|entry| match entry.key.as_str() {
-                    "source" | "target" => entry,
+                    "source" | "target" | "hooks" => entry,
                     _ => Entry {
                         node: refuse_variables(entry.node, problems),
                         ..entry

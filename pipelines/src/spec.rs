@@ -101,6 +101,8 @@ pub struct PipelineSpec {
     pub tags: Vec<String>,
     /// What a run does with a table whose selection was edited.
     pub on_selection_change: OnSelectionChange,
+    /// What is run before and after, in the order in which it runs.
+    pub hooks: Vec<Hook>,
 }
 
 /// What a run does with a table whose selection was edited since it was loaded.
@@ -113,6 +115,71 @@ pub enum OnSelectionChange {
     Approve,
     /// It stops until the edit is undone, or another value is written here.
     Fail,
+}
+
+/// Something that is run before or after a pipeline.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    /// When it is run.
+    pub when: HookWhen,
+    /// What is run.
+    pub action: HookAction,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// What it means when it fails.
+    pub on_error: HookError,
+    /// Where it is in the file.
+    pub place: Place,
+}
+
+/// When a hook is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookWhen {
+    /// Before anything is written.
+    Before,
+    /// After a run with exit code 0.
+    OnSuccess,
+    /// After a run with any other exit code.
+    OnFailure,
+    /// After every run, last.
+    After,
+}
+
+impl HookWhen {
+    /// Its key in the file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::OnSuccess => "on_success",
+            Self::OnFailure => "on_failure",
+            Self::After => "after",
+        }
+    }
+}
+
+/// What a hook runs.
+#[derive(Debug, Clone)]
+pub enum HookAction {
+    /// Statements in a session of their own.
+    Sql {
+        /// In the store's own dialect.
+        text: String,
+        /// The store.
+        connection: ConnectionSpec,
+    },
+    /// A program with its arguments.
+    Command(Vec<String>),
+    /// A text for `sh -c`.
+    Shell(String),
+}
+
+/// What it means when a hook fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookError {
+    /// The run fails.
+    Fail,
+    /// The run goes on with a warning.
+    Warn,
 }
 
 /// What a reader of the target sees together.

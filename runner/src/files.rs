@@ -199,6 +199,22 @@ impl ProjectFiles {
         }
     }
 
+    /// Names and values of `.env`.
+    pub(crate) fn dotenv(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.variables.dotenv.iter();
+        entries.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What commands of the user's own get besides the environment of this process, so that
+    /// `${NAME}` means in them what it means in the files.
+    pub(crate) fn variables(&self) -> HashMap<String, String> {
+        let dotenv = self.variables.dotenv.iter();
+        let dotenv = dotenv.filter(|(name, _)| std::env::var_os(name).is_none());
+        let all = dotenv.chain(&self.variables.set);
+        all.map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
     /// Names of all pipelines, sorted.
     pub(crate) fn pipeline_names(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.pipelines_folder()) else {

@@ -84,6 +84,45 @@ impl TableReport {
     }
 }
 
+/// What became of a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HookOutcome {
+    /// It was run and succeeded.
+    Done,
+    /// It failed, or did not end in time.
+    Failed,
+    /// It was not run: a dry run, or one before it failed.
+    NotRun,
+}
+
+/// One hook of a run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct HookReport {
+    /// The list it is in, such as `before`.
+    pub(crate) hook: &'static str,
+    /// What is run: `sql`, `command` or `shell`.
+    pub(crate) kind: &'static str,
+    /// Where it is in the pipeline file.
+    pub(crate) place: String,
+    /// What became of it.
+    pub(crate) outcome: HookOutcome,
+    /// Time it took.
+    pub(crate) duration_ms: u64,
+    /// True if the run fails with it.
+    pub(crate) fails_run: bool,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<Failure>,
+}
+
+impl HookReport {
+    /// Whether it makes a good run a failed one.
+    pub(crate) fn fails_the_run(&self) -> bool {
+        self.fails_run && self.outcome == HookOutcome::Failed
+    }
+}
+
 /// One run of one pipeline.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RunReport {
@@ -110,6 +149,9 @@ pub(crate) struct RunReport {
     /// What a person should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
+    /// Its hooks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hooks: Vec<HookReport>,
 }
 
 impl RunReport {
@@ -126,6 +168,7 @@ impl RunReport {
             tables: Vec::new(),
             failures: Vec::new(),
             warnings: Vec::new(),
+            hooks: Vec::new(),
         }
     }
 
@@ -138,12 +181,17 @@ impl RunReport {
         self.exit_code == exit_code::DONE && (self.skipped || self.tables.iter().all(quiet))
     }
 
-    /// Computes the exit code from the tables and the failures of the whole run.
+    /// Computes the exit code from the tables and the failures of the whole run; a hook that may
+    /// fail the run makes a good one a failed one.
     pub(crate) fn settle_exit_code(&mut self) {
         let tables = self.tables.iter().map(|table| table.exit_code);
         let codes: Vec<i32> = tables
             .chain(self.failures.iter().map(|failure| failure.exit_code))
             .collect();
-        self.exit_code = exit_code::of_tables(&codes);
+        let hook_failed = self.hooks.iter().any(HookReport::fails_the_run);
+        self.exit_code = match exit_code::of_tables(&codes) {
+            exit_code::DONE if hook_failed => exit_code::FAILED,
+            code => code,
+        };
     }
 }

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub(crate) struct Stop {
     sender: Arc<watch::Sender<Option<Failure>>>,
+    /// How many signals came so far.
+    signals: Arc<watch::Sender<u32>>,
     deadline: Option<Instant>,
     budget: Option<Duration>,
 }
@@ -19,6 +21,7 @@ impl Stop {
     pub(crate) fn new(max_duration: Option<Duration>) -> Self {
         Self {
             sender: Arc::new(watch::Sender::new(None)),
+            signals: Arc::default(),
             deadline: max_duration.map(|duration| Instant::now() + duration),
             budget: max_duration,
         }
@@ -59,6 +62,22 @@ impl Stop {
         reason.clone().expect("waited for a reason")
     }
 
+    /// Whether anybody has asked, the time budget apart.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.sender.borrow().is_some()
+    }
+
+    /// Ends when somebody asks for the first time, or with the next signal if somebody has: what
+    /// still has to be done after a stop can be stopped too.
+    pub(crate) async fn asked_again(&self) -> Failure {
+        let mut signals = self.signals.subscribe();
+        if self.is_requested() {
+            // The sender lives in self, so this ends with a signal only.
+            let _ = signals.changed().await;
+        }
+        self.requested().await
+    }
+
     /// Turns SIGINT and SIGTERM into requests, for as long as the runtime lives.
     pub(crate) fn on_signals(&self) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
@@ -70,10 +89,12 @@ impl Stop {
             let mut signal = signal(kind)?;
             let stop = self.clone();
             tokio::spawn(async move {
-                signal.recv().await;
-                let reason = Failure::new(code, format!("stopped by {name}"))
-                    .with_hint("run again: it resumes where this run ended");
-                stop.request(reason);
+                while signal.recv().await.is_some() {
+                    let reason = Failure::new(code, format!("stopped by {name}"))
+                        .with_hint("run again: it resumes where this run ended");
+                    stop.request(reason);
+                    stop.signals.send_modify(|count| *count += 1);
+                }
             });
         }
         Ok(())

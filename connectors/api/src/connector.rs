@@ -40,6 +40,8 @@ pub struct Capabilities {
     pub share_snapshot: bool,
     /// Several units can be written at the same time.
     pub parallel_writes: bool,
+    /// It runs statements of the user's own, for hooks.
+    pub statements: bool,
     /// Tables live in schemas.
     pub schemas: bool,
     /// Capture modes it offers, by their names in the config file.
@@ -171,6 +173,20 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// [`ErrorClass::Config`](crate::ErrorClass), `Connection` or `Authentication`.
     async fn open(&self, settings: &Settings, options: &OpenOptions) -> Result<Box<dyn Store>>;
+
+    /// Runs statements of the user's own in a session of their own that may write, each committed
+    /// as the store does by itself; rows they return are thrown away. `options.statement_timeout`
+    /// ends what takes longer. Dropping the future ends the session.
+    ///
+    /// # Errors
+    /// What the store says, and `Unsupported` if `statements` is not among its capabilities.
+    async fn execute(&self, settings: &Settings, options: &OpenOptions, sql: &str) -> Result<()> {
+        let _ = (options, sql);
+        Err(ConnectorError::new(
+            crate::ErrorClass::Unsupported,
+            format!("`{}` runs no statements", settings.name),
+        ))
+    }
 }
 
 /// One connection of the config file, opened. Owns its sessions; safe to share between tasks.

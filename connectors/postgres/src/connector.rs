@@ -30,6 +30,7 @@ const INFO: ConnectorInfo = ConnectorInfo {
         transactional_ddl: true,
         share_snapshot: true,
         parallel_writes: true,
+        statements: true,
         schemas: true,
         capture_modes: &["full", "cursor", "xmin"],
     },
@@ -60,11 +61,7 @@ impl Connector for PostgresConnector {
     }
 
     async fn open(&self, settings: &Settings, options: &OpenOptions) -> Result<Box<dyn Store>> {
-        let config = Config::read(settings).map_err(|problems| {
-            let sentences: Vec<_> = problems.into_iter().map(|(_, sentence)| sentence).collect();
-            ConnectorError::new(ErrorClass::Config, sentences.join("; "))
-        })?;
-        let store = PgStore::open(config, options.clone()).await?;
+        let store = PgStore::open(read_config(settings)?, options.clone()).await?;
         let facts = store.facts();
         if facts.version_num < VERSION_NUM_MIN {
             return Err(ConnectorError::new(
@@ -81,6 +78,20 @@ impl Connector for PostgresConnector {
         }
         Ok(Box::new(store))
     }
+
+    async fn execute(&self, settings: &Settings, options: &OpenOptions, sql: &str) -> Result<()> {
+        let store = PgStore::open(read_config(settings)?, options.clone()).await?;
+        let executed = store.control().await?.execute(sql).await;
+        store.close().await;
+        executed.map(drop)
+    }
+}
+
+fn read_config(settings: &Settings) -> Result<Config> {
+    Config::read(settings).map_err(|problems| {
+        let sentences: Vec<_> = problems.into_iter().map(|(_, sentence)| sentence).collect();
+        ConnectorError::new(ErrorClass::Config, sentences.join("; "))
+    })
 }
 
 #[async_trait]

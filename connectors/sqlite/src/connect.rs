@@ -2,6 +2,7 @@
 
 use crate::error::from_sqlx;
 use crate::init::Init;
+use futures::StreamExt;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow,
     SqliteSynchronous,
@@ -137,7 +138,7 @@ impl Database {
     }
 
     /// A session that may write: it makes the file where it is missing.
-    async fn writing_session(self: &Arc<Self>) -> Result<Session> {
+    pub(crate) async fn writing_session(self: &Arc<Self>) -> Result<Session> {
         if self.prepared.load(Ordering::Acquire) {
             return self.session().await;
         }
@@ -347,6 +348,18 @@ impl Session {
             .execute(self.connection())
             .await
             .map(|done| done.rows_affected())
+    }
+
+    /// Runs statements one after another and throws their rows away; the first error ends it. A
+    /// transaction that they leave open is rolled back when the session is closed.
+    pub(crate) async fn run_all(&mut self, sql: &str, place: &str) -> Result<()> {
+        let database = Arc::clone(&self.database);
+        let mut results =
+            sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_many(self.connection());
+        while let Some(result) = results.next().await {
+            result.map_err(|error| from_sqlx(error, &database.path, place))?;
+        }
+        Ok(())
     }
 
     /// Runs a statement without arguments.

@@ -38,6 +38,7 @@ static INFO: ConnectorInfo = ConnectorInfo {
         transactional_ddl: true,
         share_snapshot: false,
         parallel_writes: false,
+        statements: true,
         schemas: false,
         capture_modes: &["full", "cursor"],
     },
@@ -101,6 +102,15 @@ impl Connector for SqliteConnector {
             state: SqliteState::new(Arc::clone(&database), leases, options.lock_timeout),
             database,
         }))
+    }
+
+    async fn execute(&self, settings: &Settings, options: &OpenOptions, sql: &str) -> Result<()> {
+        let database = Database::open(settings, options).await?;
+        let mut session = database.writing_session().await?;
+        let executed = session.run_all(sql, "running statements of yours").await;
+        session.release();
+        database.close().await;
+        executed
     }
 }
 

@@ -131,8 +131,12 @@ fn value(takes: Takes) -> Value {
         Takes::Names => json!({
             "type": "array", "items": value(Takes::Text), "minItems": 1, "uniqueItems": true
         }),
+        Takes::Words => json!({ "type": "array", "items": value(Takes::Text), "minItems": 1 }),
         Takes::TextMap => json!({ "type": "object", "additionalProperties": value(Takes::Text) }),
         Takes::Section(section) => definition(section.name()),
+        Takes::Sections(section) => {
+            json!({ "type": "array", "items": definition(section.name()) })
+        }
         Takes::Connection => definition("connection"),
         Takes::Endpoint => json!({
             "anyOf": [{ "type": "string", "minLength": 1 }, definition("connection")]

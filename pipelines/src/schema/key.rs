@@ -42,10 +42,14 @@ pub(crate) enum Takes {
     Texts,
     /// A list of one text or more, each only once.
     Names,
+    /// A list of one text or more.
+    Words,
     /// A mapping of texts to texts.
     TextMap,
     /// A mapping with the keys of another section.
     Section(Section),
+    /// A list of mappings with the keys of another section.
+    Sections(Section),
     /// A URL, or a mapping with the keys of its type.
     Connection,
     /// The name of a connection, or what [`Takes::Connection`] is.

@@ -2,6 +2,7 @@
 //! reference lists come from these rows. Whoever adds a key adds its row; readers ask for no key
 //! that has none.
 
+mod hooks;
 mod json;
 mod key;
 mod pipeline;

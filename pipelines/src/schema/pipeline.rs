@@ -72,4 +72,7 @@ pub(super) const PIPELINE: &[Key] = &[
     Key::optional("tags", &[Takes::Texts])
         .about("Words by which runs choose pipelines.")
         .example("tags: [hourly]"),
+    Key::optional("hooks", &[Takes::Section(Section::Hooks)])
+        .about("Statements and commands that are run before and after: see [Hooks](hooks.md).")
+        .example("hooks: { on_failure: [ { command: [./tell, ops] } ] }"),
 ];

@@ -86,7 +86,7 @@ fn kind(takes: Takes) -> String {
                 .collect();
             words.join(" \\| ")
         }
-        Takes::Texts | Takes::Names => "list of texts".into(),
+        Takes::Texts | Takes::Names | Takes::Words => "list of texts".into(),
         Takes::TextMap => "mapping of texts to texts".into(),
         Takes::Section(Section::Table) => {
             "mapping with the [keys of a table](#a-table-or-defaults)".into()
@@ -94,6 +94,10 @@ fn kind(takes: Takes) -> String {
         Takes::Section(section) => {
             let name = section.name();
             format!("mapping with [these keys](#{name})")
+        }
+        Takes::Sections(section) => {
+            let name = section.name();
+            format!("list of mappings with [these keys](#{name})")
         }
         Takes::Connection => "URL or mapping".into(),
         Takes::Endpoint => "name of a connection, URL or mapping".into(),

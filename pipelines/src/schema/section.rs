@@ -1,6 +1,6 @@
 //! The mappings that the files are made of.
 
-use super::{Key, pipeline, project, table};
+use super::{Key, hooks, pipeline, project, table};
 
 /// A mapping of a file, with its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +25,15 @@ pub(crate) enum Section {
     Write,
     /// `rejects:`
     Rejects,
+    /// `hooks:`
+    Hooks,
+    /// One hook.
+    Hook,
 }
 
 impl Section {
     /// Every section, each behind the one that holds it.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Project,
         Self::Lease,
         Self::Retention,
@@ -40,6 +44,8 @@ impl Section {
         Self::Capture,
         Self::Write,
         Self::Rejects,
+        Self::Hooks,
+        Self::Hook,
     ];
 
     /// Its keys, in the order they are listed in.
@@ -55,6 +61,8 @@ impl Section {
             Self::Capture => table::CAPTURE,
             Self::Write => table::WRITE,
             Self::Rejects => table::REJECTS,
+            Self::Hooks => hooks::HOOKS,
+            Self::Hook => hooks::HOOK,
         }
     }
 
@@ -75,6 +83,8 @@ impl Section {
             Self::Capture => (Self::Table, "/capture"),
             Self::Write => (Self::Table, "/write"),
             Self::Rejects => (Self::Table, "/rejects"),
+            Self::Hooks => (Self::Pipeline, "/hooks"),
+            Self::Hook => (Self::Pipeline, "/hooks/before/0"),
         }
     }
 
@@ -96,6 +106,8 @@ impl Section {
             Self::Capture => "capture",
             Self::Write => "write",
             Self::Rejects => "rejects",
+            Self::Hooks => "hooks",
+            Self::Hook => "hook",
         }
     }
 
@@ -112,6 +124,8 @@ impl Section {
             Self::Capture => "How changes are found.",
             Self::Write => "What happens at the target.",
             Self::Rejects => "Rows that the target refuses.",
+            Self::Hooks => "Lists of what is run before and after a run, while it holds the lease.",
+            Self::Hook => "One statement or command: `sql` with its `connection`, or `command`.",
         }
     }
 }

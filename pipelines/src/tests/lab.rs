@@ -35,6 +35,7 @@ const fn capabilities(schemas: bool, capture_modes: &'static [&'static str]) -> 
         transactional_ddl: true,
         share_snapshot: true,
         parallel_writes: true,
+        statements: schemas,
         schemas,
         capture_modes,
     }

@@ -230,7 +230,62 @@ tables:
     `mode: log` is not supported by this version (p.yaml:15:31)
       hint: use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`
     `hooks` is not supported by this version (p.yaml:16:20)
-      hint: run the commands before and after `syncset pipeline run`; its exit code says how it went
+      hint: write `hooks:` at the top of the pipeline: the report that a command is given names each table
+    "#);
+}
+
+#[test]
+fn mistakes_in_hooks_name_what_to_write() {
+    let text = r#"version: 1
+source: crm
+target: archive:x
+tables: { t: {} }
+hooks:
+  befor: []
+  before: { command: [x] }
+  after:
+    - { sql: "SELECT 1" }
+    - { sql: "SELECT '${CRM_URL}'", connection: replica }
+    - { sql: "SELECT 1", connection: replca }
+    - { sql: "SELECT 1", connection: target }
+    - { command: [tell, "${CRM_URL}"] }
+    - { command: "tell ${CRM_URL}", connection: replica, timeout: 0s }
+    - { command: [], sql: "SELECT 1", on_error: ignore }
+    - { timeout: 30 }
+    - notify
+"#;
+
+    insta::assert_snapshot!(shown(pipeline(text)), @r#"
+    `archive` cannot be a target (p.yaml:3:9)
+      hint: name a connection of another type
+    unknown key `befor` (p.yaml:6:3)
+      hint: did you mean `before`?
+    `before` must be a list, not a mapping (p.yaml:7:11)
+      hint: for example `before: [ { command: [./tell, ops] } ]`
+    `sql` needs a `connection` (p.yaml:9:7)
+      hint: for example `{ sql: "ANALYZE crm.customers", connection: target }`
+    `${...}` is replaced in connections, `source` and `target` only (p.yaml:10:14)
+      hint: write the value itself, or `$${` for the two characters
+    there is no connection `replca` (p.yaml:11:38)
+      hint: did you mean `replica`?
+    `archive` runs no statements of yours (p.yaml:12:38)
+      hint: use a command
+    `${...}` is not replaced in a list (p.yaml:13:25)
+      hint: let the command read its environment, write it as one text for `sh`, or write `$${` for the two characters
+    `connection` is for `sql` (p.yaml:14:49)
+      hint: take it out: a command finds what it needs in its environment
+    `timeout` must be between 100ms and 24h (p.yaml:14:67)
+      hint: for example `timeout: 30s`
+    a hook is `sql` or `command`, not both (p.yaml:15:7)
+      hint: write two hooks: they run one after another
+    `ignore` is no value of `on_error` (p.yaml:15:49)
+      hint: it is one of `fail`, `warn`
+    a hook needs `sql` or `command` (p.yaml:16:7)
+      hint: for example `{ command: [./tell, ops] }` or `{ sql: "ANALYZE crm.customers", connection: target }`
+    `timeout` must be a duration with its unit, such as `10m` or `24h` (p.yaml:16:18)
+      hint: for example `timeout: 30s`
+    a hook must be a mapping, not a text (p.yaml:17:7)
+      hint: for example `{ command: [./tell, ops] }`
     "#);
 }
 

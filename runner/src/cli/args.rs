@@ -297,6 +297,9 @@ pub(crate) struct RunArgs {
     /// Start no new unit of work after this time and exit with 9, such as `30m`
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) max_duration: Option<Duration>,
+    /// Run without the pipeline's hooks
+    #[arg(long)]
+    pub(crate) no_hooks: bool,
     /// When another run holds the lease: `fail` (exit 7), `skip` (exit 0) or `wait=DURATION`
     #[arg(long, default_value = "fail", value_parser = parse_on_lock, value_name = "POLICY")]
     pub(crate) on_lock: OnLock,

@@ -25,18 +25,19 @@ use crate::cli::args::RunArgs;
 use crate::decision::{self, Rules};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::hooks::{HookEnvironment, Hooks};
 use crate::open::Ends;
 use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
 use crate::progress::Progress;
-use crate::report::{Outcome, RunReport, TableReport};
+use crate::report::{HookReport, Outcome, RunReport, TableReport};
 use crate::stop::{Stop, seconds_since_epoch};
 use context::RunContext;
 use lease::Heartbeat;
 pub(crate) use lease::{Asked, acquire, acquire_now};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use syncset_connector::{Lease, PipelineState, Retention, RunRecord, TableRead};
+use syncset_connector::{Lease, PipelineKey, PipelineState, Retention, RunRecord, TableRead};
 use syncset_pipeline::{Consistency, Keep, OnSelectionChange, PipelineSpec};
 use table::TableRun;
 
@@ -73,6 +74,8 @@ pub(crate) struct RunSettings<'a> {
     pub(crate) retention: Keep,
     /// `on_selection_change:` of the pipeline.
     pub(crate) on_selection_change: OnSelectionChange,
+    /// Where its hooks run, and whether.
+    pub(crate) hooks: &'a HookEnvironment,
     /// How the run shows itself.
     pub(crate) progress: Progress,
     /// How it is asked to end.
@@ -125,6 +128,16 @@ async fn run_into(
     settings: &RunSettings<'_>,
 ) -> Result<(), Failures> {
     let jobs = usize::from(settings.args.jobs);
+    let key = PipelineKey {
+        project: settings.project.to_owned(),
+        pipeline: spec.name.clone(),
+    };
+    let hooks = Hooks {
+        spec,
+        key: &key,
+        environment: settings.hooks,
+        stop: &settings.stop,
+    };
     let ends = tokio::select! {
         ends = Ends::open(spec, settings.project, jobs) => ends?,
         reason = settings.stop.requested() => return Err(reason.into()),
@@ -164,6 +177,7 @@ async fn run_into(
         let mut tables = table_runs(&planned, settings, &PipelineState::default());
         dry::count(&ends, &mut tables, settings).await?;
         report.tables = tables.into_iter().map(|table| table.report).collect();
+        hooks.list(report);
         return Ok(());
     }
     ends.state().ensure().await?;
@@ -191,12 +205,20 @@ async fn run_into(
     let heartbeat = Heartbeat::start(ends.clone(), lease.clone(), settings.stop.clone());
     let started_at = seconds_since_epoch();
     let clock = Instant::now();
-    let result = run_leased(report, &ends, &lease, &planned, settings).await;
-    if let Err(Failures(failures)) = &result {
-        report.failures.extend(failures.iter().cloned());
+    let result = match hooks.before(report, &planned).await {
+        Ok(()) => run_leased(report, &ends, &lease, &planned, settings).await,
+        Err(failure) => Err(failure.into()),
+    };
+    if let Err(Failures(failures)) = result {
+        report.failures.extend(failures);
     }
     report.settle_exit_code();
     report.duration_ms = millis(clock);
+    if hooks.has_after() {
+        // Also gives them the lease's whole time.
+        let held = ends.state().renew(&lease).await;
+        hooks.after(report, held.is_ok()).await;
+    }
     if settings.extent == Extent::Everything {
         record(report, &ends, started_at, &retention(settings, &planned)).await;
     }
@@ -392,7 +414,9 @@ pub(crate) fn summary(report: &RunReport) -> String {
         text = text.trim_end().to_owned();
         text.push('\n');
     }
-    let verdict = match report.failures.is_empty() && !report.tables.iter().any(has_failed) {
+    let hook_failed = report.hooks.iter().any(HookReport::fails_the_run);
+    let is_good = report.failures.is_empty() && !report.tables.iter().any(has_failed);
+    let verdict = match is_good && !hook_failed {
         true if report.skipped => "skipped",
         true => "done",
         false => "not done",

@@ -106,12 +106,17 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
             for sentence in &gone {
                 render::text_out(&format!("note: {sentence}\n"));
             }
+            for hook in crate::hooks::listed(&spec) {
+                let (list, kind, place) = (hook.hook, hook.kind, hook.place);
+                render::text_out(&format!("hook {list}: {kind} ({place})\n"));
+            }
         }
         _ => render::json(&serde_json::json!({
             "exit_code": code,
             "pipeline": args.name,
             "tables": entries,
             "notes": gone,
+            "hooks": crate::hooks::listed(&spec),
         })),
     }
     ends.close().await;

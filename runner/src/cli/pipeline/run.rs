@@ -5,8 +5,9 @@ use crate::cli::choice::{Unnamed, choose};
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::hooks::HookEnvironment;
 use crate::progress::Progress;
-use crate::report::RunReport;
+use crate::report::{HookReport, RunReport};
 use crate::run::{self, Extent, RunSettings};
 use crate::stop::Stop;
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
         )
     })?;
     let pipelines = context.files.pipeline_names();
+    let hooks = HookEnvironment::new(&context.files, !args.no_hooks);
     let mut reports = Vec::with_capacity(chosen.specs.len());
     for spec in &chosen.specs {
         let settings = RunSettings {
@@ -31,6 +33,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             lease: context.files.project.lease,
             retention: context.files.project.retention,
             on_selection_change: spec.on_selection_change,
+            hooks: &hooks,
             progress: Progress::new(context.output),
             stop: stop.clone(),
             extent: Extent::Everything,
@@ -86,7 +89,30 @@ fn print_report(report: &RunReport) {
         }
     }
     report.failures.iter().for_each(render::failure);
+    report
+        .hooks
+        .iter()
+        .for_each(|hook| print_hook(hook, report));
     if report.failures.is_empty() || !report.tables.is_empty() {
         render::text_out(&run::summary(report));
+    }
+}
+
+fn print_hook(hook: &HookReport, report: &RunReport) {
+    if report.dry_run {
+        let (list, place) = (hook.hook, &hook.place);
+        render::talk(&format!("hook `{list}` would be run ({place})\n"));
+    }
+    let Some(failure) = &hook.failure else { return };
+    let is_said = |said: &Failure| said.message == failure.message;
+    if report.failures.iter().any(is_said) {
+        return;
+    }
+    if hook.fails_run {
+        render::failure(failure);
+    } else {
+        let causes = failure.causes.iter().map(|cause| format!(": {cause}"));
+        let causes: String = causes.collect();
+        render::talk(&format!("warning: {}{causes}\n", failure.message));
     }
 }

@@ -6,6 +6,7 @@ use crate::cli::pipeline::{open_state_of, state_of};
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::hooks::HookEnvironment;
 use crate::progress::Progress;
 use crate::report::{RunReport, TableReport};
 use crate::run::{self, Extent, RunSettings};
@@ -56,6 +57,8 @@ pub(crate) async fn retry(context: &Context, args: &RejectedRetryArgs) -> Result
         project: &context.files.project.name,
         lease: context.files.project.lease,
         retention: context.files.project.retention,
+        // It is no run of the pipeline.
+        hooks: &HookEnvironment::new(&context.files, false),
         progress: Progress::new(Output::Json),
         stop,
         // Refused rows are no part of what a pipeline commits together.
