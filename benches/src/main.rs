@@ -1,11 +1,13 @@
 //! End-to-end benches against PostgreSQL: each prints the reference, ours and the ratio.
 //!
 //! `cargo run --release -p syncset-benches -- [ROWS] [copy|replace]` after
-//! `cargo build --release -p syncset`; without a second word all of them.
+//! `cargo build --release -p syncset`; without a second word all of them. `-- tables [COUNT]` for
+//! many tables over distant links.
 //! Starts a server of its own with durable settings; `SYNCSET_BIN` names another binary.
 
 mod measured;
 mod replace;
+mod tables;
 
 use kit::{Database, PostgresServer};
 use measured::{Measured, kill_syncset, median, run_shell, run_syncset};
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const ROWS_DEFAULT: u64 = 2_000_000;
+const TABLES_DEFAULT: u32 = 500;
 const COLUMNS: &str = "id, customer_id, status, amount, quantity, note, created_at, updated_at";
 const TARGET_TABLE: &str = "CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint NOT NULL, \
      status text NOT NULL, amount numeric(12,2) NOT NULL, quantity integer, note text, \
@@ -37,7 +40,14 @@ struct Bench {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let rows = std::env::args().nth(1).map_or(ROWS_DEFAULT, |text| {
+    let argument = std::env::args().nth(1);
+    if argument.as_deref() == Some("tables") {
+        let count = std::env::args().nth(2).map_or(TABLES_DEFAULT, |text| {
+            text.parse().expect("the argument is a number of tables")
+        });
+        return tables::measure(SERVER, count, &binary()).await;
+    }
+    let rows = argument.map_or(ROWS_DEFAULT, |text| {
         text.parse().expect("the argument is a number of rows")
     });
     let server = PostgresServer::start_own(SERVER);

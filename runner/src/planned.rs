@@ -38,6 +38,8 @@ pub(crate) struct PlannedTable {
     pub(crate) byte_estimate: Option<u64>,
     /// Rows of the table at the source, if it says.
     pub(crate) row_estimate: Option<u64>,
+    /// Streams of the tables that its rows refer to, itself left out.
+    pub(crate) parents: Vec<String>,
     /// What stops this table.
     pub(crate) failures: Vec<Failure>,
 }
@@ -228,6 +230,7 @@ fn compile(plan: TablePlan, context: &TransformContext) -> Result<PlannedTable, 
         notes: plan.notes.clone(),
         byte_estimate: description.byte_estimate,
         row_estimate: description.row_estimate,
+        parents: Vec::new(),
         failures: Vec::new(),
         plan,
     })

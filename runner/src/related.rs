@@ -30,6 +30,11 @@ pub(crate) fn arrange(mut tables: Vec<PlannedTable>) -> Vec<PlannedTable> {
             tables[child].notes.extend(note);
         }
     }
+    for (child, parents) in parents.iter().enumerate() {
+        let others = parents.iter().filter(|&&parent| parent != child);
+        let streams = others.map(|&parent| tables[parent].stream().to_owned());
+        tables[child].parents = streams.collect();
+    }
     let mut tables: Vec<Option<PlannedTable>> = tables.into_iter().map(Some).collect();
     let sorted = parents_first(&parents).into_iter();
     sorted.filter_map(|place| tables[place].take()).collect()

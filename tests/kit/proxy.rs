@@ -111,7 +111,7 @@ impl Proxy {
         self.port
     }
 
-    /// Delays every byte from now on, per direction.
+    /// Delays every byte from now on, per direction, and what follows a new connection's handshake.
     pub fn set_delay(&self, to_server: Duration, to_client: Duration) {
         *lock(&self.shared.to_server) = to_server;
         *lock(&self.shared.to_client) = to_client;
@@ -199,6 +199,9 @@ struct Link {
 }
 
 async fn connect(client: TcpStream, server: SocketAddr, shared: Arc<Shared>) {
+    // The client's handshake was with us: that it would have been a round trip shows here.
+    let handshake = *lock(&shared.to_server) + *lock(&shared.to_client);
+    tokio::time::sleep(handshake).await;
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };

@@ -3,6 +3,8 @@
 //! Round trips are counted, not timed, by a proxy before each server.
 
 use kit::{Database, Project, Proxy};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const RUN: [&str; 5] = ["pipeline", "run", "p", "--output", "json"];
 
@@ -20,7 +22,6 @@ struct Trips {
 /// Some tables between two databases, with a proxy before each.
 struct Lab {
     source: Database,
-    #[expect(dead_code, reason = "keeps the database")]
     target: Database,
     before_source: Proxy,
     before_target: Proxy,
@@ -140,6 +141,43 @@ async fn loads_and_changes_cost_a_few_round_trips_per_table() {
     many.change().await;
     let changed = per_table(one.trips().await, many.trips().await);
 
-    assert!(loaded.0 <= 4 && loaded.1 <= 8, "{loaded:?}");
+    for table in ["t1", "t17", "t40"] {
+        let sql = format!("SELECT id, note FROM {table}");
+        kit::compare(&many.source, &many.target, &sql, &sql)
+            .await
+            .assert_equal();
+    }
+    assert!(loaded.0 <= 3 && loaded.1 <= 5, "{loaded:?}");
     assert!(changed.0 <= 1 && changed.1 <= 6, "{changed:?}");
+}
+
+#[tokio::test]
+async fn whole_tables_are_read_from_one_snapshot() {
+    let lab = Lab::new(6, "full").await;
+    lab.trips().await;
+    let (stop, mut writer) = (Arc::new(AtomicBool::new(false)), lab.source.connect().await);
+    let stopped = Arc::clone(&stop);
+    // Each transaction writes one number into all tables, the last table first.
+    let writing = tokio::spawn(async move {
+        let mut number = 0;
+        while !stopped.load(Ordering::SeqCst) {
+            number += 1;
+            let updates = (1..=6)
+                .rev()
+                .map(|table| format!("UPDATE t{table} SET note = '{number}' WHERE id = 1;"));
+            let sql = format!("BEGIN; {} COMMIT", updates.collect::<String>());
+            kit::postgres::send(&mut writer, &sql).await;
+        }
+    });
+
+    for _ in 0..3 {
+        lab.trips().await;
+        let notes = (1..=6).map(|table| format!("SELECT note FROM t{table} WHERE id = 1"));
+        let notes = notes.collect::<Vec<_>>().join(" UNION ");
+        let distinct = format!("SELECT count(*) FROM ({notes}) n");
+        assert_eq!(lab.target.value(&distinct).await, "1");
+    }
+
+    stop.store(true, Ordering::SeqCst);
+    writing.await.expect("the writer does not panic");
 }

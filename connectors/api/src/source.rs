@@ -322,6 +322,15 @@ pub trait Snapshot: Send {
         Ok(self.key_digest(table).await?.row_count)
     }
 
+    /// Counts of the selected rows of several tables; one round trip where the store can.
+    async fn row_counts(&mut self, tables: &[usize]) -> Result<Vec<u64>> {
+        let mut counts = Vec::with_capacity(tables.len());
+        for &table in tables {
+            counts.push(self.row_count(table).await?);
+        }
+        Ok(counts)
+    }
+
     /// Count and hash of the keys of the selected rows.
     async fn key_digest(&mut self, table: usize) -> Result<KeyDigest>;
 

@@ -125,9 +125,11 @@ impl Target for PgStore {
     }
 
     async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest> {
-        let mut session = self.session().await?;
+        let mut session = self.readers.session(self).await?;
         let shape = self.writers.shape(&mut session, &table.name).await?;
-        key_digest(&mut session, table, &shape).await
+        let digest = key_digest(&mut session, table, &shape).await?;
+        self.readers.give_back(session);
+        Ok(digest)
     }
 }
 

@@ -8,10 +8,11 @@ use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::pump::pump;
 use crate::run::retry;
 use crate::run::retry_rejected::{of_table, retry_rejected};
-use crate::run::settle::settle;
+use crate::run::settle::{settle, settle_together};
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
 use crate::run::waiting::Refused;
+use crate::run::windows::{Fed, Writers, Written};
 use crate::stop::seconds_since_epoch;
 use std::time::Instant;
 use syncset_connector::{
@@ -32,6 +33,48 @@ pub(crate) struct Left {
     pub(crate) later: Vec<usize>,
 }
 
+/// What became of the tables of one snapshot.
+#[derive(Default)]
+struct Turn {
+    left: Left,
+    /// Tables that need another snapshot.
+    again: Vec<usize>,
+    /// Watermarks that have only moved: stream, version, position.
+    moves: Vec<(String, u64, Position)>,
+}
+
+impl Turn {
+    fn note(&mut self, table: &mut TableRun, index: usize, result: Result<Followed, Failure>) {
+        let failure = match result {
+            Ok(Followed::Done(outcome)) => return table.done(outcome),
+            Ok(Followed::Idle(position)) => {
+                let state = table.state();
+                if seconds_since_epoch() - state.updated_at >= IDLE_STORE_SECONDS {
+                    let moved = (state.stream.clone(), state.version, position);
+                    self.moves.push(moved);
+                }
+                return table.done(Outcome::Unchanged);
+            }
+            Ok(Followed::Reload(reason)) => return self.left.reload.push((index, reason)),
+            Ok(Followed::Again) => return self.again.push(index),
+            Ok(Followed::RowsOnly) => return self.left.later.push(index),
+            Err(failure) => failure,
+        };
+        match after_failure(table, failure) {
+            Next::Again => self.again.push(index),
+            Next::Later => self.left.later.push(index),
+            Next::Fail(failure) => table.fail(failure),
+        }
+    }
+
+    fn note_written(&mut self, tables: &mut [TableRun], written: Vec<Written>) {
+        for written in written {
+            let (index, result) = written.returned_to(tables);
+            self.note(&mut tables[index], index, result);
+        }
+    }
+}
+
 /// Applies the windows of tables that follow, and settles those whose chunks are all done.
 ///
 /// All tables are read in one snapshot; after a failure the ones that are left get a new one.
@@ -41,9 +84,8 @@ pub(crate) async fn follow(
     which: &[usize],
     rejected: &[RejectedRow],
 ) -> Left {
-    let mut left = Left::default();
+    let mut turn = Turn::default();
     let mut waiting: Vec<usize> = which.to_vec();
-    let mut moves = Vec::new();
     while !waiting.is_empty() {
         if let Some(reason) = context.stop.reason() {
             waiting
@@ -65,60 +107,87 @@ pub(crate) async fn follow(
                 continue;
             }
         };
-        let mut again = Vec::new();
-        for (slot, &index) in waiting.iter().enumerate() {
-            let table = &mut tables[index];
-            let started = Instant::now();
-            let result = follow_one(context, table, snapshot.as_mut(), slot, rejected).await;
-            table.count_time(started);
-            let failure = match result {
-                Ok(Followed::Done(outcome)) => {
-                    table.done(outcome);
-                    continue;
-                }
-                Ok(Followed::Idle(position)) => {
-                    let state = table.state();
-                    if seconds_since_epoch() - state.updated_at >= IDLE_STORE_SECONDS {
-                        moves.push((state.stream.clone(), state.version, position));
-                    }
-                    table.done(Outcome::Unchanged);
-                    continue;
-                }
-                Ok(Followed::Reload(reason)) => {
-                    left.reload.push((index, reason));
-                    continue;
-                }
-                Ok(Followed::Again) => {
-                    again.push(index);
-                    continue;
-                }
-                Ok(Followed::RowsOnly) => {
-                    left.later.push(index);
-                    continue;
-                }
-                Err(failure) => failure,
-            };
-            match after_failure(table, failure) {
-                Next::Again => again.push(index),
-                Next::Later => left.later.push(index),
-                Next::Fail(failure) => table.fail(failure),
-            }
-            // A stream that was not read to its end spoils the snapshot.
-            again.extend(&waiting[slot + 1..]);
-            break;
-        }
-        if again.is_empty() {
+        let spoiled = follow_all(
+            context,
+            tables,
+            &waiting,
+            (snapshot.as_mut(), rejected),
+            &mut turn,
+        )
+        .await;
+        if spoiled.is_none() {
             snapshot.close().await;
         }
-        waiting = again;
+        turn.again.extend(spoiled.into_iter().flatten());
+        // Parents first, as before.
+        turn.again.sort_unstable();
+        waiting = std::mem::take(&mut turn.again);
     }
+    let moves = &turn.moves;
     if !moves.is_empty()
-        && let Err(error) = context.ends.state().move_idle(&context.lease, &moves).await
+        && let Err(error) = context.ends.state().move_idle(&context.lease, moves).await
     {
         // The older watermark is as right as the newer one.
         tracing::warn!(%error, "could not store the watermarks of unchanged tables");
     }
-    left
+    turn.left
+}
+
+/// Follows tables in a snapshot of them. Returns those that were not reached if a stream that was
+/// not read to its end has spoiled it.
+async fn follow_all(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    which: &[usize],
+    (snapshot, rejected): (&mut dyn Snapshot, &[RejectedRow]),
+    turn: &mut Turn,
+) -> Option<Vec<usize>> {
+    let settled = settle_together(context, tables, which, snapshot).await;
+    let settled = settled.unwrap_or_else(|failure| {
+        tracing::debug!(error = %failure.message, "settling tables one by one");
+        Vec::new()
+    });
+    let mut writers = Writers::default();
+    let mut spoiled = None;
+    for (slot, &index) in which.iter().enumerate() {
+        if settled.contains(&slot) {
+            tables[index].take_warnings(snapshot.windows()[slot].warnings.clone());
+            tables[index].done(Outcome::Loaded);
+            continue;
+        }
+        let window = snapshot.windows()[slot].clone();
+        let beside = Writers::take(&tables[index], &window);
+        let limit = if beside { context.jobs } else { 1 };
+        let parents = tables[index].planned.parents.clone();
+        turn.note_written(tables, writers.make_room(limit, &parents).await);
+        let started = Instant::now();
+        let result = if beside {
+            tables[index].take_warnings(window.warnings);
+            match writers
+                .feed(context, tables, index, (&mut *snapshot, slot))
+                .await
+            {
+                Ok(Fed::Whole) => continue,
+                Ok(Fed::Left) => None,
+                Err(failure) => Some(Err(failure)),
+            }
+        } else {
+            let table = &mut tables[index];
+            let followed = follow_one(context, table, snapshot, slot, rejected).await;
+            table.count_time(started);
+            Some(followed)
+        };
+        let failed = !matches!(result, Some(Ok(_)));
+        if let Some(result) = result {
+            turn.note(&mut tables[index], index, result);
+        }
+        if failed {
+            spoiled = Some(which[slot + 1..].to_vec());
+            break;
+        }
+    }
+    turn.note_written(tables, writers.make_room(1, &[]).await);
+    spoiled
 }
 
 async fn open(
@@ -164,9 +233,12 @@ async fn isolate(
 }
 
 /// What came of one table.
-enum Followed {
+pub(crate) enum Followed {
+    /// It is at the snapshot.
     Done(Outcome),
+    /// Nothing had changed up to this position.
     Idle(Position),
+    /// Its position proves nothing, for this reason.
     Reload(String),
     /// A window that was cut in an earlier snapshot was finished; the next one, in a new snapshot,
     /// brings the table up to date.
@@ -231,7 +303,7 @@ async fn follow_one(
 }
 
 /// Applies the events of one window. Returns its last position and whether a unit was committed.
-async fn apply(
+pub(crate) async fn apply(
     context: &RunContext,
     table: &mut TableRun,
     mut events: mpsc::Receiver<Result<ChangeEvent>>,

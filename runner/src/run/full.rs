@@ -9,11 +9,92 @@ use crate::run::settle::settle;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
 use std::time::Instant;
-use syncset_connector::{ErrorClass, KeyRange, Position, UnitStart};
+use syncset_connector::{
+    ErrorClass, KeyRange, Position, Snapshot, SnapshotRequest, SnapshotToken, UnitStart,
+};
+use tokio::task::JoinSet;
+
+/// Copies tables whole, up to `jobs` at a time and from one snapshot where the source can share
+/// it. Returns those that have to be tried again after the other tables.
+pub(crate) async fn copy_all(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    which: &[usize],
+) -> Vec<usize> {
+    let (exporter, token) = share(context, tables, which).await;
+    let mut later = Vec::new();
+    let mut running: JoinSet<(usize, TableRun, bool)> = JoinSet::new();
+    let mut streams: Vec<(usize, String)> = Vec::new();
+    let mut waiting = which.iter().peekable();
+    loop {
+        let next = waiting.peek().filter(|&&&index| {
+            let parents = &tables[index].planned.parents;
+            let is_parent = |(_, stream): &(usize, String)| parents.contains(stream);
+            running.len() < context.jobs && !streams.iter().any(is_parent)
+        });
+        if let Some(&&index) = next {
+            waiting.next();
+            // The task has the table; what stands here meanwhile is not looked at.
+            let stand_in = tables[index].part();
+            let mut table = std::mem::replace(&mut tables[index], stand_in);
+            streams.push((index, table.stream().to_owned()));
+            let (context, token) = (context.clone(), token.clone());
+            running.spawn(async move {
+                let done = copy_whole(&context, &mut table, token.as_ref()).await;
+                (index, table, done)
+            });
+            continue;
+        }
+        let Some(ended) = running.join_next().await else {
+            break;
+        };
+        let (index, table, done) = ended.expect("tasks that copy do not panic");
+        tables[index] = table;
+        streams.retain(|(other, _)| *other != index);
+        if !done {
+            later.push(index);
+        }
+    }
+    if let Some(exporter) = exporter {
+        exporter.close().await;
+    }
+    later.sort_unstable();
+    later
+}
+
+/// Opens a snapshot that the tables share, if there are several and the source can. It has to stay
+/// open until the last of them is read. Whatever keeps it from being opened shows when each table
+/// is read by itself.
+async fn share(
+    context: &RunContext,
+    tables: &[TableRun],
+    which: &[usize],
+) -> (Option<Box<dyn Snapshot>>, Option<SnapshotToken>) {
+    if which.len() < 2 {
+        return (None, None);
+    }
+    let request = |&index: &usize| SnapshotRequest {
+        read: tables[index].read.clone(),
+        from: None,
+    };
+    let requests: Vec<_> = which.iter().map(request).collect();
+    let source = context.ends.source();
+    let Ok(mut snapshot) = source.open_snapshot(&requests, None).await else {
+        return (None, None);
+    };
+    match snapshot.share().await {
+        Ok(Some(token)) => (Some(snapshot), Some(token)),
+        _ => (None, None),
+    }
+}
 
 /// Copies one table whole and deletes what the source no longer has. Starts over when its
 /// snapshot is lost. Returns false if it has to be tried again after the other tables.
-pub(crate) async fn copy_whole(context: &RunContext, table: &mut TableRun) -> bool {
+async fn copy_whole(
+    context: &RunContext,
+    table: &mut TableRun,
+    shared: Option<&SnapshotToken>,
+) -> bool {
     let started = Instant::now();
     let done = loop {
         if let Some(reason) = context.stop.reason() {
@@ -23,7 +104,9 @@ pub(crate) async fn copy_whole(context: &RunContext, table: &mut TableRun) -> bo
         tokio::time::sleep(retry::pause(table.attempts)).await;
         let result = match table.refused {
             Refused::LeaveOut => load::copy_rows_only(context, table).await,
-            Refused::Wait | Refused::Together | Refused::Count => attempt(context, table).await,
+            Refused::Wait | Refused::Together | Refused::Count => {
+                attempt(context, table, shared).await
+            }
         };
         let Err(mut failure) = result else {
             if table.refused == Refused::LeaveOut {
@@ -53,9 +136,15 @@ pub(crate) async fn copy_whole(context: &RunContext, table: &mut TableRun) -> bo
     done
 }
 
-async fn attempt(context: &RunContext, table: &mut TableRun) -> Result<(), Failure> {
+async fn attempt(
+    context: &RunContext,
+    table: &mut TableRun,
+    shared: Option<&SnapshotToken>,
+) -> Result<(), Failure> {
     load::begin(context, &mut [table]).await?;
-    let mut snapshot = context.rows_of(table, None).await?;
+    // A snapshot that was lost once is gone.
+    let shared = shared.filter(|_| table.attempts == 0);
+    let mut snapshot = context.rows_of(table, shared).await?;
     let start = UnitStart {
         lease: context.lease.clone(),
         step: load::chunk_step(table, 0),

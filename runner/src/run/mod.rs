@@ -20,6 +20,7 @@ mod table;
 mod together;
 mod unit;
 mod waiting;
+mod windows;
 
 use crate::cli::args::RunArgs;
 use crate::decision::{self, Rules};

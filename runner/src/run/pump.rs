@@ -10,7 +10,7 @@ use syncset_connector::Result;
 use tokio::sync::mpsc;
 
 /// Items between the reader and the writer: one being written, one ready.
-const AHEAD: usize = 2;
+pub(crate) const AHEAD: usize = 2;
 
 /// Feeds a stream to `consume` through a short queue, so that reading and writing overlap.
 ///

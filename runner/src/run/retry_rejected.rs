@@ -91,7 +91,7 @@ pub(crate) async fn only(
     for &index in &work.whole {
         // Without a watermark all rows are read in each run, the refused ones with them.
         tables[index].refused = Refused::Count;
-        full::copy_whole(context, &mut tables[index]).await;
+        full::copy_all(context, tables, &[index]).await;
     }
     for &index in &work.follow {
         let table = &mut tables[index];

@@ -75,7 +75,7 @@ pub(crate) async fn run(
             .collect();
         ready.sort_unstable();
         let left = follow::follow(context, tables, &ready, rejected).await;
-        let whole = copy_whole_tables(context, tables, &work.whole).await;
+        let whole = full::copy_all(context, tables, &work.whole).await;
 
         reload_rounds += usize::from(!left.reload.is_empty());
         work = Work {
@@ -172,19 +172,4 @@ pub(crate) async fn begin_loads(
         .copied()
         .filter(|&index| !tables[index].has_failed())
         .collect()
-}
-
-/// Copies tables without windows; returns those that wait for others.
-async fn copy_whole_tables(
-    context: &RunContext,
-    tables: &mut [TableRun],
-    which: &[usize],
-) -> Vec<usize> {
-    let mut later = Vec::new();
-    for &index in which {
-        if !full::copy_whole(context, &mut tables[index]).await {
-            later.push(index);
-        }
-    }
-    later
 }

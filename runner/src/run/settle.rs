@@ -10,7 +10,7 @@ use crate::run::unit::Unit;
 use futures::StreamExt;
 use syncset_connector::{
     BatchStream, Capture, ConnectorError, ErrorClass, KeyDigest, KeyRange, Position, Snapshot,
-    StreamPhase, WriteMode, WrittenBy,
+    StreamPhase, UnitStart, UnitStep, WatermarkMove, WindowState, WriteMode, WrittenBy,
 };
 
 /// Deletes target rows whose key the snapshot does not have and marks the stream as following.
@@ -38,6 +38,67 @@ pub(crate) async fn settle(
     }
     unit.commit_watermark(table, position, StreamPhase::Following)
         .await
+}
+
+/// Settles tables in which nothing has changed since their load began and whose chunks brought
+/// every row there is, in one unit: their places among the requests of the snapshot. The others
+/// are settled one by one.
+pub(crate) async fn settle_together(
+    context: &RunContext,
+    tables: &mut [TableRun],
+    which: &[usize],
+    snapshot: &mut dyn Snapshot,
+) -> Result<Vec<usize>, Failure> {
+    let mut ready: Vec<(usize, Position)> = Vec::new();
+    for (slot, &index) in which.iter().enumerate() {
+        let (table, window) = (&tables[index], &snapshot.windows()[slot]);
+        if let WindowState::Unchanged(position) = &window.state
+            && table.state().phase != StreamPhase::Following
+            && table.open_chunks().next().is_none()
+            && !window.continues
+            && table.put_aside.is_empty()
+            && table.planned.write() == WriteMode::Upsert
+            && table.planned.transform.keeps_all_rows()
+            && table.chunk_rows.is_some()
+            && shows_every_change(&table.read.capture)
+        {
+            ready.push((slot, position.clone()));
+        }
+    }
+    let slots: Vec<usize> = ready.iter().map(|(slot, _)| *slot).collect();
+    if slots.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let counts = snapshot.row_counts(&slots).await?;
+    let mut counts = counts.into_iter();
+    ready.retain(|(slot, _)| tables[which[*slot]].chunk_rows == counts.next());
+    let Some((first, _)) = ready.first() else {
+        return Ok(Vec::new());
+    };
+    let streams = ready.iter().map(|(slot, _)| {
+        let state = tables[which[*slot]].state();
+        (state.stream.clone(), state.version)
+    });
+    let start = UnitStart {
+        lease: context.lease.clone(),
+        step: UnitStep::Watermarks(streams.collect()),
+        into_empty: false,
+        careful: false,
+    };
+    let unit = Unit::begin(&context.ends, start, &tables[which[*first]]).await?;
+    let moves = ready.iter().map(|(slot, position)| WatermarkMove {
+        stream: tables[which[*slot]].state().stream.clone(),
+        position: position.clone(),
+        phase: StreamPhase::Following,
+        whole: false,
+    });
+    unit.commit_together(moves.collect()).await?;
+    for (slot, position) in &ready {
+        let table = &mut tables[which[*slot]];
+        let version = table.state().version + 1;
+        table.moved(version, position.clone(), StreamPhase::Following);
+    }
+    Ok(ready.into_iter().map(|(slot, _)| slot).collect())
 }
 
 /// Whether the keys of both sides may differ. Both sides are asked at the same time.

@@ -297,14 +297,29 @@ impl Snapshot for PgSnapshot {
     }
 
     async fn row_count(&mut self, table: usize) -> Result<u64> {
-        let (session, table) = self.table(table);
-        let from = format!("FROM {}{}", table.shape.from, table.shape.selected(&[]));
-        let sql = format!("SELECT pg_catalog.count(*) {from}");
-        let rows = session.rows(&sql).await?;
-        let row = rows
-            .first()
-            .ok_or_else(|| error::unexpected("the server did not count its rows"))?;
-        row.parse(0)
+        let counts = self.row_counts(&[table]).await?;
+        Ok(counts[0])
+    }
+
+    async fn row_counts(&mut self, tables: &[usize]) -> Result<Vec<u64>> {
+        let mut sql = String::new();
+        for &table in tables {
+            let shape = &self.table(table).1.shape;
+            let (from, selected) = (&shape.from, shape.selected(&[]));
+            sql.push_str(&format!(
+                "SELECT pg_catalog.count(*) FROM {from}{selected};\n"
+            ));
+        }
+        let sets = self.session.result_sets(&sql).await?;
+        if sets.len() != tables.len() {
+            return Err(error::unexpected("the server did not count its rows"));
+        }
+        let first = |rows: &Vec<TextRow>| {
+            let row = rows.first();
+            let row = row.ok_or_else(|| error::unexpected("the server did not count its rows"));
+            row?.parse(0)
+        };
+        sets.iter().map(first).collect()
     }
 
     async fn key_digest(&mut self, table: usize) -> Result<KeyDigest> {
