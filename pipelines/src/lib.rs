@@ -13,6 +13,7 @@ mod condition;
 mod connection;
 mod destination;
 mod fields;
+mod guards;
 mod hooks;
 mod interpolate;
 mod nearest;
@@ -37,6 +38,7 @@ mod unsupported;
 mod write_plan;
 mod yaml;
 
+pub use guards::{EmptySource, Guards};
 pub use interpolate::is_variable_name;
 pub use nearest::{listed, nearest};
 pub use order::parents_first;

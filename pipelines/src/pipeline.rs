@@ -19,7 +19,7 @@ const ON_SELECTION_CHANGE: [(&str, OnSelectionChange); 3] = [
 ];
 
 /// Keys at the top that every table takes over unless it says otherwise.
-const SHARED: [&str; 2] = ["capture", "rejects"];
+const SHARED: [&str; 3] = ["capture", "rejects", "guards"];
 
 const TABLES_EXAMPLE: &str = "tables: { public.customers: { columns: [id, name] } }";
 

@@ -1,6 +1,7 @@
 //! From a pipeline and the described tables to what a run does.
 
 use crate::Problem;
+use crate::guards::Guards;
 use crate::order::by_source;
 use crate::planner::Planner;
 use crate::problem::{Place, Problems};
@@ -45,6 +46,8 @@ pub struct TablePlan {
     pub max_rejects: u64,
     /// Exit code of a table that is done but has rejected rows: 0 or 3.
     pub rejects_exit: u8,
+    /// What a run may delete without a person's word.
+    pub guards: Guards,
     /// Canonical JSON of the selection: shown when it was edited. `read.selection` is its SHA-256.
     pub selection_text: String,
     /// What a user should know.

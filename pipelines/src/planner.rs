@@ -85,6 +85,7 @@ impl Planner<'_> {
             max_rewrite_rows: self.settings.max_rewrite_rows,
             max_rejects: self.settings.max_rejects,
             rejects_exit: self.settings.rejects_exit,
+            guards: self.settings.guards,
             selection_text,
             place: self.selected.place,
         })

@@ -2,6 +2,7 @@
 
 use crate::capture_setting;
 use crate::fields::{Fields, choice, count, text, text_list, text_map, wrong_type};
+use crate::guards;
 use crate::problem::{Place, Problems};
 use crate::schema::Section;
 use crate::spec::{
@@ -117,6 +118,10 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
         max_rewrite_rows: max_rewrite_rows(&fields, problems),
         max_rejects,
         rejects_exit,
+        guards: fields
+            .value("guards")
+            .map(|node| guards::read(node, problems))
+            .unwrap_or_default(),
     })
 }
 

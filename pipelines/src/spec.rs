@@ -1,6 +1,7 @@
 //! What a project and a pipeline say, after reading: values with their places, nothing resolved
 //! against a store yet.
 
+use crate::guards::Guards;
 use crate::problem::Place;
 use crate::table_pattern::TablePattern;
 use crate::template::Template;
@@ -241,6 +242,8 @@ pub struct TableSettings {
     pub max_rejects: u64,
     /// Exit code of a table that is done but has rejected rows: 0 or 3.
     pub rejects_exit: u8,
+    /// What a run may delete without a person's word.
+    pub guards: Guards,
 }
 
 /// `write: { mode: .. }` as written; checked against the table when the plan is made.

@@ -35,7 +35,6 @@ const KEYS: &[(Section, &str, &str)] = &[
         "deletes",
         "say it per table or in `defaults:`: `write: { on_delete: keep }`",
     ),
-    (Section::Pipeline, "guards", GUARDS_INSTEAD),
     (Section::Pipeline, "state", STATE_INSTEAD),
     (Section::Pipeline, "schema", SCHEMA_INSTEAD),
     (
@@ -46,7 +45,6 @@ const KEYS: &[(Section, &str, &str)] = &[
     (Section::Table, "transform", DERIVE_INSTEAD),
     (Section::Table, "schema", SCHEMA_INSTEAD),
     (Section::Table, "hooks", HOOKS_INSTEAD),
-    (Section::Table, "guards", GUARDS_INSTEAD),
     (Section::Capture, "find_deletes", FIND_DELETES_INSTEAD),
 ];
 
@@ -74,7 +72,6 @@ const VALUES: &[(Section, &str, &str, &str)] = &[
 
 const ONE_WAY_INSTEAD: &str = "name a `source` and a `target`: this version copies one way";
 const STATE_INSTEAD: &str = "take it out: the state is kept at the target, in `_syncset`";
-const GUARDS_INSTEAD: &str = "look at `pipeline run --dry-run` before a run, or keep all rows with `write: { on_delete: keep }`";
 const HOOKS_INSTEAD: &str = "write `hooks:` at the top of the pipeline: the report that a command is given names each table";
 const SCHEMA_INSTEAD: &str = "list the columns with `columns: [...]`, so that new ones change nothing, and alter the target by hand";
 const DERIVE_INSTEAD: &str = "compute the column with `derive: { NAME: \"an expression\" }`";

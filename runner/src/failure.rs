@@ -61,6 +61,13 @@ impl Failure {
         self
     }
 
+    /// Adds what another failure said as its cause.
+    pub(crate) fn because_of(mut self, other: Self) -> Self {
+        self.causes.push(other.message);
+        self.causes.extend(other.causes);
+        self
+    }
+
     /// Whether it is of this class.
     pub(crate) fn is(&self, class: ErrorClass) -> bool {
         self.class == Some(class)

@@ -1,5 +1,6 @@
 //! From the files and what both stores say to a plan: what a run would do with each table.
 
+use crate::cli::args::AllowedDeletes;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
@@ -60,10 +61,41 @@ impl PlannedTable {
         !self.plan.key.is_empty()
     }
 
+    /// Rows that a run may delete whatever the guard says: the greatest number that is given for
+    /// the table.
+    pub(crate) fn allowed_deletes(&self, allowed: &[AllowedDeletes]) -> Option<u64> {
+        let own = allowed
+            .iter()
+            .filter(|allowed| self.is_named(&allowed.table));
+        own.map(|allowed| allowed.row_count).max()
+    }
+
+    /// Whether a flag means this table.
+    fn is_named(&self, name: &str) -> bool {
+        self.plan.stream == name || self.plan.read.description.name.name == name
+    }
+
     /// Whether rows that are gone are deleted.
     pub(crate) fn deletes(&self) -> bool {
         self.plan.on_delete == OnDelete::Hard
     }
+}
+
+/// The tables of `--allow-deletes` that the pipeline does not have.
+pub(crate) fn unknown_tables(tables: &[PlannedTable], allowed: &[AllowedDeletes]) -> Vec<Failure> {
+    let unknown = allowed
+        .iter()
+        .filter(|allowed| !tables.iter().any(|table| table.is_named(&allowed.table)));
+    let failure = |allowed: &AllowedDeletes| {
+        let streams: Vec<_> = tables.iter().map(PlannedTable::stream).collect();
+        let message = format!(
+            "`--allow-deletes` names table `{}`, which the run does not have",
+            allowed.table
+        );
+        Failure::new(exit_code::CONFIG, message)
+            .with_hint(format!("tables of this run: {}", streams.join(", ")))
+    };
+    unknown.map(failure).collect()
 }
 
 /// The plan of a pipeline.

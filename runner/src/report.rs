@@ -22,6 +22,10 @@ pub(crate) enum Outcome {
     Unfinished,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// One table of a run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TableReport {
@@ -37,6 +41,9 @@ pub(crate) struct TableReport {
     pub(crate) rows_written: u64,
     /// Rows deleted at the target.
     pub(crate) rows_deleted: u64,
+    /// Rows that are to be deleted and wait for the guard.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) deletes_pending: u64,
     /// Rows the target refused, which wait in `_syncset`.
     pub(crate) rows_rejected: u64,
     /// Bytes of the rows read, as Arrow holds them.
@@ -63,6 +70,7 @@ impl TableReport {
             rows_read: 0,
             rows_written: 0,
             rows_deleted: 0,
+            deletes_pending: 0,
             rows_rejected: 0,
             bytes_read: 0,
             duration_ms: 0,

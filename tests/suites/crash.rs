@@ -137,7 +137,9 @@ fn to(target: &Target) -> &'static str {
 fn project(source: &Database, target: &Target, capture: &str) -> Project {
     let project = Project::between(&source.url(), &target.place().url());
     let pipeline = format!(
-        "version: 1\nsource: source\ntarget: target\ntables:\n  public.{}:\n    \
+        "version: 1\nsource: source\ntarget: target\n\
+         guards: {{ max_delete_percent: 99, max_delete_rows_always_allowed: 0, empty_source: allow }}\n\
+         tables:\n  public.{}:\n    \
          columns: [id, label, amount, region, revision]\n    where: \"{}\"\n    \
          capture: {capture}\n    to: \"{}\"\n",
         Load::TABLE,

@@ -42,7 +42,9 @@ impl Lab {
     /// Writes the pipeline: the settings of its one table, and lines for its top.
     fn edit_with(&self, top: &str, settings: &str) {
         let text = format!(
-            "version: 1\nsource: source\ntarget: target\n{top}tables:\n  public.t: {{ {settings} }}\n"
+            "version: 1\nsource: source\ntarget: target\n\
+             guards: {{ max_delete_percent: 100, empty_source: allow }}\n\
+             {top}tables:\n  public.t: {{ {settings} }}\n"
         );
         self.project.pipeline("p", &text);
     }

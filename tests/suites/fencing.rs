@@ -68,7 +68,8 @@ impl Lab {
 
 fn pipeline() -> String {
     format!(
-        "version: 1\nsource: source\ntarget: target\ntables:\n  public.{}:\n    \
+        "version: 1\nsource: source\ntarget: target\nguards: {{ max_delete_percent: 100 }}\n\
+         tables:\n  public.{}:\n    \
          columns: [id, label, amount, region, revision]\n    where: \"{}\"\n    \
          capture: {{ mode: cursor, column: updated_at, written_by: database }}\n    \
          rejects: {{ max_rows: 100 }}\n",

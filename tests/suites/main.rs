@@ -19,6 +19,7 @@ mod examples;
 mod fencing;
 mod full_disk;
 mod getting_started;
+mod guards;
 mod hooks;
 mod init;
 mod keyless;

@@ -102,7 +102,9 @@ impl Lab {
 
 fn pipeline() -> String {
     format!(
-        "version: 1\nsource: source\ntarget: target\ntables:\n  public.{}:\n    \
+        "version: 1\nsource: source\ntarget: target\n\
+         guards: {{ max_delete_percent: 99, max_delete_rows_always_allowed: 0, empty_source: allow }}\n\
+         tables:\n  public.{}:\n    \
          columns: [id, label, amount, region, revision]\n    where: \"{}\"\n    \
          capture: {{ mode: cursor, column: updated_at, written_by: database }}\n",
         Load::TABLE,

@@ -278,7 +278,9 @@ impl Lab {
         let condition = chosen.condition;
         let condition = condition.map_or(String::new(), |it| format!("    where: \"{it}\"\n"));
         let text = format!(
-            "version: 1\nsource: source\ntarget: target\ntables:\n  {}:\n    columns: [{}]\n\
+            "version: 1\nsource: source\ntarget: target\n\
+             guards: {{ max_delete_percent: 100, empty_source: allow }}\n\
+             tables:\n  {}:\n    columns: [{}]\n\
              {condition}    derive: {{ {} }}\n    rename: {{ {} }}\n    key: [{}]\n    to: {}\n    \
              capture: {}\n",
             self.source.stream(),

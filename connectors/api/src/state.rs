@@ -229,12 +229,24 @@ pub struct PipelineState {
     pub last_success: Option<i64>,
     /// Refused rows that still wait, per stream.
     pub rejected: Vec<RejectedRow>,
+    /// Target tables with deletes that wait for the guard, and how many.
+    pub pending_deletes: Vec<(TableName, u64)>,
     /// Owners of target tables in this store, of all pipelines.
     pub owners: Vec<Ownership>,
     /// What was made of the target tables of this pipeline.
     pub made: Vec<MadeTable>,
     /// Owner of the lease and the seconds until it expires, if somebody has it.
     pub holder: Option<(String, Duration)>,
+}
+
+impl PipelineState {
+    /// How many deletes of a target table wait for the guard.
+    pub fn pending_of(&self, target: &TableName) -> u64 {
+        let mut tables = self.pending_deletes.iter();
+        tables
+            .find(|(name, _)| name == target)
+            .map_or(0, |(_, count)| *count)
+    }
 }
 
 /// The state of pipelines, kept in a store.
@@ -270,7 +282,8 @@ pub trait StateStore: Send + Sync {
     async fn unlock(&self, key: &PipelineKey) -> Result<Option<String>>;
 
     /// Stores low watermarks and chunks of loads, and claims their target tables, in one
-    /// transaction under the fence. Replaces what a former load of the stream left.
+    /// transaction under the fence. Replaces what a former load of the stream left, pending deletes
+    /// included: the load finds every row that is gone.
     ///
     /// # Errors
     /// `TargetDiffers` if another pipeline owns a target table.
@@ -286,8 +299,9 @@ pub trait StateStore: Send + Sync {
     -> Result<u64>;
 
     /// Forgets the watermarks of streams (all of them if `streams` is empty), so that the next run
-    /// loads the tables again and compares keys: their selection becomes empty. Target tables
-    /// stay claimed and their rows are left alone. Returns the streams forgotten.
+    /// loads the tables again and compares keys: their selection becomes empty. Pending deletes are
+    /// forgotten too. Target tables stay claimed and their rows are left alone. Returns the streams
+    /// forgotten.
     async fn reset(&self, lease: &Lease, streams: &[String]) -> Result<Vec<String>>;
 
     /// Forgets refused rows, given by stream and key, in one transaction under the fence. What is

@@ -349,12 +349,40 @@ pub trait UnitWriter: Send {
     /// list unless the unit is careful.
     async fn upsert(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>>;
 
-    /// Deletes the rows with these keys (columns of the key, in key order). Applied before all
-    /// upserts of the unit. Keys that are not there are no error.
+    /// Deletes the rows with these keys (columns of the key, in key order), and nobody asks the
+    /// guard: at once in careful mode, else as [`stage_deletes`](Self::stage_deletes) does. Keys
+    /// that are not there are no error.
     async fn delete(&mut self, table: &TargetTable, keys: RecordBatch) -> Result<Vec<Rejection>>;
 
-    /// Deletes every row of the table whose key is not among these.
-    async fn prune(&mut self, table: &TargetTable, keys: BatchStream<'_>) -> Result<()>;
+    /// Stages keys whose rows are to be deleted (columns of the key, in key order). What is staged
+    /// at the end is applied by `commit`, before all upserts of the unit.
+    async fn stage_deletes(&mut self, table: &TargetTable, keys: RecordBatch) -> Result<()>;
+
+    /// Stages for deletion every row of the table whose key is not among these. Returns how many
+    /// rows these are.
+    async fn prune(&mut self, table: &TargetTable, keys: BatchStream<'_>) -> Result<u64>;
+
+    /// Says that deletes of the unit's tables may be pending: a key that is upserted is pending no
+    /// longer. Called before anything is written.
+    fn heed_pending(&mut self);
+
+    /// Stages the pending deletes of the table too; they are pending no longer. Only after
+    /// [`heed_pending`](Self::heed_pending), and after all upserts of the unit.
+    async fn stage_pending(&mut self, table: &TargetTable) -> Result<()>;
+
+    /// How many rows of the table the staged deletes would delete.
+    async fn count_deletes(&mut self, table: &TargetTable) -> Result<u64>;
+
+    /// Rows of the table before the staged deletes are applied, counted no further than `max`.
+    async fn count_rows(&mut self, table: &TargetTable, max: u64) -> Result<u64>;
+
+    /// Makes the staged deletes pending instead of applying them. Keys that are not there are
+    /// forgotten. Returns how many keys became pending that were not.
+    async fn postpone_deletes(&mut self, table: &TargetTable) -> Result<u64>;
+
+    /// Takes the staged deletes back, as keys for [`delete`](Self::delete): a careful unit deletes
+    /// row by row.
+    async fn take_deletes(&mut self, table: &TargetTable) -> Result<Vec<RecordBatch>>;
 
     /// Inserts rows without looking for older ones: what is inserted twice is there twice. With a
     /// key, rows whose key is there already are left out, whatever else they hold. Returns

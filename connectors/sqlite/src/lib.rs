@@ -13,6 +13,7 @@ mod connect;
 mod connector;
 mod cursor;
 mod decode;
+mod deletes;
 mod describe;
 mod diagnose;
 mod digest;

@@ -174,10 +174,10 @@ impl StateStore for SqliteState {
 
     async fn load(&self, key: &PipelineKey, run_count: u32) -> Result<PipelineState> {
         let mut session = self.database.session().await?;
-        if schema::version(&mut session).await?.is_none() {
+        let Some(version) = schema::version(&mut session).await? else {
             session.release();
             return Ok(PipelineState::default());
-        }
+        };
         // One transaction, so that watermarks and chunks fit each other.
         session.run("BEGIN", "reading the state").await?;
         let state = PipelineState {
@@ -188,6 +188,7 @@ impl StateStore for SqliteState {
                 _ => records::last_success(&mut session, key).await?,
             },
             rejected: records::rejected(&mut session, key).await?,
+            pending_deletes: rows::pending_deletes(&mut session, key, version).await?,
             owners: rows::owners(&mut session).await?,
             made: made::read(&mut session, key).await?,
             holder: None,

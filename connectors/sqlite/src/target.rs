@@ -178,7 +178,8 @@ pub(crate) async fn key_digest(session: &mut Session, table: &TargetTable) -> Re
     Ok(sum.digest())
 }
 
-fn scan_keys(table: &TargetTable) -> Result<Scan> {
+/// A scan of the keys of all rows of a target table.
+pub(crate) fn scan_keys(table: &TargetTable) -> Result<Scan> {
     let columns: Vec<&TargetColumn> = table
         .key
         .iter()

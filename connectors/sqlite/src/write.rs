@@ -4,17 +4,21 @@
 //! is written twice changes no page the second time. The look-up comes before the insert, because
 //! an insert that becomes nothing still fires triggers.
 
-use crate::cell::bind;
+use crate::cell::{bind, integer};
 use crate::connect::{Writing, arguments};
+use crate::deletes::KeyStage;
 use crate::encode::Encoded;
+use crate::sql::table as table_name;
 use crate::stage::Stage;
 use crate::state::{records, rows};
-use crate::statement::{Action, Statement};
+use crate::statement::{Action, Statement, key_columns};
 use crate::target::key_digest;
 use arrow_array::RecordBatch;
+use arrow_schema::{Field, Schema};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use std::ops::Range;
+use std::sync::Arc;
 use syncset_connector::{
     BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, RejectedRow, Rejection,
     ReplaceRules, Replaced, Result, StreamPhase, TableName, TargetTable, UnitStart, UnitStep,
@@ -34,6 +38,10 @@ pub(crate) struct SqliteUnit {
     pub(crate) collected: Vec<Stage>,
     /// What was done to each table so far.
     done: Vec<(TableName, Receipt)>,
+    /// Keys whose rows are deleted when the unit commits.
+    deletes: Vec<KeyStage>,
+    /// Deletes of its tables may be pending.
+    heeds_pending: bool,
 }
 
 impl SqliteUnit {
@@ -46,6 +54,8 @@ impl SqliteUnit {
             waiting_bytes: 0,
             collected: Vec::new(),
             done: Vec::new(),
+            deletes: Vec::new(),
+            heeds_pending: false,
         }
     }
 
@@ -53,6 +63,57 @@ impl SqliteUnit {
     fn waits(&self) -> bool {
         let is_chunk = matches!(self.start.step, UnitStep::Chunk { .. });
         !is_chunk && !self.start.careful && !self.start.into_empty
+    }
+
+    /// Place of a table's stage of keys to delete, created if it is not there.
+    async fn delete_stage(&mut self, table: &TargetTable) -> Result<usize> {
+        let known = self.deletes.iter().position(|stage| stage.table == *table);
+        if let Some(place) = known {
+            return Ok(place);
+        }
+        let purpose = format!("deletes_{}", self.deletes.len());
+        let stage = KeyStage::create(&mut self.writing.session, table, &purpose).await?;
+        self.deletes.push(stage);
+        Ok(self.deletes.len() - 1)
+    }
+
+    /// Keys that are upserted are pending no longer.
+    async fn take_out_of_pending(
+        &mut self,
+        table: &TargetTable,
+        batch: &RecordBatch,
+    ) -> Result<()> {
+        let columns = table.key.iter().filter_map(|name| {
+            let place = table
+                .columns
+                .iter()
+                .position(|column| column.name == *name)?;
+            Some(batch.column(place).clone())
+        });
+        let fields = key_columns(table);
+        let fields = fields
+            .iter()
+            .map(|column| Field::new(&column.name, column.data_type.clone(), column.nullable));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let keys = RecordBatch::try_new(schema, columns.collect())
+            .expect("the key's columns are as long as their batch");
+        let session = &mut self.writing.session;
+        let mut stage = KeyStage::create(session, table, "upserted").await?;
+        stage.add(session, &keys).await?;
+        let owner = &self.start.lease.key;
+        stage.take_out_of_pending(session, owner).await?;
+        stage.drop(session).await
+    }
+
+    /// Deletes what is staged, children first, then writes what waits for that.
+    async fn apply_staged(&mut self) -> Result<()> {
+        for mut staged in std::mem::take(&mut self.deletes).into_iter().rev() {
+            let session = &mut self.writing.session;
+            let deleted = staged.apply(session).await?;
+            self.done_to(&staged.table).rows_deleted += deleted;
+            staged.drop(&mut self.writing.session).await?;
+        }
+        self.apply_waiting().await
     }
 
     async fn apply_waiting(&mut self) -> Result<()> {
@@ -202,6 +263,9 @@ fn rejection(row: usize, error: ConnectorError) -> Rejection {
 #[async_trait]
 impl UnitWriter for SqliteUnit {
     async fn upsert(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>> {
+        if self.heeds_pending {
+            self.take_out_of_pending(table, &batch).await?;
+        }
         if self.start.into_empty {
             return self.apply(table, &batch, Action::Fill).await;
         }
@@ -219,22 +283,73 @@ impl UnitWriter for SqliteUnit {
     }
 
     async fn delete(&mut self, table: &TargetTable, keys: RecordBatch) -> Result<Vec<Rejection>> {
-        self.apply(table, &keys, Action::Delete).await
+        if self.start.careful {
+            return self.apply(table, &keys, Action::Delete).await;
+        }
+        self.stage_deletes(table, keys).await?;
+        Ok(Vec::new())
     }
 
-    async fn prune(&mut self, table: &TargetTable, mut keys: BatchStream<'_>) -> Result<()> {
-        self.apply_waiting().await?;
-        let stage = Stage::of_keys(table, 0)?;
-        stage.create(&mut self.writing.session).await?;
-        while let Some(batch) = keys.try_next().await? {
-            stage.fill(&mut self.writing.session, &batch).await?;
-        }
+    async fn stage_deletes(&mut self, table: &TargetTable, keys: RecordBatch) -> Result<()> {
+        let place = self.delete_stage(table).await?;
         let session = &mut self.writing.session;
-        let delete = stage.delete_absent_sql();
-        let deleted = session.execute(delete, arguments![], &stage.place).await?;
-        stage.drop(session).await?;
-        self.done_to(table).rows_deleted += deleted;
-        Ok(())
+        self.deletes[place].add(session, &keys).await
+    }
+
+    async fn prune(&mut self, table: &TargetTable, mut keys: BatchStream<'_>) -> Result<u64> {
+        self.apply_staged().await?;
+        let session = &mut self.writing.session;
+        let mut kept = KeyStage::create(session, table, "keys").await?;
+        kept.index(session).await?;
+        while let Some(batch) = keys.try_next().await? {
+            kept.add(session, &batch).await?;
+        }
+        let place = self.delete_stage(table).await?;
+        let session = &mut self.writing.session;
+        let gone = self.deletes[place].add_gone(session, &kept).await?;
+        kept.drop(session).await?;
+        Ok(gone)
+    }
+
+    fn heed_pending(&mut self) {
+        self.heeds_pending = true;
+    }
+
+    async fn stage_pending(&mut self, table: &TargetTable) -> Result<()> {
+        let place = self.delete_stage(table).await?;
+        let owner = &self.start.lease.key;
+        let session = &mut self.writing.session;
+        self.deletes[place].add_pending(session, owner).await
+    }
+
+    async fn count_deletes(&mut self, table: &TargetTable) -> Result<u64> {
+        let place = self.delete_stage(table).await?;
+        self.deletes[place].count(&mut self.writing.session).await
+    }
+
+    async fn count_rows(&mut self, table: &TargetTable, max: u64) -> Result<u64> {
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT 1 FROM {} LIMIT ?)",
+            table_name(&table.name)
+        );
+        let place = format!("counting `{}`", table.name);
+        let max = i64::try_from(max).unwrap_or(i64::MAX);
+        let session = &mut self.writing.session;
+        let rows = session.rows(sql, arguments![max], &place).await?;
+        let count = rows.first().map_or(0, |row| integer(row, 0));
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    async fn postpone_deletes(&mut self, table: &TargetTable) -> Result<u64> {
+        let place = self.delete_stage(table).await?;
+        let owner = &self.start.lease.key;
+        let session = &mut self.writing.session;
+        self.deletes[place].postpone(session, owner).await
+    }
+
+    async fn take_deletes(&mut self, table: &TargetTable) -> Result<Vec<RecordBatch>> {
+        let place = self.delete_stage(table).await?;
+        self.deletes[place].take(&mut self.writing.session).await
     }
 
     async fn append(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>> {
@@ -267,7 +382,7 @@ impl UnitWriter for SqliteUnit {
         mut self: Box<Self>,
         watermark: Option<(Position, StreamPhase)>,
     ) -> Result<Receipt> {
-        self.apply_waiting().await?;
+        self.apply_staged().await?;
         let key = self.start.lease.key.clone();
         let mut receipt = self.receipt();
         let session = &mut self.writing.session;
@@ -293,7 +408,7 @@ impl UnitWriter for SqliteUnit {
     }
 
     async fn key_digest(&mut self, table: &TargetTable) -> Result<KeyDigest> {
-        self.apply_waiting().await?;
+        self.apply_staged().await?;
         key_digest(&mut self.writing.session, table).await
     }
 
@@ -301,7 +416,7 @@ impl UnitWriter for SqliteUnit {
         mut self: Box<Self>,
         moves: Vec<WatermarkMove>,
     ) -> Result<Vec<(TableName, Receipt)>> {
-        self.apply_waiting().await?;
+        self.apply_staged().await?;
         let key = self.start.lease.key.clone();
         let UnitStep::Watermarks(streams) = &self.start.step else {
             return Err(not_together());

@@ -119,6 +119,7 @@ fn value(takes: Takes) -> Value {
         Takes::Exactly(number) => json!({ "const": number }),
         Takes::Text => json!({ "type": TEXT, "minLength": 1 }),
         Takes::Matching(pattern) => json!({ "type": TEXT, "pattern": pattern }),
+        Takes::Percent => json!({ "type": "number", "minimum": 0, "maximum": 100 }),
         Takes::Count => {
             json!({ "type": ["integer", "string"], "minimum": 0, "pattern": GROUPED_DIGITS })
         }

@@ -23,6 +23,9 @@ pub(super) const PIPELINE: &[Key] = &[
     Key::optional("rejects", &[Takes::Section(Section::Rejects)])
         .about("Rows that the target refuses, for all tables; `defaults` and the tables win over it.")
         .example("rejects: { max_rows: 0 }"),
+    Key::optional("guards", &[Takes::Section(Section::Guards)])
+        .about("What a run may delete before a person is asked, for all tables; `defaults` and the tables win over it.")
+        .example("guards: { max_delete_percent: 5 }"),
     Key::optional(
         "consistency",
         &[Takes::Choice(&[

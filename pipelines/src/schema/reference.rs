@@ -78,6 +78,7 @@ fn kind(takes: Takes) -> String {
         Takes::Exactly(number) => format!("`{number}`"),
         Takes::Text | Takes::Matching(_) => "text".into(),
         Takes::Count => "whole number".into(),
+        Takes::Percent => "number from 0 to 100".into(),
         Takes::Duration => "duration, such as `10m` or `1h 30m`".into(),
         Takes::Choice(choices) => {
             let words: Vec<_> = choices

@@ -29,11 +29,13 @@ pub(crate) enum Section {
     Hooks,
     /// One hook.
     Hook,
+    /// `guards:`
+    Guards,
 }
 
 impl Section {
     /// Every section, each behind the one that holds it.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Project,
         Self::Lease,
         Self::Retention,
@@ -46,6 +48,7 @@ impl Section {
         Self::Rejects,
         Self::Hooks,
         Self::Hook,
+        Self::Guards,
     ];
 
     /// Its keys, in the order they are listed in.
@@ -63,6 +66,7 @@ impl Section {
             Self::Rejects => table::REJECTS,
             Self::Hooks => hooks::HOOKS,
             Self::Hook => hooks::HOOK,
+            Self::Guards => table::GUARDS,
         }
     }
 
@@ -85,6 +89,7 @@ impl Section {
             Self::Rejects => (Self::Table, "/rejects"),
             Self::Hooks => (Self::Pipeline, "/hooks"),
             Self::Hook => (Self::Pipeline, "/hooks/before/0"),
+            Self::Guards => (Self::Table, "/guards"),
         }
     }
 
@@ -108,6 +113,7 @@ impl Section {
             Self::Rejects => "rejects",
             Self::Hooks => "hooks",
             Self::Hook => "hook",
+            Self::Guards => "guards",
         }
     }
 
@@ -126,6 +132,7 @@ impl Section {
             Self::Rejects => "Rows that the target refuses.",
             Self::Hooks => "Lists of what is run before and after a run, while it holds the lease.",
             Self::Hook => "One statement or command: `sql` with its `connection`, or `command`.",
+            Self::Guards => "What a run may delete before a person is asked.",
         }
     }
 }

@@ -57,6 +57,9 @@ pub(super) const TABLE: &[Key] = &[
     Key::optional("rejects", &[Takes::Section(Section::Rejects)])
         .about("Rows that the target refuses.")
         .example("rejects: { max_rows: 100 }"),
+    Key::optional("guards", &[Takes::Section(Section::Guards)])
+        .about("What a run may delete before a person is asked.")
+        .example("guards: { max_delete_percent: 5, max_delete_rows_always_allowed: 50 }"),
     Key::optional(
         "on_lossy",
         &[Takes::Choice(&[("error", "the plan is refused")])],
@@ -185,4 +188,35 @@ pub(super) const REJECTS: &[Key] = &[
              a warning, or `3`.",
         )
         .example("rejects: { max_rows: 100, exit: 3 }"),
+];
+
+/// `guards:`
+pub(super) const GUARDS: &[Key] = &[
+    Key::optional("max_delete_percent", &[Takes::Percent])
+        .default("5")
+        .about(
+            "How many of a table's rows at the target one run may delete. With more the run stops \
+             for the table with exit code 8 and deletes nothing. 100 lets every delete pass.",
+        )
+        .example("guards: { max_delete_percent: 0.5 }"),
+    Key::optional("max_delete_rows_always_allowed", &[Takes::Count])
+        .default("50")
+        .about("How many rows of a table one run may delete whatever the table holds.")
+        .example("guards: { max_delete_rows_always_allowed: 0 }"),
+    Key::optional(
+        "empty_source",
+        &[Takes::Choice(&[
+            (
+                "stop",
+                "the run stops for the table with exit code 8 and deletes nothing",
+            ),
+            ("allow", "its rows count as any others"),
+        ])],
+    )
+    .default("stop")
+    .about(
+        "What becomes of a target table that holds rows when the source selects none. It is asked \
+         where the whole table is read: by `full`, and when a table is loaded again.",
+    )
+    .example("guards: { empty_source: allow }"),
 ];

@@ -196,7 +196,7 @@ fn what_later_versions_have_is_refused_as_such() {
 source: crm
 target: replica
 consistency: table
-guards: { max_delete_percent: 5 }
+guards: { max_delete_percent: 500, max_delete_rows_always_allowed: -1, empty_source: maybe }
 capture: { mode: hash, find_deletes: { mode: hash, every: 24h } }
 defaults:
   schema: { new_column: add }
@@ -211,8 +211,12 @@ tables:
 "#;
 
     insta::assert_snapshot!(shown(pipeline(text)), @r#"
-    `guards` is not supported by this version (p.yaml:5:1)
-      hint: look at `pipeline run --dry-run` before a run, or keep all rows with `write: { on_delete: keep }`
+    `max_delete_percent` must be a number from 0 to 100 (p.yaml:5:31)
+      hint: for example `guards: { max_delete_percent: 5 }`; 100 lets every delete pass
+    `max_delete_rows_always_allowed` must be a whole number of 0 or more (p.yaml:5:68)
+      hint: for example `guards: { max_delete_rows_always_allowed: 50 }`
+    `maybe` is no value of `empty_source` (p.yaml:5:86)
+      hint: it is one of `stop`, `allow`
     `mode: hash` is not supported by this version (p.yaml:6:18)
       hint: use `full`: it compares the rows and writes only those that differ
     `find_deletes` is not supported by this version (p.yaml:6:24)

@@ -288,6 +288,9 @@ pub(crate) struct RunArgs {
     /// approve`)
     #[arg(long, value_delimiter = ',', value_name = "TABLE")]
     pub(crate) approve: Vec<String>,
+    /// Let this run delete up to N rows of a table where a guard would stop it; may be repeated
+    #[arg(long, value_parser = parse_allowed_deletes, value_name = "TABLE=N")]
+    pub(crate) allow_deletes: Vec<AllowedDeletes>,
     /// Chunks and tables read and written at the same time
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: u16,
@@ -328,6 +331,28 @@ pub(crate) enum OnLock {
     Fail,
     Skip,
     Wait(Duration),
+}
+
+/// Rows of a table that a run may delete whatever the guard says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AllowedDeletes {
+    /// The table, as the pipeline names it.
+    pub(crate) table: String,
+    /// Rows.
+    pub(crate) row_count: u64,
+}
+
+fn parse_allowed_deletes(text: &str) -> Result<AllowedDeletes, String> {
+    let wrong = || "expected a table and a number of rows, such as `public.orders=1200`";
+    let (table, count) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let row_count = count.trim().parse().map_err(|_| wrong())?;
+    if table.trim().is_empty() {
+        return Err(wrong().into());
+    }
+    Ok(AllowedDeletes {
+        table: table.trim().to_owned(),
+        row_count,
+    })
 }
 
 fn parse_on_lock(text: &str) -> Result<OnLock, String> {
@@ -391,6 +416,22 @@ mod tests {
     fn command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn allowed_deletes_name_a_table_and_rows() {
+        let allowed = |table: &str, row_count| AllowedDeletes {
+            table: table.into(),
+            row_count,
+        };
+
+        let parsed = parse_allowed_deletes("public.orders=1200");
+        assert_eq!(parsed, Ok(allowed("public.orders", 1200)));
+        let parsed = parse_allowed_deletes("\"a=b\"=0");
+        assert_eq!(parsed, Ok(allowed("\"a=b\"", 0)));
+        for wrong in ["orders", "orders=", "orders=many", "=5", "orders=-1"] {
+            assert!(parse_allowed_deletes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::run::retry;
 use crate::run::retry_rejected::{of_table, retry_rejected};
 use crate::run::settle::{settle, settle_together};
 use crate::run::table::TableRun;
-use crate::run::unit::Unit;
+use crate::run::unit::{Turn, Unit};
 use crate::run::waiting::Refused;
 use crate::run::windows::{Fed, Writers, Written};
 use crate::stop::seconds_since_epoch;
@@ -35,7 +35,7 @@ pub(crate) struct Left {
 
 /// What became of the tables of one snapshot.
 #[derive(Default)]
-struct Turn {
+struct Tally {
     left: Left,
     /// Tables that need another snapshot.
     again: Vec<usize>,
@@ -43,7 +43,7 @@ struct Turn {
     moves: Vec<(String, u64, Position)>,
 }
 
-impl Turn {
+impl Tally {
     fn note(&mut self, table: &mut TableRun, index: usize, result: Result<Followed, Failure>) {
         let failure = match result {
             Ok(Followed::Done(outcome)) => return table.done(outcome),
@@ -84,7 +84,7 @@ pub(crate) async fn follow(
     which: &[usize],
     rejected: &[RejectedRow],
 ) -> Left {
-    let mut turn = Turn::default();
+    let mut tally = Tally::default();
     let mut waiting: Vec<usize> = which.to_vec();
     while !waiting.is_empty() {
         if let Some(reason) = context.stop.reason() {
@@ -112,25 +112,25 @@ pub(crate) async fn follow(
             tables,
             &waiting,
             (snapshot.as_mut(), rejected),
-            &mut turn,
+            &mut tally,
         )
         .await;
         if spoiled.is_none() {
             snapshot.close().await;
         }
-        turn.again.extend(spoiled.into_iter().flatten());
+        tally.again.extend(spoiled.into_iter().flatten());
         // Parents first, as before.
-        turn.again.sort_unstable();
-        waiting = std::mem::take(&mut turn.again);
+        tally.again.sort_unstable();
+        waiting = std::mem::take(&mut tally.again);
     }
-    let moves = &turn.moves;
+    let moves = &tally.moves;
     if !moves.is_empty()
         && let Err(error) = context.ends.state().move_idle(&context.lease, moves).await
     {
         // The older watermark is as right as the newer one.
         tracing::warn!(%error, "could not store the watermarks of unchanged tables");
     }
-    turn.left
+    tally.left
 }
 
 /// Follows tables in a snapshot of them. Returns those that were not reached if a stream that was
@@ -140,7 +140,7 @@ async fn follow_all(
     tables: &mut [TableRun],
     which: &[usize],
     (snapshot, rejected): (&mut dyn Snapshot, &[RejectedRow]),
-    turn: &mut Turn,
+    tally: &mut Tally,
 ) -> Option<Vec<usize>> {
     let settled = settle_together(context, tables, which, snapshot).await;
     let settled = settled.unwrap_or_else(|failure| {
@@ -159,7 +159,7 @@ async fn follow_all(
         let beside = Writers::take(&tables[index], &window);
         let limit = if beside { context.jobs } else { 1 };
         let parents = tables[index].planned.parents.clone();
-        turn.note_written(tables, writers.make_room(limit, &parents).await);
+        tally.note_written(tables, writers.make_room(limit, &parents).await);
         let started = Instant::now();
         let result = if beside {
             tables[index].take_warnings(window.warnings);
@@ -179,14 +179,14 @@ async fn follow_all(
         };
         let failed = !matches!(result, Some(Ok(_)));
         if let Some(result) = result {
-            turn.note(&mut tables[index], index, result);
+            tally.note(&mut tables[index], index, result);
         }
         if failed {
             spoiled = Some(which[slot + 1..].to_vec());
             break;
         }
     }
-    turn.note_written(tables, writers.make_room(1, &[]).await);
+    tally.note_written(tables, writers.make_room(1, &[]).await);
     spoiled
 }
 
@@ -259,13 +259,14 @@ async fn follow_one(
     if let WindowState::Reload { reason } = window.state {
         return Ok(Followed::Reload(reason));
     }
+    table.stopped = None;
     let rejected = of_table(table, rejected);
     let retried = !rejected.is_empty() && !table.begun_here && table.report.rows_rejected == 0;
     if retried {
-        retry_rejected(context, table, snapshot, slot, &rejected).await?;
+        retry_rejected(context, table, (snapshot, slot), &rejected, Turn::More).await?;
     }
     let settling = table.state().phase != StreamPhase::Following;
-    let (position, changed) = match window.state {
+    let (position, mut changed) = match window.state {
         WindowState::Unchanged(position) => (position, false),
         _ => {
             let unit_bytes = if table.waited {
@@ -274,7 +275,8 @@ async fn follow_one(
                 context.unit_bytes
             };
             let stream = snapshot.read_changes(slot, unit_bytes).await?;
-            let window = async |events| apply(context, table, events).await;
+            let continues = window.continues;
+            let window = async |events| apply(context, table, continues, events).await;
             let applied = pump(stream, &context.stop, window).await?;
             if table.refused == Refused::LeaveOut {
                 return Ok(Followed::RowsOnly);
@@ -291,6 +293,7 @@ async fn follow_one(
         }
         return Ok(Followed::Again);
     }
+    changed |= heed_pending(context, table).await?;
     if settling {
         settle(context, table, snapshot, slot, position).await?;
         return Ok(Followed::Done(Outcome::Loaded));
@@ -302,16 +305,39 @@ async fn follow_one(
     })
 }
 
+/// Asks about deletes that are still pending behind a window, and gives the guard's answer. Returns
+/// whether a unit was committed for them.
+pub(crate) async fn heed_pending(
+    context: &RunContext,
+    table: &mut TableRun,
+) -> Result<bool, Failure> {
+    let asks = table.stopped.is_none() && table.has_pending_deletes();
+    if asks {
+        // No unit of the window knew that it was the last one, or there was none.
+        let unit = Unit::begin(&context.ends, context.watermark_unit(table), table).await?;
+        unit.commit_rows(table).await?;
+    }
+    table.stopped.clone().map_or(Ok(asks), Err)
+}
+
 /// Applies the events of one window. Returns its last position and whether a unit was committed.
+/// `continues`: another window follows it in this run.
 pub(crate) async fn apply(
     context: &RunContext,
     table: &mut TableRun,
+    continues: bool,
     mut events: mpsc::Receiver<Result<ChangeEvent>>,
 ) -> Result<(Position, bool), Failure> {
     let mut unit: Option<Unit<'_>> = None;
     let mut last = None;
     let mut changed = false;
-    while let Some(event) = events.recv().await {
+    let mut ahead = None;
+    loop {
+        let next = match ahead.take() {
+            Some(event) => Some(event),
+            None => events.recv().await,
+        };
+        let Some(event) = next else { break };
         let position = match write_event(context, table, &mut unit, event).await {
             Ok(None) => continue,
             Ok(Some(position)) => position,
@@ -322,8 +348,15 @@ pub(crate) async fn apply(
                 return Err(failure);
             }
         };
-        if let Some(unit) = unit.take() {
+        if let Some(mut unit) = unit.take() {
             changed = true;
+            if unit.has_deletes(table) {
+                ahead = events.recv().await;
+                // A unit that waited may need its deletes itself, for a row that they make way for.
+                if ahead.is_some() || (continues && !table.waited) {
+                    unit.take_turn(Turn::More);
+                }
+            }
             table.chunk_rows = None;
             if table.refused == Refused::LeaveOut {
                 unit.commit_rows(table).await?;

@@ -15,7 +15,7 @@ use crate::run::rounds::{self, RELOAD_ROUNDS_MAX, ROUNDS_MAX, Work};
 use crate::run::settle::{differs_within, selected_keys, unsettled};
 use crate::run::table::TableRun;
 use crate::run::together::write_window;
-use crate::run::unit::Unit;
+use crate::run::unit::{Turn, Unit};
 use crate::stop::seconds_since_epoch;
 use std::sync::Arc;
 use std::time::Instant;
@@ -146,7 +146,14 @@ async fn write(
         // An attempt that fails has counted nothing and moved nothing.
         let mut parts: Vec<TableRun> = tables.iter().map(TableRun::part).collect();
         parts.iter_mut().for_each(|part| part.careful = careful);
-        let Stopped(culprit, failure) = match attempt(context, &mut parts, rejected).await {
+        let tried = attempt(context, &mut parts, rejected).await;
+        for (table, part) in tables.iter_mut().zip(&parts) {
+            table.pending_deletes = match &tried {
+                Ok(Written::Done(_)) => part.pending_deletes,
+                _ => table.pending_deletes.max(part.pending_deletes),
+            };
+        }
+        let Stopped(culprit, failure) = match tried {
             Ok(Written::Done(outcomes)) => {
                 for ((table, part), outcome) in tables.iter_mut().zip(parts).zip(outcomes) {
                     table.absorb(&part);
@@ -199,6 +206,8 @@ enum Need {
     Nothing(Position),
     /// Its load is over and no row has changed since: only rows that are gone may be left.
     Settle(Position),
+    /// Only deletes that wait for the guard.
+    Deletes(Position),
     /// Its window.
     Window,
     /// All its rows.
@@ -213,6 +222,9 @@ impl Need {
         match &window.state {
             WindowState::Unchanged(position) if is_settling(table) => {
                 Self::Settle(position.clone())
+            }
+            WindowState::Unchanged(position) if table.has_pending_deletes() => {
+                Self::Deletes(position.clone())
             }
             WindowState::Unchanged(position) => Self::Nothing(position.clone()),
             _ => Self::Window,
@@ -262,7 +274,8 @@ async fn attempt(
         // Rows that were put aside when each table committed by itself.
         let rows = of_table(table, rejected);
         if !rows.is_empty() && !table.begun_here {
-            let retried = retry_rejected(context, table, snapshot.as_mut(), slot, &rows).await;
+            let retried =
+                retry_rejected(context, table, (snapshot.as_mut(), slot), &rows, Turn::Last).await;
             retried.map_err(|failure| Stopped(Some(slot), failure))?;
         }
     }
@@ -289,6 +302,7 @@ fn outcome(table: &TableRun, need: &Need) -> Outcome {
     let quiet = report.rows_written + report.rows_deleted == 0;
     match need {
         Need::Nothing(_) => Outcome::Unchanged,
+        Need::Deletes(_) => Outcome::Followed,
         Need::Settle(_) => Outcome::Loaded,
         Need::Whole if quiet => Outcome::Unchanged,
         Need::Whole => Outcome::Loaded,
@@ -339,6 +353,9 @@ async fn write_all(
         careful: tables.iter().any(|table| table.careful),
     };
     let mut unit = Unit::begin(&context.ends, start, &tables[slots[0]]).await?;
+    if tables.iter().any(|table| table.pending_deletes > 0) {
+        unit.heed_pending();
+    }
     let positions = match fill(context, tables, needs, snapshot, &mut unit).await {
         Ok(positions) => positions,
         Err(stopped) => {
@@ -385,7 +402,12 @@ async fn fill(
     let mut positions = Vec::with_capacity(tables.len());
     for (slot, (table, need)) in tables.iter_mut().zip(needs).enumerate() {
         let started = Instant::now();
-        let written = write_table(context, table, need, (&mut *snapshot, slot), unit).await;
+        let written = async {
+            let position = write_table(context, table, need, (&mut *snapshot, slot), unit).await?;
+            unit.ask_for(table).await?;
+            Ok(position)
+        };
+        let written = written.await;
         table.count_time(started);
         positions.push(written.map_err(|failure| Stopped(Some(slot), failure))?);
     }
@@ -400,7 +422,7 @@ async fn fill(
             continue;
         }
         let searched = match need {
-            Need::Nothing(_) => false,
+            Need::Nothing(_) | Need::Deletes(_) => false,
             Need::Whole => true,
             Need::Settle(_) | Need::Window => is_settling(table),
         };
@@ -421,7 +443,9 @@ async fn write_table(
     unit: &mut Unit<'_>,
 ) -> Result<Position, Failure> {
     match need {
-        Need::Nothing(position) | Need::Settle(position) => Ok(position.clone()),
+        Need::Nothing(position) | Need::Deletes(position) | Need::Settle(position) => {
+            Ok(position.clone())
+        }
         Need::Window => {
             let last = write_window(context, table, (snapshot, slot), unit).await?;
             if table.report.rows_read > 0 {

@@ -6,7 +6,7 @@ use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::pump::pump;
 use crate::run::retry;
 use crate::run::table::TableRun;
-use crate::run::unit::Unit;
+use crate::run::unit::{Turn, Unit};
 use arrow_array::RecordBatch;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
@@ -67,6 +67,8 @@ pub(crate) async fn begin(
         table.stored = Some(state);
         // Whatever was refused before is read again with the rest.
         table.put_aside.clear();
+        // The load finds every row that is gone.
+        table.pending_deletes = 0;
         table.begun_here = true;
     }
     Ok(())
@@ -262,7 +264,9 @@ pub(crate) async fn write_chunk(
     } else {
         snapshot.read_chunk(slot, range).await?
     };
-    let unit = Unit::begin(&context.ends, start, table).await?;
+    let mut unit = Unit::begin(&context.ends, start, table).await?;
+    // A chunk or a slice deletes nothing, not even what waits for the guard.
+    unit.take_turn(Turn::More);
     pump(stream, &context.stop, async |batches| {
         fill(unit, table, batches).await
     })

@@ -5,6 +5,7 @@ mod create;
 mod dry;
 mod follow;
 mod full;
+mod guard;
 mod joint;
 mod lease;
 mod load;
@@ -153,6 +154,10 @@ async fn run_into(
         ends.source().warm_up()
     );
     let planned = planned?;
+    let unknown = planned::unknown_tables(&planned.tables, &settings.args.allow_deletes);
+    if !unknown.is_empty() {
+        return Err(Failures(unknown));
+    }
     let planned: Vec<_> = planned.tables.into_iter().map(Arc::new).collect();
     let wrong: Vec<Failure> = planned
         .iter()
@@ -339,6 +344,9 @@ async fn run_leased(
         }
         table.tell_rejected(&ends.key.pipeline);
     }
+    for table in &mut tables {
+        table.report.deletes_pending = table.pending_deletes;
+    }
     report.tables = tables.into_iter().map(|table| table.report).collect();
     Ok(())
 }
@@ -369,6 +377,8 @@ fn table_runs(
             .cloned();
         let waiting = state.rejected.iter().filter(|row| row.stream == stream);
         table.put_aside = waiting.map(|row| row.key.to_string()).collect();
+        table.pending_deletes = state.pending_of(&planned.target.name);
+        table.allowed_deletes = planned.allowed_deletes(&settings.args.allow_deletes);
         table
     };
     planned.iter().map(table_run).collect()
@@ -411,6 +421,9 @@ pub(crate) fn summary(report: &RunReport) -> String {
         }
         if table.rows_rejected > 0 {
             text.push_str(&format!(", {} rejected", table.rows_rejected));
+        }
+        if table.deletes_pending > 0 {
+            text.push_str(&format!(", {} deletes wait", table.deletes_pending));
         }
         text = text.trim_end().to_owned();
         text.push('\n');

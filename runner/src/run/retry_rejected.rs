@@ -8,7 +8,7 @@ use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::rejects::keys_batch;
 use crate::run::rounds::Work;
 use crate::run::table::TableRun;
-use crate::run::unit::Unit;
+use crate::run::unit::{Turn, Unit};
 use crate::run::waiting::Refused;
 use crate::run::{full, retry};
 use futures::TryStreamExt;
@@ -19,9 +19,9 @@ use syncset_connector::{RejectedRow, Snapshot, SnapshotRequest};
 pub(crate) async fn retry_rejected(
     context: &RunContext,
     table: &mut TableRun,
-    snapshot: &mut dyn Snapshot,
-    slot: usize,
+    (snapshot, slot): (&mut dyn Snapshot, usize),
     rejected: &[RejectedRow],
+    turn: Turn,
 ) -> Result<(), Failure> {
     let keys = keys_batch(&table.read, rejected)?;
     let batches: Vec<_> = snapshot.read_rows(slot, &keys).await?.try_collect().await?;
@@ -29,6 +29,7 @@ pub(crate) async fn retry_rejected(
     let mut start = context.watermark_unit(table);
     start.careful = true;
     let mut unit = Unit::begin(&context.ends, start, table).await?.counting();
+    unit.take_turn(turn);
     let written = async {
         unit.tries_again(rejected.iter().map(|row| row.key.clone()).collect());
         for batch in &batches {
@@ -68,6 +69,8 @@ pub(crate) async fn once_more(context: &RunContext, tables: &mut [TableRun]) {
         if let Err(failure) = read_and_retry(context, table, &rows).await {
             table.report.rows_rejected = counted;
             tracing::warn!(table = table.stream(), error = %failure.message, "could not try rejected rows again");
+        } else if let Some(stopped) = table.stopped.clone() {
+            table.fail(stopped);
         }
     }
 }
@@ -144,7 +147,7 @@ async fn read_and_retry(
     };
     let source = context.ends.source();
     let mut snapshot = source.open_snapshot(&[request], None).await?;
-    retry_rejected(context, table, snapshot.as_mut(), 0, rejected).await?;
+    retry_rejected(context, table, (snapshot.as_mut(), 0), rejected, Turn::Last).await?;
     snapshot.close().await;
     Ok(())
 }

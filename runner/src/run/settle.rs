@@ -26,10 +26,10 @@ pub(crate) async fn settle(
 ) -> Result<(), Failure> {
     // A table that is replaced holds nothing else already.
     let may_hold_more = table.planned.deletes() && table.planned.write() == WriteMode::Upsert;
-    let prune = may_hold_more && differs(context, table, snapshot, slot).await?;
+    let prunes = may_hold_more && differs(context, table, snapshot, slot).await?;
     fail_point("settle.compared");
     let mut unit = Unit::begin(&context.ends, context.watermark_unit(table), table).await?;
-    if prune {
+    if prunes {
         let keys = selected_keys(table, snapshot, slot).await?;
         if let Err(failure) = unit.prune(table, keys).await {
             unit.abort().await;

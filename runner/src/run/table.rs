@@ -1,5 +1,6 @@
 //! One table while it is being run: its plan, its stored state, its counters.
 
+use crate::exit_code;
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use crate::progress::TableProgress;
@@ -44,6 +45,14 @@ pub(crate) struct TableRun {
     pub(crate) leaves: Option<TableName>,
     /// Attempts that failed and were worth another one.
     pub(crate) attempts: u32,
+    /// `--allow-deletes` of the table.
+    pub(crate) allowed_deletes: Option<u64>,
+    /// Rows that this run has deleted at the target.
+    pub(crate) deleted: u64,
+    /// Keys in `pending_delete`.
+    pub(crate) pending_deletes: u64,
+    /// What the guard said when it was asked last, if it did not agree.
+    pub(crate) stopped: Option<Failure>,
 }
 
 impl TableRun {
@@ -68,6 +77,10 @@ impl TableRun {
             chunk_rows: None,
             leaves: None,
             attempts: 0,
+            allowed_deletes: None,
+            deleted: 0,
+            pending_deletes: 0,
+            stopped: None,
         }
     }
 
@@ -81,6 +94,7 @@ impl TableRun {
             report: TableReport::new(&self.report.table, &self.report.target),
             progress: self.progress.clone(),
             leaves: self.leaves.clone(),
+            stopped: None,
             ..*self
         }
     }
@@ -133,6 +147,17 @@ impl TableRun {
         self.stored
             .as_ref()
             .expect("a load was begun or state was found")
+    }
+
+    /// Whether deletes wait that are to be asked about again.
+    pub(crate) fn has_pending_deletes(&self) -> bool {
+        self.pending_deletes > 0 && self.planned.deletes()
+    }
+
+    /// Whether it is being loaded into a table that was empty.
+    pub(crate) fn is_first_load(&self) -> bool {
+        let stored = self.stored.as_ref();
+        stored.is_some_and(|it| it.into_empty && it.phase != StreamPhase::Following)
     }
 
     /// Chunks of its load that are not done.
@@ -202,6 +227,11 @@ impl TableRun {
 
     /// Ends it badly; what was committed stands.
     pub(crate) fn fail(&mut self, failure: Failure) {
+        let failure = match self.stopped.take() {
+            // Rows that are to be deleted may keep others from being written.
+            Some(stopped) if failure.exit_code == exit_code::FAILED => stopped.because_of(failure),
+            _ => failure,
+        };
         tracing::debug!(table = self.stream(), error = %failure.message, "table failed");
         self.report.fail(failure);
         self.progress.finish(&self.report);

@@ -44,11 +44,17 @@ async fn try_write(
     let mut start = context.watermark_unit(&tables[first]);
     start.careful = false;
     let mut unit = Unit::begin(&context.ends, start, &tables[first]).await?;
+    if which.iter().any(|&index| tables[index].pending_deletes > 0) {
+        unit.heed_pending();
+    }
     for (slot, &index) in which.iter().enumerate() {
         let table = &mut tables[index];
         table.chunk_rows = None;
-        let written = write_table(context, table, (snapshot.as_mut(), slot), &mut unit).await;
-        if let Err(failure) = written {
+        let written = async {
+            write_table(context, table, (snapshot.as_mut(), slot), &mut unit).await?;
+            unit.decide_for(table).await
+        };
+        if let Err(failure) = written.await {
             unit.abort().await;
             return Err(failure);
         }

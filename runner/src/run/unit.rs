@@ -5,12 +5,15 @@ use crate::fail_point::fail_point;
 use crate::failure::Failure;
 use crate::open::Ends;
 use crate::planned::PlannedTable;
+use crate::run::guard::Guard;
 use crate::run::rejects::{self, Rejects};
 use crate::run::table::TableRun;
 use crate::run::waiting::{Change, Refused, WaitingRow, tables_of, together};
 use arrow_array::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use syncset_connector::{
     BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, ReplaceRules, Replaced,
     StreamPhase, TableName, UnitStart, UnitStep, UnitWriter, WatermarkMove, WriteMode,
@@ -34,6 +37,31 @@ pub(crate) struct Unit<'a> {
     tried_again: Vec<serde_json::Value>,
     /// True once the tables hold what was collected: rows that come later are written by key.
     replaced: bool,
+    /// Keys to delete that were staged and not decided about.
+    staged: u64,
+    /// Keys whose rows could not be deleted, which are pending for that.
+    put_back: u64,
+    turn: Turn,
+    /// True once the counters of its tables know of its deletes.
+    accounted: bool,
+}
+
+/// Whether the guard is asked by a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It is: the unit is the last one of its table's run, or the only one.
+    Last,
+    /// Its deletes wait for a later unit of the run.
+    More,
+}
+
+/// What becomes of deletes once the unit commits.
+#[derive(Debug, Clone, Copy)]
+struct Decided {
+    /// Rows that are deleted, at most.
+    agreed: u64,
+    /// Keys that are pending afterwards.
+    pending: u64,
 }
 
 impl<'a> Unit<'a> {
@@ -43,8 +71,11 @@ impl<'a> Unit<'a> {
         start: UnitStart,
         table: &TableRun,
     ) -> Result<Self, Failure> {
-        let writer = ends.target().begin(start.clone()).await?;
+        let mut writer = ends.target().begin(start.clone()).await?;
         fail_point("unit.begun");
+        if table.pending_deletes > 0 {
+            writer.heed_pending();
+        }
         let rejects = Rejects::new(table);
         Ok(Self {
             ends,
@@ -55,7 +86,26 @@ impl<'a> Unit<'a> {
             waiting: Vec::new(),
             tried_again: Vec::new(),
             replaced: false,
+            staged: 0,
+            put_back: 0,
+            turn: Turn::Last,
+            accounted: false,
         })
+    }
+
+    /// Deletes of other tables that it writes may be pending, too.
+    pub(crate) fn heed_pending(&mut self) {
+        self.writer.heed_pending();
+    }
+
+    /// Says whether its deletes wait for a later unit of the run.
+    pub(crate) fn take_turn(&mut self, turn: Turn) {
+        self.turn = turn;
+    }
+
+    /// Whether it makes a difference that the unit is the last one of the table's run.
+    pub(crate) fn has_deletes(&self, table: &TableRun) -> bool {
+        table.planned.deletes() && (self.staged > 0 || table.pending_deletes > 0)
     }
 
     /// What it replaces.
@@ -103,7 +153,105 @@ impl<'a> Unit<'a> {
         if keys.num_rows() == 0 || !table.planned.deletes() {
             return Ok(());
         }
-        self.change(&table.planned, Change::Delete, keys).await
+        self.staged += keys.num_rows() as u64;
+        let target = &table.planned.target;
+        Ok(self.writer.stage_deletes(target, keys).await?)
+    }
+
+    /// Asks the guard about the deletes that were staged, and about the pending ones of the table;
+    /// if it does not agree, all of them are pending.
+    async fn decide_deletes(&mut self, table: &mut TableRun) -> Result<Decided, Failure> {
+        let (staged, pending) = (std::mem::take(&mut self.staged), table.pending_deletes);
+        let planned = table.planned.clone();
+        let target = &planned.target;
+        let with_pending = self.turn == Turn::Last && pending > 0 && planned.deletes();
+        let mut decided = Decided { agreed: 0, pending };
+        if staged == 0 && !with_pending {
+            return Ok(decided);
+        }
+        let is_off = Guard::of(table, &self.ends.key.pipeline).is_off();
+        if self.turn == Turn::More && !is_off {
+            decided.pending += self.writer.postpone_deletes(target).await?;
+            return Ok(decided);
+        }
+        let mut most = staged;
+        if with_pending {
+            self.writer.stage_pending(target).await?;
+            most += pending;
+            decided.pending = 0;
+        }
+        let answer = self.ask(table, most).await?;
+        fail_point("deletes.decided");
+        match answer {
+            Ok(agreed) => {
+                decided.agreed = agreed;
+                table.stopped = None;
+            }
+            Err(stopped) => {
+                decided.pending = self.writer.postpone_deletes(target).await?;
+                table.stopped = Some(stopped);
+                return Ok(decided);
+            }
+        }
+        if self.start.careful {
+            for keys in self.writer.take_deletes(target).await? {
+                self.change(&planned, Change::Delete, keys).await?;
+            }
+        }
+        Ok(decided)
+    }
+
+    /// Asks the guard about at most `most` deletes that are staged: how many rows they delete, or
+    /// why they may not. Counts only where the guard's answer depends on it.
+    async fn ask(&mut self, table: &TableRun, most: u64) -> Result<Result<u64, Failure>, Failure> {
+        let guard = Guard::of(table, &self.ends.key.pipeline);
+        let target = &table.planned.target;
+        if guard.passes(table.deleted + most) {
+            return Ok(Ok(most));
+        }
+        let count = self.writer.count_deletes(target).await?;
+        let stopped = self.ask_about(&guard, table, count).await?;
+        Ok(stopped.map_or(Ok(count), Err))
+    }
+
+    /// Why the guard does not agree to so many deletes; `None` if it does.
+    async fn ask_about(
+        &mut self,
+        guard: &Guard<'_>,
+        table: &TableRun,
+        count: u64,
+    ) -> Result<Option<Failure>, Failure> {
+        let deletes = table.deleted + count;
+        if guard.passes(deletes) {
+            return Ok(None);
+        }
+        let needed = guard.rows_needed(deletes);
+        let there = needed.saturating_sub(table.deleted);
+        let rows = self.writer.count_rows(&table.planned.target, there).await?;
+        let rows = rows + table.deleted;
+        Ok((rows < needed).then(|| guard.stop(deletes, rows)))
+    }
+
+    /// Asks the guard about the deletes of one of several tables that commit together.
+    ///
+    /// # Errors
+    /// The guard's, if it does not agree: then nothing may be committed.
+    pub(crate) async fn ask_for(&mut self, table: &mut TableRun) -> Result<(), Failure> {
+        let decided = self.decide_deletes(table).await?;
+        table.deleted += decided.agreed;
+        table.pending_deletes = decided.pending;
+        table.stopped.clone().map_or(Ok(()), Err)
+    }
+
+    /// Decides about the deletes of one of several tables that the unit writes.
+    pub(crate) async fn decide_for(&mut self, table: &mut TableRun) -> Result<(), Failure> {
+        let decided = self.decide_deletes(table).await?;
+        self.accounted = true;
+        table.deleted += decided.agreed;
+        // The unit may yet be rolled back; a unit that looks for pending deletes in vain costs
+        // little.
+        table.pending_deletes = table.pending_deletes.max(decided.pending);
+        Ok(())
     }
 
     /// Sends rows in target columns, or keys, and takes note of those that are refused.
@@ -126,12 +274,25 @@ impl<'a> Unit<'a> {
             Change::Delete => self.writer.delete(target, sent).await?,
         };
         for rejection in refused {
-            if rejection.parked {
-                let row = WaitingRow::new(table.clone(), change, &batch, rejection);
+            let row = WaitingRow::new(table.clone(), change, &batch, rejection);
+            if row.rejection.parked {
                 self.waiting.push(row);
             } else if self.refused != Refused::LeaveOut {
-                self.rejects.add(table, &batch, rejection)?;
+                self.put_aside(row).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Counts a refused row. One that was to be deleted stays pending: the source would not name it
+    /// again.
+    async fn put_aside(&mut self, refused: WaitingRow) -> Result<(), Failure> {
+        self.rejects
+            .add(&refused.table, &refused.row, refused.rejection)?;
+        if refused.change == Change::Delete {
+            let target = &refused.table.target;
+            self.writer.stage_deletes(target, refused.row).await?;
+            self.put_back += self.writer.postpone_deletes(target).await?;
         }
         Ok(())
     }
@@ -166,7 +327,7 @@ impl<'a> Unit<'a> {
                 }
                 Refused::Count => {
                     let table = waiting.table.clone();
-                    let added = self.rejects.add(&table, &waiting.row, waiting.rejection);
+                    let added = self.put_aside(waiting).await;
                     added.map_err(|failure| (Some(table), failure))?;
                 }
             }
@@ -175,12 +336,27 @@ impl<'a> Unit<'a> {
     }
 
     /// Deletes every row whose key is not among these.
+    ///
+    /// # Errors
+    /// The guard's, if it does not agree.
     pub(crate) async fn prune(
         &mut self,
         table: &TableRun,
         keys: BatchStream<'_>,
     ) -> Result<(), Failure> {
-        Ok(self.writer.prune(&table.planned.target, keys).await?)
+        let kept = AtomicU64::new(0);
+        let keys = keys.inspect_ok(|batch| {
+            kept.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        });
+        let target = &table.planned.target;
+        let gone = self.writer.prune(target, keys.boxed()).await?;
+        let guard = Guard::of(table, &self.ends.key.pipeline);
+        let emptied = gone > 0 && kept.load(Ordering::Relaxed) == 0;
+        let stopped = match emptied.then(|| guard.stop_empty(gone)).flatten() {
+            Some(stopped) => Some(stopped),
+            None => self.ask_about(&guard, table, gone).await?,
+        };
+        stopped.map_or(Ok(()), Err)
     }
 
     /// Says which rows were refused before: those that are not refused again are forgotten.
@@ -223,10 +399,13 @@ impl<'a> Unit<'a> {
         table: &mut TableRun,
         watermark: Option<(Position, StreamPhase)>,
     ) -> Result<Receipt, Failure> {
-        if let Err((_, failure)) = self.retry_waiting().await {
-            self.abort().await;
-            return Err(failure);
-        }
+        let decided = match self.decide(table).await {
+            Ok(decided) => decided,
+            Err(failure) => {
+                self.abort().await;
+                return Err(failure);
+            }
+        };
         let refused = self.rejects.take();
         let again: BTreeSet<String> = refused.iter().map(|row| row.key.to_string()).collect();
         self.tried_again
@@ -250,18 +429,32 @@ impl<'a> Unit<'a> {
                 happened(self.ends, &self.start, error).await?;
                 Receipt {
                     version,
+                    rows_deleted: decided.agreed,
                     ..Receipt::default()
                 }
             }
         };
         fail_point("unit.committed");
         table.count_written(receipt);
+        if !self.accounted {
+            table.deleted += receipt.rows_deleted;
+            table.pending_deletes = decided.pending;
+        }
         for row in refused {
             if table.put_aside.insert(row.key.to_string()) {
                 table.report.rows_rejected += 1;
             }
         }
         Ok(receipt)
+    }
+
+    /// Decides about deletes, and tries what waits for the unit's other rows.
+    async fn decide(&mut self, table: &mut TableRun) -> Result<Decided, Failure> {
+        let mut decided = self.decide_deletes(table).await?;
+        let tried = self.retry_waiting().await;
+        tried.map_err(|(_, failure)| failure)?;
+        decided.pending += self.put_back;
+        Ok(decided)
     }
 
     /// Commits with a new watermark and remembers it as the stored one.

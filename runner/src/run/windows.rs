@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::report::Outcome;
 use crate::run::context::RunContext;
-use crate::run::follow::{Followed, apply};
+use crate::run::follow::{Followed, apply, heed_pending};
 use crate::run::pump::AHEAD;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
@@ -34,6 +34,8 @@ impl Written {
         table.absorb(&self.part);
         table.chunk_rows = None;
         table.stored = self.part.stored;
+        table.pending_deletes = self.part.pending_deletes;
+        table.stopped = self.part.stopped;
         (self.index, self.result)
     }
 }
@@ -94,9 +96,15 @@ impl Writers {
         self.streams.push((index, table.stream().to_owned()));
         self.running.spawn(async move {
             let started = Instant::now();
-            let result = tokio::select! {
-                result = apply(&own, &mut part, receiver) => result,
+            let applied = tokio::select! {
+                result = apply(&own, &mut part, false, receiver) => result,
                 reason = own.stop.requested() => Err(reason),
+            };
+            let result = match applied {
+                Ok((position, changed)) => heed_pending(&own, &mut part)
+                    .await
+                    .map(|asked| (position, changed || asked)),
+                Err(failure) => Err(failure),
             };
             part.count_time(started);
             let result = result.map(|(position, changed)| {

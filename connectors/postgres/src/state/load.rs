@@ -20,11 +20,12 @@ pub(super) async fn load(
     key: &PipelineKey,
     run_count: u32,
 ) -> Result<PipelineState> {
-    let answer = store
-        .control()
-        .await?
-        .rows(&statement(key, run_count))
-        .await;
+    let mut session = store.control().await?;
+    let mut answer = session.rows(&statement(key, run_count, PENDING)).await;
+    if answer.as_ref().is_err_and(is_missing) {
+        // The state of an older version has no such table, and nothing that waits.
+        answer = session.rows(&statement(key, run_count, NONE_PENDING)).await;
+    }
     match answer {
         Ok(rows) => {
             let row = rows
@@ -50,7 +51,14 @@ fn table_name(schema: String, name: String) -> TableName {
     }
 }
 
-fn statement(key: &PipelineKey, run_count: u32) -> String {
+/// Where pending deletes are counted.
+const PENDING: &str = "_syncset.pending_delete";
+
+/// The same columns without a row.
+const NONE_PENDING: &str = "(SELECT project, pipeline, target_schema, target_table \
+     FROM _syncset.watermark WHERE false)";
+
+fn statement(key: &PipelineKey, run_count: u32, pending: &str) -> String {
     let list = |row: &str, from: &str| {
         format!("(SELECT coalesce(json_agg({row}), '[]'::json)::text FROM {from})")
     };
@@ -99,6 +107,13 @@ fn statement(key: &PipelineKey, run_count: u32) -> String {
             alive("x", "")
         ),
     );
+    let pending = list(
+        "json_build_array(x.target_schema, x.target_table, x.count)",
+        &format!(
+            "(SELECT x.target_schema, x.target_table, count(*) FROM {pending} x WHERE {here} \
+             GROUP BY 1, 2) x"
+        ),
+    );
     // A slice brings nothing up to date.
     let last_success = match run_count {
         0 => "NULL".to_owned(),
@@ -115,7 +130,7 @@ fn statement(key: &PipelineKey, run_count: u32) -> String {
     );
     format!(
         "SELECT (SELECT version FROM _syncset.meta), {watermarks}, {chunks}, {runs}, {rejected}, \
-         {owners}, {holder}, {last_success}, {made}"
+         {owners}, {holder}, {last_success}, {made}, {pending}"
     )
 }
 
@@ -181,8 +196,13 @@ fn decode(row: &TextRow) -> Result<PipelineState> {
     let holder = read::<(String, u64)>(row, 6, "lease")?
         .pop()
         .map(|(owner, left_ms)| (owner, Duration::from_millis(left_ms)));
+    let pending_deletes = read::<(String, String, u64)>(row, 9, "pending_delete")?
+        .into_iter()
+        .map(|(schema, name, count)| (table_name(schema, name), count))
+        .collect();
     Ok(PipelineState {
         streams,
+        pending_deletes,
         runs: read::<RunRecord>(row, 3, "run")?,
         last_success: row.text(7).map(|_| row.parse(7)).transpose()?,
         rejected: read::<RejectedRow>(row, 4, "rejected")?,

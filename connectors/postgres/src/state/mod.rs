@@ -8,6 +8,7 @@ mod fence;
 mod lease;
 mod load;
 mod made;
+mod pending;
 mod runs;
 mod schema;
 mod streams;
@@ -19,6 +20,7 @@ pub(crate) use fence::{
 };
 pub(crate) use lease::register_session;
 pub(crate) use made::{made_statement, reload_statement};
+pub(crate) use pending::PendingRows;
 
 use crate::connect::PgStore;
 use async_trait::async_trait;

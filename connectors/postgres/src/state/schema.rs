@@ -14,7 +14,7 @@ const MIGRATION_LOCK: i64 = 0x7379_6e63_7365_7401;
 
 /// Statements that lead from version `index` to `index + 1`. Entries are never edited once
 /// released: databases that have run them will not run them again.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// Positions, keys and reports are `json`, which keeps the text it was given; `jsonb` would
 /// reorder keys and refuse some strings. There are no foreign keys between the tables: their
@@ -117,6 +117,19 @@ CREATE TABLE _syncset.meta (
     version integer NOT NULL
 );
 INSERT INTO _syncset.meta (version) VALUES (0);
+";
+
+/// Keys may be longer than an index entry, so there is no unique index over them.
+const VERSION_2: &str = "
+CREATE TABLE _syncset.pending_delete (
+    project text NOT NULL,
+    pipeline text NOT NULL,
+    target_schema text NOT NULL,
+    target_table text NOT NULL,
+    key text[] NOT NULL
+);
+CREATE INDEX pending_delete_target
+    ON _syncset.pending_delete (project, pipeline, target_schema, target_table);
 ";
 
 /// Creates or migrates `_syncset`; one round trip when there is nothing to do.

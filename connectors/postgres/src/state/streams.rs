@@ -101,13 +101,17 @@ pub(super) async fn reset(
     streams: &[String],
 ) -> Result<Vec<String>> {
     let mut row = key_is("", &lease.key);
+    let mut pending = pending_of(&lease.key);
     if !streams.is_empty() {
         let names: Vec<_> = streams.iter().map(|stream| literal(stream)).collect();
-        row.push_str(&format!(" AND stream IN ({})", names.join(", ")));
+        let named = format!("stream IN ({})", names.join(", "));
+        row.push_str(&format!(" AND {named}"));
+        pending.push_str(&format!(" AND w.{named}"));
     }
     let body = format!(
         "DELETE FROM _syncset.chunk WHERE {row};\n\
          DELETE FROM _syncset.rejected WHERE {row};\n\
+         DELETE FROM _syncset.pending_delete p USING _syncset.watermark w WHERE {pending};\n\
          UPDATE _syncset.watermark SET selection = '', phase = 'loading', position = 'null', \
          into_empty = false, version = version + 1, updated_at = clock_timestamp() \
          WHERE {row} RETURNING stream, 'forgotten';\n"
@@ -204,7 +208,24 @@ fn let_go(key: &PipelineKey, load: &LoadPlan) -> String {
         })
         .concat()
         + &left
-        + &format!("DELETE FROM _syncset.watermark WHERE {row} AND stream IN ({others});\n")
+        + &format!(
+            "DELETE FROM _syncset.pending_delete p WHERE {} AND p.target_schema = {schema} \
+             AND p.target_table = {table};\n\
+             DELETE FROM _syncset.pending_delete p USING _syncset.watermark w \
+             WHERE {} AND w.stream = {stream};\n\
+             DELETE FROM _syncset.watermark WHERE {row} AND stream IN ({others});\n",
+            key_is("p.", key),
+            pending_of(key),
+        )
+}
+
+/// True for the pending deletes `p` of the target table of a stored stream `w`.
+fn pending_of(key: &PipelineKey) -> String {
+    format!(
+        "{} AND {} AND p.target_schema = w.target_schema AND p.target_table = w.target_table",
+        key_is("p.", key),
+        key_is("w.", key)
+    )
 }
 
 /// Stores the low watermark, which claims the target, and the chunks.

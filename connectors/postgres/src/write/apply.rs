@@ -25,7 +25,7 @@ impl PgUnit {
     /// Deletes what is staged, then merges what is staged.
     pub(super) async fn apply_staged(&mut self) -> Result<()> {
         for place in 0..self.tables.len() {
-            self.stage_deletes(place).await?;
+            self.stage_kept(place).await?;
         }
         let mut waiting = Vec::new();
         for (place, work) in self.tables.iter_mut().enumerate().rev() {
@@ -91,7 +91,7 @@ impl PgUnit {
     fn sql_of(&self, staged: Staged) -> String {
         let path = match staged {
             Staged::Deletes(place) => self.tables[place].delete_path(),
-            Staged::Upserts(place) => self.tables[place].plan.upsert(),
+            Staged::Upserts(place) => self.upsert_path(place),
             Staged::Appends(place) => self.tables[place].plan.append(),
             Staged::Absent(place) => return self.tables[place].merge.delete.clone(),
             Staged::Collected(place) => return self.tables[place].merge.write.clone(),

@@ -24,6 +24,7 @@ impl PgUnit {
         batch: &RecordBatch,
     ) -> Result<(u64, Vec<Rejection>)> {
         let stage = path.stage.as_ref().expect("careful units stage every row");
+        self.end_copy().await?;
         self.create_stage(place, stage).await?;
         let mut applied = 0;
         let mut rejections: Vec<Rejection> = Vec::new();

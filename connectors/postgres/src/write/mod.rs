@@ -8,6 +8,7 @@ mod apply;
 mod careful;
 pub(crate) mod catalog;
 mod copy;
+mod deletes;
 mod digest;
 mod form;
 mod plan;
@@ -40,7 +41,7 @@ impl UnitWriter for PgUnit {
         plan::check_key(table)?;
         let place = self.work_on(table).await?;
         if self.start.careful {
-            let path = self.tables[place].plan.upsert();
+            let path = self.upsert_path(place);
             let (written, rejections) = self.apply_carefully(place, &path, &batch).await?;
             self.tables[place].receipt.rows_written += written;
             return Ok(rejections);
@@ -76,16 +77,25 @@ impl UnitWriter for PgUnit {
             self.tables[place].receipt.rows_deleted += deleted;
             return Ok(rejections);
         }
+        UnitWriter::stage_deletes(self, table, keys).await?;
+        Ok(Vec::new())
+    }
+
+    async fn stage_deletes(&mut self, table: &TargetTable, keys: RecordBatch) -> Result<()> {
+        if keys.num_rows() == 0 {
+            return Ok(());
+        }
+        let place = self.work_on(table).await?;
         let work = &mut self.tables[place];
         work.deletes_kept_bytes += keys.get_array_memory_size();
         work.deletes_kept.push(keys);
         if work.deletes_kept_bytes >= DELETES_KEPT_BYTES {
-            self.stage_deletes(place).await?;
+            self.stage_kept(place).await?;
         }
-        Ok(Vec::new())
+        Ok(())
     }
 
-    async fn prune(&mut self, table: &TargetTable, mut keys: BatchStream<'_>) -> Result<()> {
+    async fn prune(&mut self, table: &TargetTable, mut keys: BatchStream<'_>) -> Result<u64> {
         plan::check_key(table)?;
         self.apply_staged().await?;
         self.empty_stages().await?;
@@ -100,8 +110,33 @@ impl UnitWriter for PgUnit {
         // The server knows nothing of a fresh stage; by a guess it may scan it once per row.
         let analyze = format!("ANALYZE {}", stage.name);
         self.session().await?.execute(&analyze).await?;
-        self.tables[place].receipt.rows_deleted += self.apply(&path).await?;
-        self.empty_stages().await
+        let gone = self.stage_gone(place, &stage.name).await?;
+        self.run(&format!("TRUNCATE {}", stage.name)).await?;
+        Ok(gone)
+    }
+
+    fn heed_pending(&mut self) {
+        self.heeds_pending = true;
+    }
+
+    async fn stage_pending(&mut self, table: &TargetTable) -> Result<()> {
+        self.unpostpone(table).await
+    }
+
+    async fn count_deletes(&mut self, table: &TargetTable) -> Result<u64> {
+        self.count_staged(table).await
+    }
+
+    async fn count_rows(&mut self, table: &TargetTable, max: u64) -> Result<u64> {
+        self.count_up_to(table, max).await
+    }
+
+    async fn postpone_deletes(&mut self, table: &TargetTable) -> Result<u64> {
+        self.postpone(table).await
+    }
+
+    async fn take_deletes(&mut self, table: &TargetTable) -> Result<Vec<RecordBatch>> {
+        self.take_back(table).await
     }
 
     async fn append(&mut self, table: &TargetTable, batch: RecordBatch) -> Result<Vec<Rejection>> {

@@ -21,8 +21,20 @@ pub(super) struct Written {
 #[derive(Debug, Clone)]
 pub(super) struct KeyPart {
     pub(super) name: String,
-    operator: String,
-    form: Form,
+    pub(super) operator: String,
+    pub(super) form: Form,
+    /// The column's type without length or precision.
+    pub(super) bare: String,
+}
+
+impl KeyPart {
+    /// What follows the column's name in a stage, to compare it.
+    pub(super) fn cast(&self, staged: Staged) -> &str {
+        match (&self.form, staged) {
+            (Form::Cast(cast), Staged::AsSent) => cast,
+            _ => "",
+        }
+    }
 }
 
 /// What the columns of a staged row are.
@@ -266,11 +278,7 @@ impl WritePlan {
 
     pub(super) fn key_matches(&self, staged: Staged) -> String {
         join(&self.key, " AND ", |part| {
-            let name = quote_ident(&part.name);
-            let cast = match (&part.form, staged) {
-                (Form::Cast(cast), Staged::AsSent) => cast.as_str(),
-                _ => "",
-            };
+            let (name, cast) = (quote_ident(&part.name), part.cast(staged));
             format!("t.{name} {} s.{name}{cast}", part.operator)
         })
     }
@@ -334,6 +342,7 @@ fn key_part(
         name: name.to_owned(),
         operator,
         form,
+        bare: actual.bare.clone(),
     })
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct PgUnit {
     pub(super) tables: Vec<TableWork>,
     /// The table that the running COPY is of.
     pub(super) copying: usize,
+    /// Deletes of its tables may be pending.
+    pub(super) heeds_pending: bool,
     /// Rows refused so far, in careful mode.
     pub(super) rejected_count: usize,
 }
@@ -141,6 +143,7 @@ impl PgUnit {
             start,
             tables: Vec::new(),
             copying: 0,
+            heeds_pending: false,
             rejected_count: 0,
         })
     }
@@ -219,14 +222,8 @@ impl PgUnit {
         Ok(())
     }
 
-    pub(super) async fn apply(&mut self, path: &Path) -> Result<u64> {
-        let stage = path.stage.as_ref().expect("only stages are applied");
-        let applied = self.session().await?.execute(&stage.apply).await;
-        applied.map_err(|error| self.examined(error))
-    }
-
     /// Moves kept keys into their stage.
-    pub(super) async fn stage_deletes(&mut self, place: usize) -> Result<()> {
+    pub(super) async fn stage_kept(&mut self, place: usize) -> Result<()> {
         let kept = std::mem::take(&mut self.tables[place].deletes_kept);
         self.tables[place].deletes_kept_bytes = 0;
         if kept.is_empty() {

@@ -121,6 +121,43 @@ pub(crate) async fn owners(session: &mut Session) -> Result<Vec<Ownership>> {
     owners.collect()
 }
 
+/// First version of the state that has pending deletes.
+const PENDING_SINCE: i64 = 2;
+
+/// Target tables with pending deletes, and how many.
+pub(crate) async fn pending_deletes(
+    session: &mut Session,
+    key: &PipelineKey,
+    version: i64,
+) -> Result<Vec<(TableName, u64)>> {
+    if version < PENDING_SINCE {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT target, count(*) FROM _syncset_pending_delete \
+               WHERE project = ? AND pipeline = ? GROUP BY target";
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
+    let rows = session
+        .rows(sql, arguments, "counting pending deletes")
+        .await?;
+    let pending = rows.iter().map(|row| {
+        let target = text(row, 0).ok_or_else(damaged)?;
+        Ok((TableName::bare(target), unsigned(row, 1)))
+    });
+    pending.collect()
+}
+
+/// Forgets the pending deletes of the target table of a stream.
+async fn forget_pending(session: &mut Session, key: &PipelineKey, stream: &str) -> Result<()> {
+    let sql = "DELETE FROM _syncset_pending_delete WHERE project = ?1 AND pipeline = ?2 \
+               AND target IN (SELECT target FROM _syncset_watermark \
+               WHERE project = ?1 AND pipeline = ?2 AND stream = ?3)";
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), stream];
+    session
+        .execute(sql, arguments, "forgetting pending deletes")
+        .await?;
+    Ok(())
+}
+
 /// Forgets what a former load of the stream left, the target table that it wrote before, and other
 /// streams of this pipeline that wrote the same target: the config maps it to this one.
 pub(crate) async fn let_go(
@@ -131,6 +168,12 @@ pub(crate) async fn let_go(
     let place = "replacing a load";
     let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
     let (stream, target) = (load.stream.as_str(), load.target.name.as_str());
+    forget_pending(session, key, stream).await?;
+    let sql = "DELETE FROM _syncset_pending_delete \
+               WHERE project = ? AND pipeline = ? AND target = ?";
+    session
+        .execute(sql, arguments![project, pipeline, target], place)
+        .await?;
     let others = "SELECT stream FROM _syncset_watermark WHERE project = ?1 AND pipeline = ?2 \
                   AND stream <> ?3 AND target = ?4 COLLATE NOCASE";
     for (table, streams) in [
@@ -357,6 +400,7 @@ pub(crate) async fn finish_chunk(
 pub(crate) async fn forget(session: &mut Session, key: &PipelineKey, stream: &str) -> Result<()> {
     let place = "resetting";
     let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
+    forget_pending(session, key, stream).await?;
     for table in ["chunk", "rejected"] {
         let sql = format!(
             "DELETE FROM _syncset_{table} WHERE project = ? AND pipeline = ? AND stream = ?"

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use syncset_connector::{ConnectorError, ErrorClass, Result};
 
 /// Version of the tables below. A later one gets a migration from this.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "CREATE TABLE IF NOT EXISTS _syncset_schema_version (version INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS _syncset_pipeline (project TEXT NOT NULL, pipeline TEXT NOT NULL, \
      epoch INTEGER NOT NULL, owner TEXT, PRIMARY KEY (project, pipeline))",
@@ -30,6 +30,10 @@ const TABLES: [&str; 8] = [
      stream TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, code TEXT, \"row\" TEXT NOT NULL, \
      first_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 1, \
      PRIMARY KEY (project, pipeline, stream, key))",
+    // Since version 2.
+    "CREATE TABLE IF NOT EXISTS _syncset_pending_delete (project TEXT NOT NULL, \
+     pipeline TEXT NOT NULL, target TEXT NOT NULL COLLATE NOCASE, key TEXT NOT NULL, \
+     PRIMARY KEY (project, pipeline, target, key)) WITHOUT ROWID",
 ];
 
 /// The version that a file has, if it has any state.
@@ -69,13 +73,16 @@ pub(crate) async fn ensure(database: &Arc<Database>) -> Result<()> {
     let place = "creating the state";
     let mut writing = Writing::begin(database, place).await?;
     // Somebody else may have created it while this waited for the lock.
-    if version(&mut writing.session).await?.is_some() {
+    if version(&mut writing.session).await? == Some(VERSION) {
         writing.rollback().await;
         return Ok(());
     }
+    // A newer version only has more tables so far.
     for statement in TABLES {
         writing.session.run(statement, place).await?;
     }
+    let sql = "DELETE FROM _syncset_schema_version";
+    writing.session.run(sql, place).await?;
     let sql = "INSERT INTO _syncset_schema_version (version) VALUES (?)";
     writing
         .session

@@ -130,7 +130,7 @@ async fn entry(
     rules: Rules<'_>,
 ) -> Result<TableEntry, Failures> {
     let mut failures = table.failures.clone();
-    let mut notes = table.notes.clone();
+    let mut notes = known(table, state);
     let mut target_statements = table.status.create.clone();
     let mut edited = Vec::new();
     let action = match decide(table, state, &ends.key, rules) {
@@ -225,6 +225,18 @@ fn edit_notes(table: &PlannedTable, decision: &Decision) -> Vec<String> {
     if table.deletes() && decision.changes.iter().any(is_narrower) {
         notes
             .push("rows that are no longer selected are deleted at the end of the load".to_owned());
+    }
+    notes
+}
+
+/// What a user should know, the deletes that wait for the guard among it.
+fn known(table: &PlannedTable, state: &PipelineState) -> Vec<String> {
+    let mut notes = table.notes.clone();
+    let waiting = state.pending_of(&table.target.name);
+    if waiting > 0 {
+        notes.push(format!(
+            "{waiting} deletes wait for the guard; the next run counts them again"
+        ));
     }
     notes
 }

@@ -178,8 +178,12 @@ fn status_text(status: &Status, age: Option<Duration>) -> String {
             0 => String::new(),
             count => format!(", {count} rejected rows wait"),
         };
+        let deletes = match state.pending_of(&stream.target) {
+            0 => String::new(),
+            count => format!(", {count} deletes wait for the guard"),
+        };
         text.push_str(&format!(
-            "table {}: {} -> {}{rejected}\n",
+            "table {}: {} -> {}{rejected}{deletes}\n",
             stream.stream,
             progress_of(stream),
             stream.target
@@ -218,6 +222,7 @@ fn status_json(status: &Status, age: Option<Duration>) -> Value {
                 "chunks": stream.chunks.len(),
                 "position": stream.position,
                 "rejected": state.rejected.iter().filter(|row| row.stream == stream.stream).count(),
+                "deletes_pending": state.pending_of(&stream.target),
             })
         })
         .collect();
