@@ -11,6 +11,7 @@ mod failure;
 mod files;
 mod hooks;
 mod logging;
+mod metrics;
 mod open;
 mod orphan;
 mod planned;

@@ -2,6 +2,7 @@
 
 use crate::cli::args::Output;
 use crate::cli::render;
+use crate::logging;
 use crate::report::{Outcome, TableReport};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -27,7 +28,9 @@ impl Progress {
         match output {
             Output::Ndjson => Self::Events,
             Output::Json => Self::Silent,
-            Output::Text if std::io::stderr().is_terminal() => Self::Bars(MultiProgress::new()),
+            Output::Text if std::io::stderr().is_terminal() && !logging::is_json() => {
+                Self::Bars(MultiProgress::new())
+            }
             Output::Text => Self::Lines,
         }
     }
@@ -102,13 +105,16 @@ impl TableProgress {
         self.progress.event("table_finished", report);
         let quiet = report.outcome == Outcome::Unchanged;
         if matches!(self.progress, Progress::Lines) && !quiet && report.failure.is_none() {
+            if logging::is_json() {
+                let mut fields = serde_json::json!(report);
+                fields["message"] = "table finished".into();
+                return render::event("INFO", &fields);
+            }
+            let (read, written) = (report.rows_read, report.rows_written);
+            let (deleted, ms) = (report.rows_deleted, report.duration_ms);
+            let table = &report.table;
             render::talk(&format!(
-                "{}: {} rows read, {} written, {} deleted, {} ms\n",
-                report.table,
-                report.rows_read,
-                report.rows_written,
-                report.rows_deleted,
-                report.duration_ms
+                "{table}: {read} rows read, {written} written, {deleted} deleted, {ms} ms\n"
             ));
         }
     }

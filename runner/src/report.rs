@@ -2,6 +2,7 @@
 
 use crate::exit_code;
 use crate::failure::Failure;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 /// What became of one table.
@@ -50,6 +51,9 @@ pub(crate) struct TableReport {
     pub(crate) bytes_read: u64,
     /// Time spent on it.
     pub(crate) duration_ms: u64,
+    /// Up to when the target has seen the source's changes, if the watermark is a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) watermark_at: Option<DateTime<Utc>>,
     /// The exit code it means.
     pub(crate) exit_code: i32,
     /// What a person should know.
@@ -74,6 +78,7 @@ impl TableReport {
             rows_rejected: 0,
             bytes_read: 0,
             duration_ms: 0,
+            watermark_at: None,
             exit_code: exit_code::DONE,
             warnings: Vec::new(),
             failure: None,
@@ -160,6 +165,10 @@ pub(crate) struct RunReport {
     /// Its hooks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) hooks: Vec<HookReport>,
+    /// When the last run before it that was done ended, seconds since the epoch; looked up only
+    /// after a failure.
+    #[serde(skip)]
+    pub(crate) last_success: Option<i64>,
 }
 
 impl RunReport {
@@ -177,6 +186,7 @@ impl RunReport {
             failures: Vec::new(),
             warnings: Vec::new(),
             hooks: Vec::new(),
+            last_success: None,
         }
     }
 

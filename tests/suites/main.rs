@@ -33,6 +33,7 @@ mod memory;
 mod mistakes;
 mod mistakes_at_stores;
 mod mistakes_in_files;
+mod monitoring;
 mod pooler;
 mod postgres_lab;
 mod random_edits;

@@ -286,6 +286,13 @@ pub trait Source: Send + Sync {
         shared: Option<&SnapshotToken>,
     ) -> Result<Box<dyn Snapshot>>;
 
+    /// The instant up to which a position has seen the table, microseconds since the epoch, if it
+    /// can be read as one. Pure.
+    fn position_time(&self, read: &TableRead, position: &Position) -> Option<i64> {
+        let _ = (read, position);
+        None
+    }
+
     /// How two positions relate.
     fn compare(&self, left: &Position, right: &Position) -> PositionOrder;
 }

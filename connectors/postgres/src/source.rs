@@ -42,6 +42,10 @@ impl Source for PgStore {
         Ok(Box::new(PgSnapshot::open(self, requests, shared).await?))
     }
 
+    fn position_time(&self, read: &TableRead, position: &Position) -> Option<i64> {
+        changes::position_time(read, position)
+    }
+
     fn compare(&self, left: &Position, right: &Position) -> PositionOrder {
         changes::compare(left, right)
     }

@@ -2,7 +2,7 @@
 
 use crate::boundary;
 use crate::connect::{Database, Session, arguments};
-use crate::cursor::{Cursor, CursorPosition, capped, compare};
+use crate::cursor::{Bound, Cursor, CursorPosition, capped, compare};
 use crate::describe;
 use crate::disjoint;
 use crate::predicate;
@@ -128,6 +128,13 @@ impl Source for SqliteSource {
             tables.push((Arc::clone(&request.read), plan));
         }
         Ok(Box::new(SqliteSnapshot::new(session, tables)))
+    }
+
+    fn position_time(&self, _read: &TableRead, position: &Position) -> Option<i64> {
+        match CursorPosition::parse(position)?.bound? {
+            Bound::Micros(micros) => Some(micros),
+            Bound::Integer(_) => None,
+        }
     }
 
     fn compare(&self, left: &Position, right: &Position) -> PositionOrder {

@@ -300,6 +300,9 @@ pub(crate) struct RunArgs {
     /// Start no new unit of work after this time and exit with 9, such as `30m`
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) max_duration: Option<Duration>,
+    /// Write what the run did to this file, for the textfile collector of Prometheus' node_exporter
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub(crate) metrics_file: Option<PathBuf>,
     /// Run without the pipeline's hooks
     #[arg(long)]
     pub(crate) no_hooks: bool,

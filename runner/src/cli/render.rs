@@ -1,7 +1,9 @@
 //! How failures and results are printed: results to stdout, talk to stderr.
 
 use crate::cli::args::Output;
+use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::logging;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +22,11 @@ pub(crate) fn failures(failures: &Failures, output: Output) {
     }
 }
 
-/// Prints one failure for people.
+/// Prints one failure: for people, or as an event of the log.
 pub(crate) fn failure(failure: &Failure) {
+    if logging::is_json() {
+        return event("ERROR", &serde_json::json!(failure));
+    }
     let mut text = format!("error: {}\n", failure.message);
     for cause in &failure.causes {
         text.push_str(&format!("cause: {cause}\n"));
@@ -30,6 +35,32 @@ pub(crate) fn failure(failure: &Failure) {
         text.push_str(&format!("hint: {hint}\n"));
     }
     talk(&text);
+}
+
+/// Prints what a person should know, perhaps about one table.
+pub(crate) fn warning(message: &str, table: Option<&str>) {
+    match table {
+        _ if logging::is_json() => {
+            let mut fields = serde_json::json!({ "message": message });
+            if let Some(table) = table {
+                fields["table"] = table.into();
+            }
+            event("WARN", &fields);
+        }
+        Some(table) => talk(&format!("warning: table `{table}`: {message}\n")),
+        None => talk(&format!("warning: {message}\n")),
+    }
+}
+
+/// Prints one line of a JSON log, in the form of those that `tracing` writes. What a user can act
+/// on is printed whatever the level of the log is.
+pub(crate) fn event(level: &str, fields: &serde_json::Value) {
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let mut line = serde_json::json!({ "timestamp": now, "level": level });
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        line[name] = value.clone();
+    }
+    put(&format!("{line}\n"));
 }
 
 /// Prints one JSON document.
@@ -67,10 +98,11 @@ pub(crate) fn text_out(text: &str) {
     let is_first = !RESULT_LOST.load(Ordering::Relaxed);
     if error.kind() != ErrorKind::BrokenPipe && is_first {
         RESULT_LOST.store(true, Ordering::Relaxed);
-        talk(&format!(
-            "error: the result could not be written to stdout\ncause: {error}\n\
-             hint: what was done is done; `syncset pipeline status` shows it\n"
-        ));
+        let message = "the result could not be written to stdout";
+        let hint = "what was done is done; `syncset pipeline status` shows it";
+        let mut lost = Failure::new(exit_code::FAILED, message).with_hint(hint);
+        lost.causes.push(error.to_string());
+        failure(&lost);
     }
 }
 
@@ -79,8 +111,15 @@ pub(crate) fn result_is_lost() -> bool {
     RESULT_LOST.load(Ordering::Relaxed)
 }
 
-/// Prints what is no result.
+/// Prints what is no result: for people, or as an event of the log.
 pub(crate) fn talk(text: &str) {
+    match logging::is_json() {
+        true => event("INFO", &serde_json::json!({ "message": text.trim() })),
+        false => put(text),
+    }
+}
+
+fn put(text: &str) {
     // Nobody reads, or no space is left: nothing to do about it.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

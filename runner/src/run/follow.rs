@@ -48,6 +48,7 @@ impl Tally {
         let failure = match result {
             Ok(Followed::Done(outcome)) => return table.done(outcome),
             Ok(Followed::Idle(position)) => {
+                table.seen = Some(position.clone());
                 let state = table.state();
                 if seconds_since_epoch() - state.updated_at >= IDLE_STORE_SECONDS {
                     let moved = (state.stream.clone(), state.version, position);

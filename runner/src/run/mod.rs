@@ -225,6 +225,10 @@ async fn run_into(
         let held = ends.state().renew(&lease).await;
         hooks.after(report, held.is_ok()).await;
     }
+    if report.exit_code != exit_code::DONE && settings.args.metrics_file.is_some() {
+        let known = ends.state().load(&ends.key, 1).await;
+        report.last_success = known.ok().and_then(|state| state.last_success);
+    }
     if settings.extent == Extent::Everything {
         record(report, &ends, started_at, &retention(settings, &planned)).await;
     }
@@ -338,6 +342,7 @@ async fn run_leased(
         if let Some(failure) = &mut table.report.failure {
             suggest_adoption(failure, &ends.key, settings.pipelines);
         }
+        table.date(ends.source());
         if table.report.outcome == Outcome::Unfinished {
             let message = format!("table `{}` was not finished in this run", table.stream());
             table.fail(Failure::new(exit_code::RETRY, message).with_hint("run again"));

@@ -8,11 +8,12 @@ use crate::report::{Outcome, TableReport};
 use crate::run::waiting::Refused;
 use crate::stop::seconds_since_epoch;
 use arrow_array::RecordBatch;
+use chrono::DateTime;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use syncset_connector::{
-    ChunkState, Position, Receipt, StreamPhase, StreamState, TableName, TableRead,
+    ChunkState, Position, Receipt, Source, StreamPhase, StreamState, TableName, TableRead,
 };
 
 /// One table while it is being run. Lives in one task at a time.
@@ -53,6 +54,8 @@ pub(crate) struct TableRun {
     pub(crate) pending_deletes: u64,
     /// What the guard said when it was asked last, if it did not agree.
     pub(crate) stopped: Option<Failure>,
+    /// Where it stands if nothing had changed: newer than what is stored.
+    pub(crate) seen: Option<Position>,
 }
 
 impl TableRun {
@@ -81,6 +84,7 @@ impl TableRun {
             deleted: 0,
             pending_deletes: 0,
             stopped: None,
+            seen: None,
         }
     }
 
@@ -95,6 +99,7 @@ impl TableRun {
             progress: self.progress.clone(),
             leaves: self.leaves.clone(),
             stopped: None,
+            seen: None,
             ..*self
         }
     }
@@ -212,6 +217,15 @@ impl TableRun {
     pub(crate) fn count_written(&mut self, receipt: Receipt) {
         self.report.rows_written += receipt.rows_written;
         self.report.rows_deleted += receipt.rows_deleted;
+    }
+
+    /// Notes up to when it has seen the source, if its watermark is a time and no load is open.
+    pub(crate) fn date(&mut self, source: &dyn Source) {
+        let stored = self.stored.as_ref();
+        let stored = stored.filter(|stored| stored.phase == StreamPhase::Following);
+        let position = self.seen.as_ref().or(stored.map(|stored| &stored.position));
+        let micros = position.and_then(|position| source.position_time(&self.read, position));
+        self.report.watermark_at = micros.and_then(DateTime::from_timestamp_micros);
     }
 
     /// Adds to the time spent on it.

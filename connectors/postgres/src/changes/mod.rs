@@ -26,7 +26,7 @@ pub(crate) use bound::{Activity, READER_APPLICATION};
 pub(crate) use chunk::boundaries;
 pub(crate) use low::low_positions;
 pub(crate) use pool::ReaderPool;
-pub(crate) use position::compare;
+pub(crate) use position::{compare, position_time};
 pub(crate) use prepare::prepare;
 pub(crate) use relation::columns_named;
 pub(crate) use snapshot::PgSnapshot;

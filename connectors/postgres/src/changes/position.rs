@@ -3,8 +3,11 @@
 //! The JSON is versioned. A position written by a newer version, or for another table, is never
 //! guessed at.
 
+use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
-use syncset_connector::{ConnectorError, CursorSpec, ErrorClass, Position, PositionOrder, Result};
+use syncset_connector::{
+    Capture, ConnectorError, CursorSpec, ErrorClass, Position, PositionOrder, Result, TableRead,
+};
 
 /// The form that this version writes.
 const VERSION: u32 = 1;
@@ -174,6 +177,21 @@ pub(crate) fn compare(left: &Position, right: &Position) -> PositionOrder {
         std::cmp::Ordering::Equal if left.pending != right.pending => PositionOrder::Unknown,
         std::cmp::Ordering::Equal => PositionOrder::Same,
     }
+}
+
+/// The bound of a time cursor, microseconds since the epoch; a stamp of a transaction that is
+/// still open may be as old.
+pub(crate) fn position_time(read: &TableRead, position: &Position) -> Option<i64> {
+    let Capture::Cursor(cursor) = &read.capture else {
+        return None;
+    };
+    let column = read.description.column(&cursor.column)?;
+    let is_time = matches!(
+        column.data_type,
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
+    );
+    let mark = Watermark::read(position).ok().filter(|_| is_time)?;
+    mark.bound.cursor
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::hooks::HookEnvironment;
+use crate::logging;
+use crate::metrics::{self, Metrics};
 use crate::progress::Progress;
 use crate::report::{HookReport, RunReport};
 use crate::run::{self, Extent, RunSettings};
@@ -14,7 +16,16 @@ use std::collections::BTreeSet;
 
 /// Runs pipelines one after another; the exit code is combined as for tables.
 pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failures> {
-    let chosen = choose(&context.files, &args.choice, Unnamed::Refused)?;
+    if let Some(path) = &args.metrics_file {
+        metrics::check_path(path)?;
+    }
+    let chosen = match choose(&context.files, &args.choice, Unnamed::Refused) {
+        Ok(chosen) => chosen,
+        Err(failures) => {
+            count_refused(context, args, failures.exit_code());
+            return Err(failures);
+        }
+    };
     let stop = Stop::new(args.max_duration);
     stop.on_signals().map_err(|error| {
         Failure::new(
@@ -46,6 +57,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
         reports.push(report);
     }
     let code = code_of(&reports, args);
+    count(context, args, &reports);
     if context.output == Output::Json {
         match reports.as_slice() {
             [report] if chosen.is_one => render::json(report),
@@ -53,6 +65,49 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
         }
     }
     Ok(code)
+}
+
+/// Writes the metrics of all runs, if they are asked for.
+fn count(context: &Context, args: &RunArgs, reports: &[RunReport]) {
+    write_metrics(args, |metrics, former| {
+        for report in reports {
+            let nothing_to_do = args.skip_exit_code.map(i32::from);
+            let was_done =
+                report.exit_code == exit_code::DONE || Some(report.exit_code) == nothing_to_do;
+            metrics.run(&context.files.project.name, report, was_done, former);
+        }
+    });
+}
+
+/// Writes that no run could begin, so that whoever watches need not wait for the last success to
+/// grow old.
+fn count_refused(context: &Context, args: &RunArgs, code: i32) {
+    let names = match args.choice.names.is_empty() {
+        true => context.files.pipeline_names(),
+        false => args.choice.names.clone(),
+    };
+    write_metrics(args, |metrics, former| {
+        for name in BTreeSet::from_iter(&names) {
+            metrics.refused(&context.files.project.name, name, code, former);
+        }
+    });
+}
+
+fn write_metrics(args: &RunArgs, fill: impl FnOnce(&mut Metrics, &str)) {
+    let Some(path) = &args.metrics_file else {
+        return;
+    };
+    let former = std::fs::read_to_string(path).unwrap_or_default();
+    let mut metrics = Metrics::new();
+    fill(&mut metrics, &former);
+    if let Err(error) = metrics.write(path) {
+        // The rows are where they belong; that the file grows old tells whoever watches it.
+        let path = path.display();
+        render::warning(
+            &format!("cannot write the metrics to `{path}`: {error}"),
+            None,
+        );
+    }
 }
 
 /// The exit code of all runs. Runs that had nothing to do are as good as those that are done, and
@@ -72,7 +127,7 @@ fn code_of(reports: &[RunReport], args: &RunArgs) -> i32 {
 
 fn print_report(report: &RunReport) {
     for warning in &report.warnings {
-        render::talk(&format!("warning: {warning}\n"));
+        render::warning(warning, None);
     }
     let mut said = BTreeSet::new();
     for table in &report.tables {
@@ -82,7 +137,7 @@ fn print_report(report: &RunReport) {
             .iter()
             .filter(|&warning| said.insert(warning.clone()))
         {
-            render::talk(&format!("warning: table `{}`: {warning}\n", table.table));
+            render::warning(warning, Some(&table.table));
         }
         if let Some(failure) = &table.failure {
             render::failure(failure);
@@ -93,6 +148,16 @@ fn print_report(report: &RunReport) {
         .hooks
         .iter()
         .for_each(|hook| print_hook(hook, report));
+    if logging::is_json() {
+        let ended = serde_json::json!({
+            "message": "run finished",
+            "pipeline": report.pipeline,
+            "run_id": report.run_id,
+            "exit_code": report.exit_code,
+            "duration_ms": report.duration_ms,
+        });
+        render::event("INFO", &ended);
+    }
     if report.failures.is_empty() || !report.tables.is_empty() {
         render::text_out(&run::summary(report));
     }
@@ -113,6 +178,6 @@ fn print_hook(hook: &HookReport, report: &RunReport) {
     } else {
         let causes = failure.causes.iter().map(|cause| format!(": {cause}"));
         let causes: String = causes.collect();
-        render::talk(&format!("warning: {}{causes}\n", failure.message));
+        render::warning(&format!("{}{causes}", failure.message), None);
     }
 }
