@@ -14,7 +14,7 @@ async fn project() -> Project {
         "version: 1\nproject: shop\nconnections:\n  from: { url: \"sqlite:from.db\" }\n  \
          into: { url: \"sqlite:into.db\" }\n  other: { url: \"sqlite:other.db\" }\n",
     );
-    let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, updated_at TEXT NOT NULL); \
+    let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, updated_at DATETIME NOT NULL); \
                INSERT INTO t VALUES (1, 'x', '2026-01-02T03:04:05Z'), (2, 'y', '2026-01-02T03:04:06Z'); \
                CREATE TABLE u (id INTEGER PRIMARY KEY)";
     project.sqlite("from.db").execute(sql).await;
@@ -146,7 +146,7 @@ async fn each_line_of_a_json_log_is_an_object_without_values() {
         FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50) SELECT i FROM n)"
     );
     project.sqlite("from.db").execute(&fill).await;
-    let refuse = "CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY, v TEXT CHECK (length(v) < 3), updated_at TEXT)";
+    let refuse = "CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY, v TEXT CHECK (length(v) < 3), updated_at DATETIME)";
     project.sqlite("other.db").execute(refuse).await;
     project.set("SYNCSET_LOG", "trace");
     let words = ["--log-format", "json", "pipeline", "run", "a", "b"];
