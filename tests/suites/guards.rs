@@ -171,6 +171,72 @@ async fn guard_says_what_it_counted_and_how_to_go_on() {
 }
 
 #[tokio::test]
+async fn replaced_tables_ask_before_rows_are_gone() {
+    let replace = "capture: full, write: { mode: replace }, where: \"grp = 1\"";
+    for target in targets().await {
+        let lab = Lab::synced(target, 1000, "", replace).await;
+        lab.change("UPDATE t SET grp = 2 WHERE id <= 100; UPDATE t SET v = 'b' WHERE id > 990")
+            .await;
+
+        assert_stopped(lab.run(&[]).await, 100, 1000);
+        lab.assert_rows(1000).await;
+        assert_eq!(lab.value("SELECT count(*) FROM t WHERE v = 'b'").await, "0");
+
+        lab.run(&["--allow-deletes", "public.t=100"])
+            .await
+            .expect_success();
+        lab.assert_same().await;
+
+        lab.change("UPDATE t SET grp = 2").await;
+        let emptied = lab.run(&[]).await.expect_code(8);
+        let message = table(&emptied)["failure"]["message"].to_string();
+        assert!(message.contains("selects no row"), "{message}");
+        lab.assert_rows(900).await;
+    }
+}
+
+#[tokio::test]
+async fn changed_rows_without_a_key_are_not_lost_rows() {
+    for target in targets().await {
+        let fill = "CREATE TABLE t (grp int NOT NULL, v text NOT NULL); \
+                    INSERT INTO t SELECT i, 'a' FROM generate_series(1, 1000) i";
+        let lab = Lab::new(target, fill).await;
+        lab.pipeline("", "capture: full");
+        lab.run(&[]).await.expect_success();
+
+        lab.change("UPDATE t SET v = 'b' WHERE grp <= 300").await;
+        lab.run(&[]).await.expect_success();
+        assert_eq!(
+            lab.value("SELECT count(*) FROM t WHERE v = 'b'").await,
+            "300"
+        );
+
+        lab.change("DELETE FROM t WHERE grp <= 100").await;
+        assert_stopped(lab.run(&[]).await, 100, 1000);
+        lab.assert_rows(1000).await;
+    }
+}
+
+#[tokio::test]
+async fn copied_project_with_another_source_deletes_nothing() {
+    let lab = Lab::synced(Target::postgres().await, 40, "", "capture: xmin").await;
+    let staging = kit::postgres().await.database("guard_staging").await;
+    let fill = format!("{TABLE}; INSERT INTO t SELECT i, 1, 'x' FROM generate_series(1, 5) i");
+    staging.execute(&fill).await;
+    let copy = Lab {
+        project: Project::between(&staging.url(), &lab.target.place().url()),
+        source: staging,
+        target: lab.target,
+    };
+    copy.pipeline("", "capture: xmin");
+
+    let refused = copy.run(&[]).await.expect_code(1);
+    let message = table(&refused)["failure"]["message"].to_string();
+    assert!(message.contains("is on another database"), "{message}");
+    copy.assert_rows(40).await;
+}
+
+#[tokio::test]
 async fn deletes_at_the_limit_pass_and_one_more_stops() {
     for (rows, deletes, code) in [(51, 50, 0), (1020, 51, 0), (1019, 51, 8)] {
         for capture in [XMIN, FULL] {

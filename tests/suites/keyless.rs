@@ -10,7 +10,8 @@ const RUN: [&str; 5] = ["pipeline", "run", "p", "--output", "json"];
 
 fn project(source: Place<'_>, target: Place<'_>, tables: &str) -> Project {
     let project = Project::between(&source.url(), &target.url());
-    let text = format!("version: 1\nsource: source\ntarget: target\ntables:\n{tables}");
+    let guards = "guards: { max_delete_percent: 100, empty_source: allow }";
+    let text = format!("version: 1\nsource: source\ntarget: target\n{guards}\ntables:\n{tables}");
     project.pipeline("p", &text);
     project
 }

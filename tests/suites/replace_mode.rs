@@ -21,7 +21,8 @@ async fn source(tables: &str) -> Database {
 
 fn project(source: &Database, target: &Target, tables: &str) -> Project {
     let project = Project::between(&source.url(), &target.place().url());
-    let text = format!("version: 1\nsource: source\ntarget: target\ntables:\n{tables}");
+    let guards = "guards: { max_delete_percent: 100, empty_source: allow }";
+    let text = format!("version: 1\nsource: source\ntarget: target\n{guards}\ntables:\n{tables}");
     project.pipeline("p", &text);
     project
 }

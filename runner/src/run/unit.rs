@@ -37,6 +37,8 @@ pub(crate) struct Unit<'a> {
     tried_again: Vec<serde_json::Value>,
     /// True once the tables hold what was collected: rows that come later are written by key.
     replaced: bool,
+    /// Streams of replaced tables for which rows were collected.
+    collected: BTreeSet<String>,
     /// Keys to delete that were staged and not decided about.
     staged: u64,
     /// Keys whose rows could not be deleted, which are pending for that.
@@ -86,6 +88,7 @@ impl<'a> Unit<'a> {
             waiting: Vec::new(),
             tried_again: Vec::new(),
             replaced: false,
+            collected: BTreeSet::new(),
             staged: 0,
             put_back: 0,
             turn: Turn::Last,
@@ -268,7 +271,10 @@ impl<'a> Unit<'a> {
                 WriteMode::Replace if self.start.into_empty => {
                     self.writer.append(target, sent).await?
                 }
-                WriteMode::Replace if !self.replaced => self.writer.collect(target, sent).await?,
+                WriteMode::Replace if !self.replaced => {
+                    self.collected.insert(table.stream().to_owned());
+                    self.writer.collect(target, sent).await?
+                }
                 WriteMode::Replace | WriteMode::Upsert => self.writer.upsert(target, sent).await?,
             },
             Change::Delete => self.writer.delete(target, sent).await?,
@@ -383,9 +389,49 @@ impl<'a> Unit<'a> {
         let outcomes = self.writer.replace(&asked).await?;
         self.replaced = true;
         for (table, outcome) in tables.iter().zip(outcomes) {
-            if let Replaced::TooMany { rows } = outcome {
-                return Err(too_many(table, rows));
+            match outcome {
+                Replaced::TooMany { rows } => return Err(too_many(table, rows)),
+                Replaced::Done {
+                    rows_written,
+                    rows_deleted,
+                } => {
+                    // Without a key a changed row is one that goes and one that comes.
+                    let gone = match table.planned.target.key.is_empty() {
+                        true => rows_deleted.saturating_sub(rows_written),
+                        false => rows_deleted,
+                    };
+                    self.ask_about_replaced(table, gone).await?;
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Asks the guard about rows of a replaced table that are gone in this transaction.
+    ///
+    /// # Errors
+    /// The guard's, if it does not agree: then nothing may be committed.
+    async fn ask_about_replaced(&mut self, table: &TableRun, gone: u64) -> Result<(), Failure> {
+        let guard = Guard::of(table, &self.ends.key.pipeline);
+        if gone == 0 {
+            return Ok(());
+        }
+        if !self.collected.contains(table.stream())
+            && let Some(stopped) = guard.stop_empty(gone)
+        {
+            return Err(stopped);
+        }
+        let deletes = table.deleted + gone;
+        if guard.passes(deletes) {
+            return Ok(());
+        }
+        // The rows are gone here, so those that are left are counted.
+        let needed = guard.rows_needed(deletes);
+        let there = needed.saturating_sub(deletes);
+        let rows = self.writer.count_rows(&table.planned.target, there).await?;
+        let rows = rows.saturating_add(deletes);
+        if rows < needed {
+            return Err(guard.stop(deletes, rows));
         }
         Ok(())
     }

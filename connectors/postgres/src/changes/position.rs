@@ -21,6 +21,9 @@ pub(crate) struct Identity {
     pub(crate) timeline: Option<String>,
     /// OID of the database.
     pub(crate) database: u32,
+    /// Name of the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) database_name: Option<String>,
     /// OID of the table.
     pub(crate) table: u32,
 }
@@ -204,6 +207,7 @@ mod tests {
                 system: Some("7".into()),
                 timeline: Some("00000001".into()),
                 database: 5,
+                database_name: None,
                 table: 16_400,
             },
             vec![],

@@ -236,6 +236,7 @@ fn statements(candidate: &Candidate<'_>) -> Vec<String> {
             system: None,
             timeline: None,
             database: 0,
+            database_name: None,
             table: 0,
         },
         Vec::new(),

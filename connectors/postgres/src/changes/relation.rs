@@ -173,6 +173,7 @@ pub(crate) fn read(
                 system: facts.system_identifier.clone(),
                 timeline: facts.timeline.clone(),
                 database: facts.database_oid,
+                database_name: Some(facts.database.clone()),
                 table: 0,
             },
             leaves: Vec::new(),

@@ -92,7 +92,7 @@ impl Evidence<'_> {
     /// Decides the window from a stored watermark.
     ///
     /// # Errors
-    /// `SourceReplaced` if the watermark belongs to another server.
+    /// `SourceReplaced` if the watermark belongs to another server or database.
     pub(crate) fn decide(&self, base: &Watermark) -> Result<Decision> {
         self.check_system(base)?;
         if let Some(reason) = self.reload_reason(base) {
@@ -141,22 +141,31 @@ impl Evidence<'_> {
     }
 
     fn check_system(&self, base: &Watermark) -> Result<()> {
-        let stored = &base.identity.system;
-        let found = &self.relation.identity.system;
-        if stored.is_some() && found.is_some() && stored != found {
-            return Err(ConnectorError::new(
-                ErrorClass::SourceReplaced,
-                format!(
-                    "`{}` is on another server than the one its watermark belongs to",
-                    self.read.description.name
-                ),
-            )
-            .with_hint(
-                "if the server was replaced on purpose, load the table again with \
-                 `pipeline run --full-refresh`; else check the connection",
-            ));
-        }
-        Ok(())
+        let (stored, found) = (&base.identity, &self.relation.identity);
+        let differ = |stored: &Option<String>, found: &Option<String>| {
+            stored.is_some() && found.is_some() && stored != found
+        };
+        let other = if differ(&stored.system, &found.system) {
+            "server"
+        // One that was created anew has its old name, one that was renamed its old number.
+        } else if stored.database != found.database
+            && differ(&stored.database_name, &found.database_name)
+        {
+            "database"
+        } else {
+            return Ok(());
+        };
+        Err(ConnectorError::new(
+            ErrorClass::SourceReplaced,
+            format!(
+                "`{}` is on another {other} than the one its watermark belongs to",
+                self.read.description.name
+            ),
+        )
+        .with_hint(format!(
+            "if the {other} was replaced on purpose, load the table again with \
+             `pipeline run --full-refresh`; else check the connection"
+        )))
     }
 
     fn reload_reason(&self, base: &Watermark) -> Option<String> {
