@@ -108,12 +108,8 @@ async fn differs(
     snapshot: &mut dyn Snapshot,
     slot: usize,
 ) -> Result<bool, Failure> {
-    if !table.planned.transform.keeps_all_rows() {
-        // The source cannot count what a condition selects here.
-        return Ok(true);
-    }
-    if chunks_are_all(table, snapshot, slot).await? {
-        return Ok(false);
+    if let Some(known) = known_without_keys(table, snapshot, slot).await? {
+        return Ok(known);
     }
     let (source, target) = tokio::join!(
         snapshot.key_digest(slot),
@@ -123,6 +119,20 @@ async fn differs(
     Ok(digests_differ(&source?, &target?, some_are_missing))
 }
 
+/// What is known of that without comparing keys; `None`: they have to be compared.
+async fn known_without_keys(
+    table: &TableRun,
+    snapshot: &mut dyn Snapshot,
+    slot: usize,
+) -> Result<Option<bool>, Failure> {
+    if !table.planned.transform.keeps_all_rows() {
+        // The source cannot count what a condition selects here.
+        return Ok(Some(true));
+    }
+    let are_all = chunks_are_all(table, snapshot, slot).await?;
+    Ok(are_all.then_some(false))
+}
+
 /// The same for a unit that has written rows of the snapshot and is not committed.
 pub(crate) async fn differs_within(
     unit: &mut Unit<'_>,
@@ -130,11 +140,8 @@ pub(crate) async fn differs_within(
     snapshot: &mut dyn Snapshot,
     slot: usize,
 ) -> Result<bool, Failure> {
-    if !table.planned.transform.keeps_all_rows() {
-        return Ok(true);
-    }
-    if chunks_are_all(table, snapshot, slot).await? {
-        return Ok(false);
+    if let Some(known) = known_without_keys(table, snapshot, slot).await? {
+        return Ok(known);
     }
     let source = snapshot.key_digest(slot).await?;
     let target = unit.key_digest(table).await?;

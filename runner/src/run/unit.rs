@@ -213,25 +213,27 @@ impl<'a> Unit<'a> {
             return Ok(Ok(most));
         }
         let count = self.writer.count_deletes(target).await?;
-        let stopped = self.ask_about(&guard, table, count).await?;
+        let stopped = self.ask_about(&guard, table, count, table.deleted).await?;
         Ok(stopped.map_or(Ok(count), Err))
     }
 
-    /// Why the guard does not agree to so many deletes; `None` if it does.
+    /// Why the guard does not agree to so many deletes; `None` if it does. `taken`: rows that the
+    /// run has taken out of the table already.
     async fn ask_about(
         &mut self,
         guard: &Guard<'_>,
         table: &TableRun,
         count: u64,
+        taken: u64,
     ) -> Result<Option<Failure>, Failure> {
         let deletes = table.deleted + count;
         if guard.passes(deletes) {
             return Ok(None);
         }
         let needed = guard.rows_needed(deletes);
-        let there = needed.saturating_sub(table.deleted);
+        let there = needed.saturating_sub(taken);
         let rows = self.writer.count_rows(&table.planned.target, there).await?;
-        let rows = rows + table.deleted;
+        let rows = rows.saturating_add(taken);
         Ok((rows < needed).then(|| guard.stop(deletes, rows)))
     }
 
@@ -360,7 +362,7 @@ impl<'a> Unit<'a> {
         let emptied = gone > 0 && kept.load(Ordering::Relaxed) == 0;
         let stopped = match emptied.then(|| guard.stop_empty(gone)).flatten() {
             Some(stopped) => Some(stopped),
-            None => self.ask_about(&guard, table, gone).await?,
+            None => self.ask_about(&guard, table, gone, table.deleted).await?,
         };
         stopped.map_or(Ok(()), Err)
     }
@@ -421,19 +423,9 @@ impl<'a> Unit<'a> {
         {
             return Err(stopped);
         }
-        let deletes = table.deleted + gone;
-        if guard.passes(deletes) {
-            return Ok(());
-        }
-        // The rows are gone here, so those that are left are counted.
-        let needed = guard.rows_needed(deletes);
-        let there = needed.saturating_sub(deletes);
-        let rows = self.writer.count_rows(&table.planned.target, there).await?;
-        let rows = rows.saturating_add(deletes);
-        if rows < needed {
-            return Err(guard.stop(deletes, rows));
-        }
-        Ok(())
+        let taken = table.deleted + gone;
+        let stopped = self.ask_about(&guard, table, gone, taken).await?;
+        stopped.map_or(Ok(()), Err)
     }
 
     /// Commits rows, refused rows and the watermark or chunk together.
