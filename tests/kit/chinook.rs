@@ -2,10 +2,11 @@
 //!
 //! Its licence is beside the data, in `tests/data/chinook_LICENSE.md`.
 
-use crate::{Database, SqliteFile};
+use crate::{Database, MysqlDatabase, SqliteFile};
 use std::io::Read;
 
 const POSTGRES: &[u8] = include_bytes!("../data/chinook_postgresql.sql.gz");
+const MYSQL: &[u8] = include_bytes!("../data/chinook_mysql.sql.gz");
 const SQLITE: &[u8] = include_bytes!("../data/chinook_sqlite.sql.gz");
 
 /// A table of Chinook under its name in both forms.
@@ -13,7 +14,7 @@ const SQLITE: &[u8] = include_bytes!("../data/chinook_sqlite.sql.gz");
 pub struct ChinookTable {
     /// Name in PostgreSQL.
     pub postgres: &'static str,
-    /// Name in SQLite.
+    /// Name in SQLite, MySQL and MariaDB.
     pub sqlite: &'static str,
     /// Columns of the primary key; they come first in the table.
     pub key_columns: usize,
@@ -57,6 +58,16 @@ pub async fn load_chinook(database: &Database) {
     let (_, script) = script
         .split_once("\\c chinook;")
         .expect("the script connects to its database");
+    database.execute(script).await;
+}
+
+/// Creates and fills the tables in an empty database of MySQL or MariaDB.
+pub async fn load_chinook_mysql(database: &MysqlDatabase) {
+    let script = unpack(MYSQL);
+    // What comes before creates a database of its own.
+    let (_, script) = script
+        .split_once("USE `Chinook`;")
+        .expect("the script uses its database");
     database.execute(script).await;
 }
 

@@ -10,6 +10,8 @@ mod cluster;
 mod database;
 mod frames;
 pub mod load;
+pub mod mysql;
+mod mysql_server;
 mod pooler;
 pub mod postgres;
 mod process;
@@ -23,9 +25,12 @@ mod tls;
 mod writer;
 
 pub use bags::assert_same_bag;
-pub use chinook::{CHINOOK_TABLES, ChinookTable, load_chinook, load_chinook_sqlite};
+pub use chinook::{
+    CHINOOK_TABLES, ChinookTable, load_chinook, load_chinook_mysql, load_chinook_sqlite,
+};
 pub use database::{Database, Role};
 pub use load::{Ledger, Load, LoadOptions, RunningLoad, Stamp, Weights, eventually};
+pub use mysql::{Flavour, MysqlDatabase, MysqlServer, mariadb, mysql};
 pub use pooler::Pooler;
 pub use postgres::{PostgresServer, StopMode, own_postgres, postgres};
 pub use process::Process;

@@ -329,7 +329,7 @@ impl Ledger {
         assert!(difference.is_equal(), "the ledger is wrong: {difference}");
         let target = target.into();
         let select = match target {
-            Place::Postgres(_) => Load::SELECT,
+            Place::Postgres(_) | Place::Mysql(_) => Load::SELECT,
             Place::Sqlite(_) => Load::SELECT_SQLITE,
         };
         let at_target = target.rows(select).await;

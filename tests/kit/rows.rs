@@ -1,6 +1,6 @@
 //! Rows as text, and the comparison of two queries row by row.
 
-use crate::{Database, SqliteFile};
+use crate::{Database, MysqlDatabase, SqliteFile};
 use std::collections::{BTreeMap, btree_map::Entry};
 use std::fmt::{Display, Formatter};
 
@@ -15,6 +15,8 @@ const SHOWN_MAX: usize = 10;
 pub enum Place<'a> {
     /// A PostgreSQL database.
     Postgres(&'a Database),
+    /// A database of MySQL or MariaDB.
+    Mysql(&'a MysqlDatabase),
     /// An SQLite file.
     Sqlite(&'a SqliteFile),
 }
@@ -22,6 +24,12 @@ pub enum Place<'a> {
 impl<'a> From<&'a Database> for Place<'a> {
     fn from(database: &'a Database) -> Self {
         Self::Postgres(database)
+    }
+}
+
+impl<'a> From<&'a MysqlDatabase> for Place<'a> {
+    fn from(database: &'a MysqlDatabase) -> Self {
+        Self::Mysql(database)
     }
 }
 
@@ -36,6 +44,7 @@ impl Place<'_> {
     pub fn url(&self) -> String {
         match self {
             Self::Postgres(database) => database.url(),
+            Self::Mysql(database) => database.url(),
             Self::Sqlite(file) => file.url(),
         }
     }
@@ -44,6 +53,7 @@ impl Place<'_> {
     pub async fn rows(&self, sql: &str) -> Vec<TextRow> {
         match self {
             Self::Postgres(database) => database.rows(sql).await,
+            Self::Mysql(database) => database.rows(sql).await,
             Self::Sqlite(file) => file.rows(sql).await,
         }
     }
@@ -52,6 +62,7 @@ impl Place<'_> {
     pub async fn execute(&self, sql: &str) {
         match self {
             Self::Postgres(database) => database.execute(sql).await,
+            Self::Mysql(database) => database.execute(sql).await,
             Self::Sqlite(file) => file.execute(sql).await,
         }
     }

@@ -57,7 +57,7 @@ async fn full_and_freed(
     reach: impl Fn(),
 ) {
     let image = match target {
-        Place::Postgres(_) => IMAGE,
+        Place::Postgres(_) | Place::Mysql(_) => IMAGE,
         Place::Sqlite(_) => IMAGE_FOR_SQLITE,
     };
     disk.fill_but(TOO_LITTLE);

@@ -184,7 +184,7 @@ fn for_sqlite(statement: &str) -> String {
 async fn change(source: Place<'_>, statement: &str) {
     match source {
         Place::Sqlite(_) => source.execute(&for_sqlite(statement)).await,
-        Place::Postgres(_) => source.execute(statement).await,
+        Place::Postgres(_) | Place::Mysql(_) => source.execute(statement).await,
     }
 }
 
@@ -197,7 +197,7 @@ async fn follows_between(source: Place<'_>, target: Place<'_>, seed: u64) {
         .await;
     let name = match source {
         Place::Postgres(_) => "public.bag",
-        Place::Sqlite(_) => "bag",
+        Place::Mysql(_) | Place::Sqlite(_) => "bag",
     };
     let project = project(source, target, &format!("  {name}: {{ to: bag }}\n"));
     for _ in 0..3 {

@@ -34,6 +34,7 @@ mod mistakes;
 mod mistakes_at_stores;
 mod mistakes_in_files;
 mod monitoring;
+mod mysql_servers;
 mod pooler;
 mod postgres_lab;
 mod random_edits;
