@@ -16,6 +16,7 @@ mod fields;
 mod guards;
 mod hooks;
 mod interpolate;
+mod marks;
 mod nearest;
 mod order;
 mod outputs;
@@ -40,6 +41,7 @@ mod yaml;
 
 pub use guards::{EmptySource, Guards};
 pub use interpolate::is_variable_name;
+pub use marks::DELETED_AT;
 pub use nearest::{listed, nearest};
 pub use order::parents_first;
 pub use pipeline::parse_pipeline;

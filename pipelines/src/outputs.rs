@@ -190,7 +190,7 @@ impl Planner<'_> {
             .map_or_else(|| name.to_owned(), |(_, to)| to.text.clone())
     }
 
-    fn rename_place(&self, name: &str) -> Option<Place> {
+    pub(crate) fn rename_place(&self, name: &str) -> Option<Place> {
         self.settings
             .rename
             .iter()

@@ -9,7 +9,9 @@ use crate::select::Selected;
 use crate::spec::PipelineSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncset_connector::{OnDelete, Predicate, TableDescription, TableName, TableRead, WriteMode};
+use syncset_connector::{
+    Marks, OnDelete, Predicate, TableDescription, TableName, TableRead, WriteMode,
+};
 
 /// The source's say in what it can evaluate exactly. The runner passes the opened source.
 pub trait PushDown {
@@ -40,6 +42,8 @@ pub struct TablePlan {
     pub write: WriteMode,
     /// What happens at the target to rows that are gone; they are kept where rows are appended.
     pub on_delete: OnDelete,
+    /// Columns that the target fills itself.
+    pub marks: Marks,
     /// Rows of a table without a key that one run may delete and insert.
     pub max_rewrite_rows: u64,
     /// How many rows may be rejected before the table fails.

@@ -3,6 +3,7 @@
 use crate::capture_plan;
 use crate::capture_setting::mode_name;
 use crate::condition::{conjuncts, predicate};
+use crate::marks;
 use crate::outputs::Derivation;
 use crate::plan::{Output, OutputValue, PushDown, TablePlan};
 use crate::problem::{Place, Problems};
@@ -14,8 +15,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use syncset_connector::{
-    Capture, CaptureMode, Filter, OnDelete, Predicate, TableDescription, TableKind, TableName,
-    TableRead, WriteMode,
+    Capture, CaptureMode, Filter, Marks, OnDelete, Predicate, TableDescription, TableKind,
+    TableName, TableRead, WriteMode,
 };
 
 /// Bytes of one batch, about: large enough that the cost per batch vanishes, small enough that
@@ -51,12 +52,13 @@ impl Planner<'_> {
         let capture = capture_plan::capture(self, problems);
         let rows = self.rows(problems);
         let target = self.target(problems);
+        let target_key = self.target_key(&key);
+        let marks = marks::marks(self, &outputs, &target_key, problems);
         if problems.count() > before {
             return None;
         }
         let (capture, rows) = (capture?, rows?);
-        let target_key = self.target_key(&key);
-        let selection_text = self.selection_text(&outputs, &target_key, &target, &capture);
+        let selection_text = self.selection_text(&outputs, &target_key, &target, &capture, &marks);
         let read = TableRead {
             description: Arc::new(self.table.clone()),
             columns: read_columns(columns, &derivations, rows.residual.as_ref()),
@@ -78,10 +80,8 @@ impl Planner<'_> {
                 .map(|name| self.target_name(name))
                 .collect(),
             write,
-            on_delete: match write {
-                WriteMode::Append => OnDelete::Keep,
-                WriteMode::Upsert | WriteMode::Replace => self.settings.on_delete,
-            },
+            on_delete: self.on_delete(),
+            marks,
             max_rewrite_rows: self.settings.max_rewrite_rows,
             max_rejects: self.settings.max_rejects,
             rejects_exit: self.settings.rejects_exit,
@@ -301,6 +301,7 @@ impl Planner<'_> {
         key: &[String],
         target: &TableName,
         capture: &Capture,
+        marks: &Marks,
     ) -> String {
         let mut columns: Vec<_> = outputs
             .iter()
@@ -330,6 +331,13 @@ impl Planner<'_> {
         if self.write_mode() == WriteMode::Append {
             selection["write"] = json!(WriteMode::Append.name());
         }
+        // Only where they are, so that selections that are stored already stay what they were.
+        if marks.deleted_at.is_some() {
+            selection["on_delete"] = json!(OnDelete::Soft);
+        }
+        if let Some(name) = &marks.synced_at {
+            selection["synced_at"] = json!(name);
+        }
         selection.to_string()
     }
 
@@ -339,6 +347,7 @@ impl Planner<'_> {
             notes.push("`capture` is not set: every run reads the whole table (`full`)".to_owned());
         }
         notes.extend(write_plan::notes(self, read));
+        notes.extend(marks::notes(self));
         if read.capture.has_windows() && self.write_mode() != WriteMode::Append {
             let mode = mode_name(read.capture.mode());
             notes.push(format!(

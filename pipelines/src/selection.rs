@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 /// One part of a selection that an edit changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectionChange {
-    /// The key of the config file: `columns`, `where`, `derive`, `rename`, `to`, `key`, `capture`.
+    /// The key of the config file: `columns`, `where`, `derive`, `rename`, `to`, `key`, `capture`,
+    /// `write`, `on_delete`, `synced_at`.
     pub what: String,
     /// What it was; `None`: nothing.
     pub before: Option<String>,

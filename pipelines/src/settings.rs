@@ -236,13 +236,22 @@ fn key(fields: &Fields, problems: &mut Problems) -> Option<(Vec<Name>, Place)> {
 
 fn write(fields: &Fields, place: Place, problems: &mut Problems) -> (WriteSetting, OnDelete) {
     const EXAMPLE: &str = "write: { mode: upsert, on_delete: keep }";
-    const ON_DELETE: [(&str, OnDelete); 2] = [("hard", OnDelete::Hard), ("keep", OnDelete::Keep)];
+    const ON_DELETE: [(&str, OnDelete); 3] = [
+        ("hard", OnDelete::Hard),
+        ("soft", OnDelete::Soft),
+        ("keep", OnDelete::Keep),
+    ];
     const MODES: [(&str, WriteMode); 3] = [
         ("upsert", WriteMode::Upsert),
         ("replace", WriteMode::Replace),
         ("append", WriteMode::Append),
     ];
-    let mut write = WriteSetting { mode: None, place };
+    let mut write = WriteSetting {
+        mode: None,
+        place,
+        on_delete_place: place,
+        synced_at: None,
+    };
     let fields = fields
         .value("write")
         .and_then(|node| Fields::of(node, Section::Write, ("`write`", EXAMPLE), problems));
@@ -253,9 +262,14 @@ fn write(fields: &Fields, place: Place, problems: &mut Problems) -> (WriteSettin
         write.place = node.place;
         write.mode = choice(node, Section::Write, "mode", &MODES, problems);
     }
-    let on_delete = fields
-        .value("on_delete")
-        .and_then(|node| choice(node, Section::Write, "on_delete", &ON_DELETE, problems));
+    let on_delete = fields.value("on_delete").and_then(|node| {
+        write.on_delete_place = node.place;
+        choice(node, Section::Write, "on_delete", &ON_DELETE, problems)
+    });
+    write.synced_at = fields.value("synced_at").and_then(|node| {
+        let example = "write: { synced_at: _synced_at }";
+        text(node, "`synced_at`", example, problems)
+    });
     (write, on_delete.unwrap_or_default())
 }
 

@@ -246,13 +246,17 @@ pub struct TableSettings {
     pub guards: Guards,
 }
 
-/// `write: { mode: .. }` as written; checked against the table when the plan is made.
+/// `write:` as written; checked against the table when the plan is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteSetting {
     /// The mode; `None` if the file does not say.
     pub mode: Option<WriteMode>,
     /// Where it is; of the table's entry if it is not written.
     pub place: Place,
+    /// Where `on_delete` is; of the table's entry if it is not written.
+    pub on_delete_place: Place,
+    /// The column that says when a row was last written.
+    pub synced_at: Option<Name>,
 }
 
 /// Which columns of a table are selected. Entries are names or globs.

@@ -62,12 +62,6 @@ const VALUES: &[(Section, &str, &str, &str)] = &[
     ),
     (Section::Capture, "mode", "log", CAPTURE_INSTEAD),
     (Section::Capture, "mode", "triggers", CAPTURE_INSTEAD),
-    (
-        Section::Write,
-        "on_delete",
-        "soft",
-        "use `keep`, which leaves such rows as they are, or `hard`, which deletes them",
-    ),
 ];
 
 const ONE_WAY_INSTEAD: &str = "name a `source` and a `target`: this version copies one way";

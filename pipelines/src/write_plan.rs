@@ -32,7 +32,7 @@ impl Planner<'_> {
     }
 
     /// What would make the table's rows be found by a key.
-    fn key_advice(&self) -> String {
+    pub(crate) fn key_advice(&self) -> String {
         match self.table.unique_keys.iter().find(|unique| unique.total) {
             Some(unique) => format!("use its unique key: `key: [{}]`", unique.columns.join(", ")),
             None => "name columns that are unique and never NULL: `key: [..]`".into(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use syncset_connector::{
     PipelineKey, PipelineState, StreamPhase, StreamState, TableAlteration, TableName, WriteMode,
 };
-use syncset_pipeline::{OnSelectionChange, SelectionChange, selection_changes};
+use syncset_pipeline::{DELETED_AT, OnSelectionChange, SelectionChange, selection_changes};
 
 /// What a run does with a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -220,9 +220,12 @@ fn written_columns(selection_text: Option<&str>) -> Vec<String> {
         .unwrap_or_default();
     let columns = selection["columns"].as_array();
     let names = columns.into_iter().flatten();
-    names
-        .filter_map(|column| column["to"].as_str().map(str::to_owned))
-        .collect()
+    let names = names.filter_map(|column| column["to"].as_str());
+    let deleted_at = selection["on_delete"].as_str().map(|_| DELETED_AT);
+    let marks = deleted_at
+        .into_iter()
+        .chain(selection["synced_at"].as_str());
+    names.chain(marks).map(str::to_owned).collect()
 }
 
 /// Stores without schemas leave theirs out, or call it `main`.

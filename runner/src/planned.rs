@@ -75,9 +75,9 @@ impl PlannedTable {
         self.plan.stream == name || self.plan.read.description.name.name == name
     }
 
-    /// Whether rows that are gone are deleted.
+    /// Whether rows that are gone are taken away: deleted, or marked.
     pub(crate) fn deletes(&self) -> bool {
-        self.plan.on_delete == OnDelete::Hard
+        self.plan.on_delete != OnDelete::Keep
     }
 }
 
@@ -244,6 +244,7 @@ fn compile(plan: TablePlan, context: &TransformContext) -> Result<PlannedTable, 
         name: plan.target.clone(),
         columns,
         key: plan.key.clone(),
+        marks: plan.marks.clone(),
     };
     Ok(PlannedTable {
         transform: Arc::new(transform),
@@ -293,7 +294,7 @@ async fn ask_stores(ends: &Ends, tables: &mut [PlannedTable]) -> Result<(), Fail
         table
             .failures
             .extend(lossy_columns(ends, &table.target, &stream));
-        if table.write() == WriteMode::Replace {
+        if table.write() == WriteMode::Replace && table.plan.on_delete == OnDelete::Hard {
             let refused = status.cascades.iter();
             table
                 .failures

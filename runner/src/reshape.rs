@@ -46,24 +46,36 @@ impl Reshape {
 pub(crate) fn made_whole(planned: &PlannedTable) -> MadeTable {
     MadeTable {
         target: planned.target.name.clone(),
-        columns: planned.plan.outputs.iter().map(made_column).collect(),
+        columns: wanted(planned),
         key: planned.target.key.clone(),
     }
 }
 
-fn made_column(output: &Output) -> MadeColumn {
+/// All columns that the table has to have, with what their values are made of.
+fn wanted(planned: &PlannedTable) -> Vec<MadeColumn> {
+    let marks = &planned.target.marks;
+    let deleted_at = marks.deleted_at.iter().map(|name| mark(name, "deleted_at"));
+    let synced_at = marks.synced_at.iter().map(|name| mark(name, "synced_at"));
+    let outputs = planned.plan.outputs.iter().map(made_column);
+    outputs.chain(deleted_at).chain(synced_at).collect()
+}
+
+fn mark(name: &str, what: &str) -> MadeColumn {
     MadeColumn {
-        name: output.name.clone(),
-        origin: origin(output),
+        name: name.to_owned(),
+        origin: serde_json::json!({ "mark": what }).to_string(),
     }
 }
 
-fn origin(output: &Output) -> String {
+fn made_column(output: &Output) -> MadeColumn {
     let origin = match &output.value {
         OutputValue::Column(column) => serde_json::json!({ "column": column }),
         OutputValue::Derived { sql, .. } => serde_json::json!({ "derive": sql }),
     };
-    origin.to_string()
+    MadeColumn {
+        name: output.name.clone(),
+        origin: origin.to_string(),
+    }
 }
 
 /// What a table that exists has to become; `None` if it is right as it is.
@@ -120,49 +132,46 @@ impl<'a> Comparison<'a> {
     }
 
     fn alteration(&self, written: &[String]) -> Result<TableAlteration, Failure> {
-        let outputs = &self.planned.plan.outputs;
+        let wanted = wanted(self.planned);
         let mut kept = BTreeSet::new();
-        for output in outputs {
-            let stays =
-                |column: &MadeColumn| column.name == output.name && column.origin == origin(output);
-            if self.ours().any(stays) && !self.is_unfit(&output.name) {
-                kept.insert(output.name.as_str());
+        for column in &wanted {
+            if self.ours().any(|ours| ours == column) && !self.is_unfit(&column.name) {
+                kept.insert(column.name.as_str());
             }
         }
         let mut renamed: Vec<(&str, &str)> = Vec::new();
         let mut dropped: Vec<&str> = Vec::new();
         for column in self.ours().filter(|it| !kept.contains(it.name.as_str())) {
-            let takes_over = |output: &&Output| {
-                let name = output.name.as_str();
-                origin(output) == column.origin
+            let takes_over = |wanted: &&MadeColumn| {
+                let name = wanted.name.as_str();
+                wanted.origin == column.origin
                     && name != column.name
                     && !kept.contains(name)
                     && !renamed.iter().any(|(_, to)| *to == name)
                     && (!self.exists(name) || self.is_ours(name))
             };
-            match outputs.iter().find(takes_over) {
-                Some(output) => renamed.push((&column.name, &output.name)),
+            match wanted.iter().find(takes_over) {
+                Some(wanted) => renamed.push((&column.name, &wanted.name)),
                 None => dropped.push(&column.name),
             }
         }
         let is_made = |name: &str| kept.contains(name) || renamed.iter().any(|it| it.1 == name);
         let is_foreign = |name: &str| self.exists(name) && !self.is_ours(name);
-        let wanted = self.planned.target.columns.iter();
-        let added: Vec<&TargetColumn> = wanted
+        let columns = self.planned.target.all_columns();
+        let added: Vec<&TargetColumn> = columns
+            .iter()
             .filter(|_| self.may_add())
             .filter(|column| !is_made(&column.name) && !is_foreign(&column.name))
             .collect();
         let must_be_empty = self.must_be_empty(written, is_foreign);
         let key = self.key(&renamed, &dropped, &added)?;
         let is_added = |name: &str| added.iter().any(|column| column.name == name);
-        let columns = outputs
+        let stay = wanted
             .iter()
-            .filter(|output| is_made(&output.name) || is_added(&output.name))
-            .map(made_column)
-            .collect();
+            .filter(|column| is_made(&column.name) || is_added(&column.name));
         let made = MadeTable {
             target: self.planned.target.name.clone(),
-            columns,
+            columns: stay.cloned().collect(),
             key: if self.made.key.is_empty() {
                 Vec::new()
             } else {
@@ -193,13 +202,8 @@ impl<'a> Comparison<'a> {
         if !self.is_edited {
             return Vec::new();
         }
-        let wanted: Vec<&String> = self
-            .planned
-            .target
-            .columns
-            .iter()
-            .map(|it| &it.name)
-            .collect();
+        let columns = self.planned.target.all_columns();
+        let wanted: Vec<&String> = columns.iter().map(|it| &it.name).collect();
         let left = written.iter().filter(|name| !wanted.contains(name));
         let fresh = wanted
             .iter()

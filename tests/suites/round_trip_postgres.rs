@@ -5,8 +5,8 @@ use futures::StreamExt;
 use kit::{Database, postgres};
 use std::sync::Arc;
 use syncset_connector::{
-    Capture, Filter, KeyRange, LoadPlan, MadeTable, SnapshotRequest, Store, TableName, TableRead,
-    TargetColumn, TargetTable, UnitStart, UnitStep,
+    Capture, Filter, KeyRange, LoadPlan, MadeTable, Marks, SnapshotRequest, Store, TableName,
+    TableRead, TargetColumn, TargetTable, UnitStart, UnitStep,
 };
 
 /// Types and tables of the source. Each row holds an edge of its types.
@@ -86,6 +86,7 @@ fn target_of(read: &TableRead) -> TargetTable {
             .map(|column| TargetColumn::of(column, &column.name))
             .collect(),
         key: read.key.clone(),
+        marks: Marks::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::Executor;
 use std::sync::Arc;
 use syncset_connector::{
-    ErrorClass, Lease, Position, RejectedRow, Store, StreamPhase, Target, TargetColumn,
+    ErrorClass, Lease, Marks, Position, RejectedRow, Store, StreamPhase, Target, TargetColumn,
     TargetTable, UnitStart, UnitStep,
 };
 
@@ -35,6 +35,7 @@ fn orders() -> TargetTable {
             nullable: false,
         }],
         key: vec!["id".into()],
+        marks: Marks::default(),
     }
 }
 

@@ -6,8 +6,8 @@ use kit::{Database, postgres};
 use serde_json::json;
 use std::sync::Arc;
 use syncset_connector::{
-    Lease, LoadPlan, NativeType, Position, Receipt, Rejection, Store, StreamPhase, TableName,
-    Target, TargetColumn, TargetTable, UnitStart, UnitStep, UnitWriter,
+    Lease, LoadPlan, Marks, NativeType, Position, Receipt, Rejection, Store, StreamPhase,
+    TableName, Target, TargetColumn, TargetTable, UnitStart, UnitStep, UnitWriter,
 };
 
 /// A database with the state, the lease and one stream that writes `public.t`.
@@ -129,6 +129,7 @@ pub(crate) fn table_of(columns: &[(&str, &str, ArrayRef)]) -> (TargetTable, Reco
             })
             .collect(),
         key: vec![columns[0].0.into()],
+        marks: Marks::default(),
     };
     let arrays = columns.iter().map(|(_, _, array)| Arc::clone(array));
     let batch = RecordBatch::try_new(table.schema(), arrays.collect()).expect("a batch");

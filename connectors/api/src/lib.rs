@@ -14,6 +14,7 @@ mod connector;
 mod diagnose;
 mod error;
 mod key;
+mod marks;
 mod predicate;
 mod secret;
 mod source;
@@ -32,6 +33,7 @@ pub use connector::{
 pub use diagnose::{Check, CheckStatus, Diagnosis, Examination};
 pub use error::{Advice, ConnectorError, ErrorClass, Result};
 pub use key::{KeyBound, KeyRange};
+pub use marks::Marks;
 pub use predicate::{Comparison, Literal, Predicate};
 pub use secret::Secret;
 pub use source::{

@@ -1,8 +1,8 @@
 //! The writing side of a store.
 
 use crate::{
-    AlterationPlan, BatchStream, Column, KeyDigest, Lease, MadeTable, NativeType, Position, Result,
-    StreamPhase, TableAlteration, TableName,
+    AlterationPlan, BatchStream, Column, KeyDigest, Lease, MadeTable, Marks, NativeType, Position,
+    Result, StreamPhase, TableAlteration, TableName,
 };
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -65,6 +65,8 @@ pub enum OnDelete {
     /// They are deleted.
     #[default]
     Hard,
+    /// They stay, with the time at which they were found to be gone: [`Marks::deleted_at`].
+    Soft,
     /// They are kept.
     Keep,
 }
@@ -110,7 +112,7 @@ pub enum Replaced {
     Done {
         /// Rows inserted or changed.
         rows_written: u64,
-        /// Rows deleted.
+        /// Rows deleted, or marked as gone.
         rows_deleted: u64,
     },
     /// Nothing was written: this many rows of a table without a key differ.
@@ -129,9 +131,18 @@ pub struct TargetTable {
     pub columns: Vec<TargetColumn>,
     /// Target names of the key's columns, in key order; empty for a keyless table.
     pub key: Vec<String>,
+    /// Columns that the target fills itself. Every method that deletes, counts or compares rows
+    /// heeds them.
+    pub marks: Marks,
 }
 
 impl TargetTable {
+    /// The columns of the batches, then those that the target fills itself.
+    pub fn all_columns(&self) -> Vec<TargetColumn> {
+        let written = self.columns.iter().cloned();
+        written.chain(self.marks.columns()).collect()
+    }
+
     /// Schema of the batches.
     pub fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(
@@ -290,7 +301,7 @@ pub struct Rejection {
 pub struct Receipt {
     /// Rows inserted or changed. Rows that were already so are not counted.
     pub rows_written: u64,
-    /// Rows deleted.
+    /// Rows deleted, or marked as gone.
     pub rows_deleted: u64,
     /// Version of the watermark afterwards; zero for chunks.
     pub version: u64,
@@ -334,7 +345,7 @@ pub trait Target: Send + Sync {
     /// `Fenced` if another runner holds the epoch, or the row belongs to another load.
     async fn was_committed(&self, start: &UnitStart) -> Result<bool>;
 
-    /// Count and hash of the keys of all rows of the table.
+    /// Count and hash of the keys of all rows of the table that are not marked as gone.
     async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest>;
 }
 
@@ -373,7 +384,8 @@ pub trait UnitWriter: Send {
     /// How many rows of the table the staged deletes would delete.
     async fn count_deletes(&mut self, table: &TargetTable) -> Result<u64>;
 
-    /// Rows of the table before the staged deletes are applied, counted no further than `max`.
+    /// Rows of the table that are not marked as gone, before the staged deletes are applied,
+    /// counted no further than `max`.
     async fn count_rows(&mut self, table: &TargetTable, max: u64) -> Result<u64>;
 
     /// Makes the staged deletes pending instead of applying them. Keys that are not there are
@@ -415,8 +427,8 @@ pub trait UnitWriter: Send {
     async fn commit(self: Box<Self>, watermark: Option<(Position, StreamPhase)>)
     -> Result<Receipt>;
 
-    /// Count and hash of the keys of all rows of the table as this unit leaves it so far; what is
-    /// staged is applied first.
+    /// Count and hash of the keys of all rows of the table that are not marked as gone, as this
+    /// unit leaves it so far; what is staged is applied first.
     async fn key_digest(&mut self, table: &TargetTable) -> Result<KeyDigest>;
 
     /// Applies what is staged, moves all watermarks of a [`UnitStep::Watermarks`], one move for

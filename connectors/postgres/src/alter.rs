@@ -10,7 +10,7 @@ use crate::state;
 use crate::write::catalog::target_name;
 use std::time::Duration;
 use syncset_connector::{
-    AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Result, TableAlteration,
+    AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Marks, Result, TableAlteration,
     TableChange, TargetTable,
 };
 
@@ -233,7 +233,8 @@ fn blockers(alteration: &TableAlteration, facts: &Facts, user: &str) -> Vec<Bloc
     for column in &facts.filled {
         let quoted = quote_ident(column);
         let table = target_name(name);
-        let is_written = alteration.table.columns.iter().any(|it| it.name == *column);
+        let wanted = alteration.table.all_columns();
+        let is_written = wanted.iter().any(|it| it.name == *column);
         blockers.push(if is_written {
             Blocker {
                 sentence: format!(
@@ -381,6 +382,7 @@ fn added_needs(alteration: &TableAlteration) -> Result<Vec<Need>> {
         name: alteration.table.name.clone(),
         columns: added.collect(),
         key: Vec::new(),
+        marks: Marks::default(),
     })?;
     // The last one is the table itself.
     needs.pop();

@@ -274,7 +274,7 @@ fn schema_part(name: &str) -> Option<String> {
 
 fn create_table(table: &TargetTable) -> String {
     let mut lines: Vec<_> = table
-        .columns
+        .all_columns()
         .iter()
         .map(|column| {
             let not_null = if column.nullable { "" } else { " NOT NULL" };
@@ -296,7 +296,7 @@ fn create_table(table: &TargetTable) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use syncset_connector::TableName;
+    use syncset_connector::{Marks, TableName};
 
     fn column(name: &str, native: &str, definition: Option<TypeDefinition>) -> TargetColumn {
         TargetColumn {
@@ -328,6 +328,7 @@ mod tests {
                 column("m", "\"My.Types\".mood", Some(mood)),
             ],
             key: vec!["m".into()],
+            marks: Marks::default(),
         };
 
         let created: Vec<_> = needs(&table)

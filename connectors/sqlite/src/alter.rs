@@ -181,7 +181,10 @@ fn rebuild(alteration: &TableAlteration, there: &[&str]) -> Vec<String> {
         column.nullable |= is_added(&column.name);
     }
     let mut kept: (Vec<String>, Vec<String>) = Default::default();
-    for column in table.columns.iter().filter(|it| !is_added(&it.name)) {
+    for column in table.all_columns() {
+        if is_added(&column.name) {
+            continue;
+        }
         let old = renames(alteration).find(|(_, to)| **to == column.name);
         let old = old.map_or(&column.name, |(from, _)| from);
         if there.iter().any(|name| name.eq_ignore_ascii_case(old)) {
@@ -220,7 +223,8 @@ async fn in_the_way<'a>(
             TableChange::Add(_) | TableChange::Key(_) => false,
         })
     };
-    let is_wanted = |name: &str| table.columns.iter().any(|column| column.name == name);
+    let wanted = table.all_columns();
+    let is_wanted = |name: &str| wanted.iter().any(|column| column.name == name);
     let strangers = columns.filter(|name| !leaves(name) && !is_wanted(name));
     things.extend(strangers.map(|name| format!("column `{name}`")));
     let place = format!("looking at `{}`", table.name);
@@ -263,7 +267,8 @@ async fn filled(session: &mut Session, alteration: &TableAlteration) -> Result<V
         if rows.first().is_none_or(|row| integer(row, 0) == 0) {
             continue;
         }
-        let is_written = table.columns.iter().any(|it| it.name == *column);
+        let wanted = table.all_columns();
+        let is_written = wanted.iter().any(|it| it.name == *column);
         blockers.push(if is_written {
             Blocker {
                 sentence: format!(

@@ -8,6 +8,7 @@
 use crate::cell::{bind, integer};
 use crate::connect::{Session, arguments};
 use crate::encode::Encoded;
+use crate::marks::{Now, is_there};
 use crate::scan::Scan;
 use crate::sql::{identifier, identifiers, placeholders, table as table_name};
 use crate::statement::{key_columns, rows_per_statement};
@@ -89,10 +90,12 @@ impl KeyStage {
     /// Puts the keys of rows in whose keys are not in another stage; how many these are.
     pub(crate) async fn add_gone(&mut self, session: &mut Session, keys: &Self) -> Result<u64> {
         let sql = format!(
-            "INSERT INTO {} SELECT {} FROM {} AS t WHERE NOT EXISTS (SELECT 1 FROM {} AS k WHERE {})",
+            "INSERT INTO {} SELECT {} FROM {} AS t \
+             WHERE {} AND NOT EXISTS (SELECT 1 FROM {} AS k WHERE {})",
             self.name,
             identifiers(&self.table.key),
             table_name(&self.table.name),
+            is_there(&self.table.marks, "t"),
             keys.name,
             self.same_key("t", "k"),
         );
@@ -112,18 +115,21 @@ impl KeyStage {
 
     async fn forget_absent(&self, session: &mut Session) -> Result<()> {
         let there = format!(
-            "DELETE FROM {{stage}} AS k WHERE NOT EXISTS (SELECT 1 FROM {{table}} AS t WHERE {})",
-            self.same_key("t", "k")
+            "DELETE FROM {{stage}} AS k WHERE NOT EXISTS \
+             (SELECT 1 FROM {{table}} AS t WHERE {} AND {})",
+            self.same_key("t", "k"),
+            is_there(&self.table.marks, "t")
         );
         self.run(session, &there).await
     }
 
-    /// Deletes the rows whose keys are in it; how many these were.
-    pub(crate) async fn apply(&mut self, session: &mut Session) -> Result<u64> {
+    /// Takes the rows away whose keys are in it; how many these were.
+    pub(crate) async fn apply(&mut self, session: &mut Session, now: &Now) -> Result<u64> {
         if !std::mem::take(&mut self.used) {
             return Ok(0);
         }
-        let sql = self.text("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {stage})");
+        let staged = self.text("({key}) IN (SELECT {key} FROM {stage})");
+        let sql = now.take_away(&self.table, &staged);
         let place = format!("deleting from `{}`", self.table.name);
         let deleted = session.execute(sql, arguments![], &place).await?;
         self.empty(session).await?;

@@ -22,6 +22,7 @@ mod encode;
 mod error;
 mod init;
 mod lease;
+mod marks;
 mod predicate;
 mod read;
 mod replace;

@@ -5,6 +5,7 @@
 
 use crate::cell::integer;
 use crate::connect::arguments;
+use crate::marks::Now;
 use crate::sql::{identifier, identifiers, table as table_name};
 use crate::stage::Stage;
 use crate::statement::{Action, on_conflict, same_image};
@@ -103,15 +104,15 @@ impl SqliteUnit {
     /// Finds out what has to be done to one table; writes nothing to it.
     async fn plan_merge(&mut self, table: &TargetTable, rules: &ReplaceRules) -> Result<Merge> {
         let stage = self.stage_of(table).await?;
-        let deletes_absent = rules.absent == OnDelete::Hard;
+        let deletes_absent = rules.absent != OnDelete::Keep;
         let mut merge = Merge::new(&stage);
         if !table.key.is_empty() {
             if deletes_absent {
-                merge.deletes.push(stage.delete_absent_sql());
+                merge.deletes.push(stage.take_away_absent(&self.now));
             }
             // A careful unit has written the rows already.
             if !self.start.careful {
-                merge.writes.push(upsert_sql(&stage));
+                merge.writes.push(upsert_sql(&stage, &self.now));
             }
             return Ok(merge);
         }
@@ -131,8 +132,10 @@ impl SqliteUnit {
         if new > 0 {
             let names = identifiers(table.columns.iter().map(|column| &column.name));
             merge.writes.push(format!(
-                "INSERT INTO {target} ({names}) SELECT {names} FROM {} \
+                "INSERT INTO {target} ({names}{}) SELECT {names}{} FROM {} \
                  WHERE {} IN (SELECT place FROM {difference} WHERE collected = 1)",
+                Now::columns(&table.marks),
+                self.now.values(&table.marks),
                 stage.name,
                 row_number(table)
             ));
@@ -207,17 +210,19 @@ impl Merge {
 }
 
 /// Rows of the stage, inserted or, where their image differs, updated.
-fn upsert_sql(stage: &Stage) -> String {
+fn upsert_sql(stage: &Stage, now: &Now) -> String {
     let table = &stage.table;
     let target = table_name(&table.name);
     let names = identifiers(table.columns.iter().map(|column| &column.name));
     let given = |index: usize| format!("s.{}", identifier(&table.columns[index].name));
     format!(
-        "INSERT INTO {target} ({names}) SELECT {names} FROM {} AS s \
+        "INSERT INTO {target} ({names}{}) SELECT {names}{} FROM {} AS s \
          WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {}){}",
+        Now::columns(&table.marks),
+        now.values(&table.marks),
         stage.name,
         same_image(table, given),
-        on_conflict(table)
+        on_conflict(table, now)
     )
 }
 
@@ -229,8 +234,10 @@ fn difference_of(stage: &Stage) -> String {
 /// What the number of a row is called, where no column has the name.
 fn row_number(table: &TargetTable) -> &'static str {
     let is_column = |name: &str| {
-        let mut columns = table.columns.iter();
-        columns.any(|column| column.name.eq_ignore_ascii_case(name))
+        let columns = table.all_columns();
+        columns
+            .iter()
+            .any(|column| column.name.eq_ignore_ascii_case(name))
     };
     let free = ROW_NUMBERS.into_iter().find(|name| !is_column(name));
     free.unwrap_or(ROW_NUMBERS[0])

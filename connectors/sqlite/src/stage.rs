@@ -5,6 +5,7 @@
 use crate::cell::bind;
 use crate::connect::{Session, arguments};
 use crate::encode::Encoded;
+use crate::marks::Now;
 use crate::sql::{identifier, identifiers, placeholders, table as table_name};
 use crate::statement::{key_columns, rows_per_statement};
 use crate::target::keyless;
@@ -104,8 +105,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Deletes the rows of the table whose key it does not hold.
-    pub(crate) fn delete_absent_sql(&self) -> String {
+    /// Takes the rows of the table away whose key it does not hold.
+    pub(crate) fn take_away_absent(&self, now: &Now) -> String {
         let same: Vec<String> = self
             .table
             .key
@@ -113,12 +114,12 @@ impl Stage {
             .map(|column| identifier(column))
             .map(|column| format!("k.{column} = t.{column}"))
             .collect();
-        format!(
-            "DELETE FROM {} AS t WHERE NOT EXISTS (SELECT 1 FROM {} k WHERE {})",
-            table_name(&self.table.name),
+        let absent = format!(
+            "NOT EXISTS (SELECT 1 FROM {} k WHERE {})",
             self.name,
             same.join(" AND ")
-        )
+        );
+        now.take_away(&self.table, &absent)
     }
 
     /// Drops it, if it is there.

@@ -1,5 +1,6 @@
 //! The statements that write rows.
 
+use crate::marks::{Now, is_there};
 use crate::sql::{identifier, identifiers, placeholders, table as table_name};
 use crate::target::keyless;
 use arrow_schema::DataType;
@@ -25,7 +26,7 @@ pub(crate) enum Action {
     Fill,
     /// Insert; with a key, unless it is there already.
     Append,
-    /// Delete by key.
+    /// Delete by key, or mark as gone.
     Delete,
 }
 
@@ -43,48 +44,46 @@ pub(crate) struct Statement {
 
 impl Statement {
     /// A statement on one table.
-    pub(crate) fn new(table: &TargetTable, action: Action) -> Result<Self> {
+    pub(crate) fn new(table: &TargetTable, action: Action, now: &Now) -> Result<Self> {
         let name = table_name(&table.name);
         let (columns, place, before_rows, after_rows) = match action {
             Action::Delete => {
                 if table.key.is_empty() {
                     return Err(keyless(table));
                 }
-                let before = format!(
-                    "DELETE FROM {name} WHERE ({}) IN (VALUES ",
-                    identifiers(&table.key)
-                );
+                let keys = format!("({}) IN (VALUES ", identifiers(&table.key));
+                let before = now.take_away(table, &keys);
                 (key_columns(table), "deleting from", before, ")".to_owned())
             }
             Action::Fill => {
-                let names = identifiers(table.columns.iter().map(|column| &column.name));
-                let before = format!("INSERT INTO {name} ({names}) VALUES ");
-                (table.columns.clone(), "writing", before, on_conflict(table))
+                let (before, after) = insert(table, &on_conflict(table, now), now);
+                (table.columns.clone(), "writing", before, after)
             }
             Action::Append => {
-                let names = identifiers(table.columns.iter().map(|column| &column.name));
-                let before = format!("INSERT INTO {name} ({names}) VALUES ");
-                let after = if table.key.is_empty() {
+                let conflict = if table.key.is_empty() {
                     String::new()
                 } else {
                     format!(" ON CONFLICT ({}) DO NOTHING", identifiers(&table.key))
                 };
+                let (before, after) = insert(table, &conflict, now);
                 (table.columns.clone(), "appending to", before, after)
             }
-            Action::Upsert if table.key.is_empty() => return Self::new(table, Action::Fill),
+            Action::Upsert if table.key.is_empty() => return Self::new(table, Action::Fill, now),
             Action::Upsert => {
                 let names = identifiers(table.columns.iter().map(|column| &column.name));
                 let values: Vec<String> = (1..=table.columns.len())
                     .map(|index| format!("s.column{index}"))
                     .collect();
                 let before = format!(
-                    "INSERT INTO {name} ({names}) SELECT {} FROM (VALUES ",
-                    values.join(", ")
+                    "INSERT INTO {name} ({names}{}) SELECT {}{} FROM (VALUES ",
+                    Now::columns(&table.marks),
+                    values.join(", "),
+                    now.values(&table.marks)
                 );
                 let after = format!(
                     ") AS s WHERE NOT EXISTS (SELECT 1 FROM {name} AS t WHERE {}){}",
                     same_image(table, |index| format!("s.column{}", index + 1)),
-                    on_conflict(table)
+                    on_conflict(table, now)
                 );
                 (table.columns.clone(), "writing", before, after)
             }
@@ -110,13 +109,31 @@ impl Statement {
     }
 }
 
+/// What comes before and after rows that are inserted whatever is there.
+fn insert(table: &TargetTable, conflict: &str, now: &Now) -> (String, String) {
+    let (name, marks) = (table_name(&table.name), &table.marks);
+    let names = identifiers(table.columns.iter().map(|column| &column.name));
+    if marks.synced_at.is_none() {
+        let before = format!("INSERT INTO {name} ({names}) VALUES ");
+        return (before, conflict.to_owned());
+    }
+    let before = format!(
+        "INSERT INTO {name} ({names}{}) SELECT *{} FROM (VALUES ",
+        Now::columns(marks),
+        now.values(marks)
+    );
+    // Without a condition SQLite would take ON for that of a join.
+    (before, format!(") WHERE true{conflict}"))
+}
+
 /// Columns of the key, in key order.
 pub(crate) fn key_columns(table: &TargetTable) -> Vec<TargetColumn> {
     let find = |name: &String| table.columns.iter().find(|column| column.name == *name);
     table.key.iter().filter_map(find).cloned().collect()
 }
 
-/// True for the stored row `t` that has the key and the image of the given row `s`.
+/// True for the stored row `t` that has the key and the image of the given row `s` and is not marked
+/// as gone.
 ///
 /// `given`: what the value of a column is called in `s`.
 pub(crate) fn same_image(table: &TargetTable, given: impl Fn(usize) -> String) -> String {
@@ -138,10 +155,13 @@ pub(crate) fn same_image(table: &TargetTable, given: impl Fn(usize) -> String) -
             "typeof(t.{name}) = typeof({value}) AND t.{name} COLLATE BINARY IS {value}"
         ));
     }
+    if table.marks.deleted_at.is_some() {
+        conditions.push(is_there(&table.marks, "t"));
+    }
     conditions.join(" AND ")
 }
 
-pub(crate) fn on_conflict(table: &TargetTable) -> String {
+pub(crate) fn on_conflict(table: &TargetTable, now: &Now) -> String {
     if table.key.is_empty() {
         return String::new();
     }
@@ -156,6 +176,7 @@ pub(crate) fn on_conflict(table: &TargetTable) -> String {
     let sets: Vec<String> = written
         .map(|column| identifier(&column.name))
         .map(|name| format!("{name} = excluded.{name}"))
+        .chain(now.assignments(&table.marks))
         .collect();
     let key = identifiers(&table.key);
     if sets.is_empty() {

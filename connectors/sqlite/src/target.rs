@@ -6,6 +6,7 @@ use crate::decode::{DecodedColumn, Decoder};
 use crate::describe;
 use crate::digest::KeySum;
 use crate::encode::plain;
+use crate::marks::is_there;
 use crate::scan::Scan;
 use crate::sql;
 use crate::state::{check_fence, fenced, made, rows};
@@ -167,7 +168,7 @@ impl Target for SqliteTarget {
     }
 }
 
-/// Count and hash of the keys of all rows that the session sees.
+/// Count and hash of the keys of all rows that the session sees and that are not marked as gone.
 pub(crate) async fn key_digest(session: &mut Session, table: &TargetTable) -> Result<KeyDigest> {
     let mut sum = KeySum::default();
     let scan = scan_keys(table)?;
@@ -178,7 +179,7 @@ pub(crate) async fn key_digest(session: &mut Session, table: &TargetTable) -> Re
     Ok(sum.digest())
 }
 
-/// A scan of the keys of all rows of a target table.
+/// A scan of the keys of all rows of a target table that are not marked as gone.
 pub(crate) fn scan_keys(table: &TargetTable) -> Result<Scan> {
     let columns: Vec<&TargetColumn> = table
         .key
@@ -202,7 +203,11 @@ pub(crate) fn scan_keys(table: &TargetTable) -> Result<Scan> {
     )?;
     let key = sql::identifiers(&table.key);
     Ok(Scan {
-        statement: format!("SELECT {key} FROM {}", sql::table(&table.name)),
+        statement: format!(
+            "SELECT {key} FROM {} AS t WHERE {}",
+            sql::table(&table.name),
+            is_there(&table.marks, "t")
+        ),
         arguments: arguments![],
         decoder,
         key: (0..table.key.len()).collect(),
@@ -222,7 +227,7 @@ async fn exists(session: &mut Session, name: &str) -> Result<bool> {
 /// The statement that creates a target table.
 pub(crate) fn create_table(table: &TargetTable) -> String {
     let mut parts: Vec<String> = table
-        .columns
+        .all_columns()
         .iter()
         .map(|column| {
             let required = !column.nullable || table.key.contains(&column.name);
@@ -362,7 +367,8 @@ async fn cascades(session: &mut Session, table: &TargetTable) -> Result<Vec<Stri
 
 fn column_differences(table: &TargetTable, found: &TableDescription) -> Vec<Difference> {
     let mut differences = Vec::new();
-    for column in &table.columns {
+    let wanted = table.all_columns();
+    for column in &wanted {
         let (mapping, storage) = types::map(column);
         let (name, native) = (&column.name, &mapping.native);
         let sentence = match found.column(name) {
@@ -380,12 +386,21 @@ fn column_differences(table: &TargetTable, found: &TableDescription) -> Vec<Diff
                 "column `{name}` of `{}` is declared `{}`, which would change the values; it must be `{native}`",
                 table.name, there.native.name
             ),
+            Some(there)
+                if table.marks.deleted_at.as_ref() == Some(name)
+                    && (!there.nullable || there.default.is_some()) =>
+            {
+                format!(
+                    "column `{name}` of `{}` refuses NULL or has a default, and syncset fills it; drop the column, or write to another table with `to:`",
+                    table.name
+                )
+            }
             Some(_) => continue,
         };
         differences.push(Difference::of_column(name, sentence));
     }
     for column in &found.columns {
-        let written = table.columns.iter().any(|known| known.name == column.name);
+        let written = wanted.iter().any(|known| known.name == column.name);
         let fills_itself =
             column.nullable || column.default.is_some() || column.generated.is_some();
         if !written && !fills_itself {

@@ -8,6 +8,7 @@ use crate::cell::{bind, integer};
 use crate::connect::{Writing, arguments};
 use crate::deletes::KeyStage;
 use crate::encode::Encoded;
+use crate::marks::{Now, is_there};
 use crate::sql::table as table_name;
 use crate::stage::Stage;
 use crate::state::{records, rows};
@@ -42,6 +43,8 @@ pub(crate) struct SqliteUnit {
     deletes: Vec<KeyStage>,
     /// Deletes of its tables may be pending.
     heeds_pending: bool,
+    /// When it began.
+    pub(crate) now: Now,
 }
 
 impl SqliteUnit {
@@ -56,6 +59,7 @@ impl SqliteUnit {
             done: Vec::new(),
             deletes: Vec::new(),
             heeds_pending: false,
+            now: Now::read(),
         }
     }
 
@@ -109,7 +113,7 @@ impl SqliteUnit {
     async fn apply_staged(&mut self) -> Result<()> {
         for mut staged in std::mem::take(&mut self.deletes).into_iter().rev() {
             let session = &mut self.writing.session;
-            let deleted = staged.apply(session).await?;
+            let deleted = staged.apply(session, &self.now).await?;
             self.done_to(&staged.table).rows_deleted += deleted;
             staged.drop(&mut self.writing.session).await?;
         }
@@ -130,7 +134,7 @@ impl SqliteUnit {
         batch: &RecordBatch,
         action: Action,
     ) -> Result<Vec<Rejection>> {
-        let statement = Statement::new(table, action)?;
+        let statement = Statement::new(table, action, &self.now)?;
         let (changed, rejections) = if self.start.careful {
             self.apply_carefully(&statement, batch).await?
         } else {
@@ -329,8 +333,9 @@ impl UnitWriter for SqliteUnit {
 
     async fn count_rows(&mut self, table: &TargetTable, max: u64) -> Result<u64> {
         let sql = format!(
-            "SELECT count(*) FROM (SELECT 1 FROM {} LIMIT ?)",
-            table_name(&table.name)
+            "SELECT count(*) FROM (SELECT 1 FROM {} AS t WHERE {} LIMIT ?)",
+            table_name(&table.name),
+            is_there(&table.marks, "t")
         );
         let place = format!("counting `{}`", table.name);
         let max = i64::try_from(max).unwrap_or(i64::MAX);

@@ -164,12 +164,22 @@ pub(super) const WRITE: &[Key] = &[
         "on_delete",
         &[Takes::Choice(&[
             ("hard", "they are deleted"),
+            (
+                "soft",
+                "they stay, with the time in `_deleted_at`, until they come back; needs a key",
+            ),
             ("keep", "they stay as they are"),
         ])],
     )
     .default("hard")
     .about("What happens at the target to rows that are gone or have left the selection.")
-    .example("write: { on_delete: keep }"),
+    .example("write: { on_delete: soft }"),
+    Key::optional("synced_at", &[Takes::Text])
+        .about(
+            "A column of this name at the target says when a row was last inserted, changed or \
+             marked as deleted. Absent: there is none.",
+        )
+        .example("write: { synced_at: _synced_at }"),
 ];
 
 /// `rejects:`

@@ -205,7 +205,6 @@ tables:
     mask: { email: { constant: x } }
     transform: [ { plugin: p } ]
     on_lossy: text
-    write: { on_delete: soft }
   public.a_orders: { capture: log }
   public.events: { hooks: {} }
 "#;
@@ -229,11 +228,9 @@ tables:
       hint: compute the column with `derive: { NAME: "an expression" }`
     `on_lossy: text` is not supported by this version (p.yaml:13:15)
       hint: leave the column out with `columns: { exclude: [NAME] }`, or carry another form of it with `derive`
-    `on_delete: soft` is not supported by this version (p.yaml:14:25)
-      hint: use `keep`, which leaves such rows as they are, or `hard`, which deletes them
-    `mode: log` is not supported by this version (p.yaml:15:31)
+    `mode: log` is not supported by this version (p.yaml:14:31)
       hint: use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`
-    `hooks` is not supported by this version (p.yaml:16:20)
+    `hooks` is not supported by this version (p.yaml:15:20)
       hint: write `hooks:` at the top of the pipeline: the report that a command is given names each table
     "#);
 }

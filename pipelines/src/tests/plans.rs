@@ -3,7 +3,9 @@
 use super::lab::{pipeline, plan, project, with_tables};
 use crate::{OutputValue, TablePlan};
 use std::time::Duration;
-use syncset_connector::{Capture, Filter, OnDelete, Overlap, Predicate, WriteMode, WrittenBy};
+use syncset_connector::{
+    Capture, Filter, Marks, OnDelete, Overlap, Predicate, WriteMode, WrittenBy,
+};
 
 fn plans(tables: &str) -> Vec<TablePlan> {
     plan(&with_tables(tables)).unwrap_or_else(|problems| panic!("{problems:?}"))
@@ -299,4 +301,26 @@ fn appended_versions_of_a_row_have_no_key_at_the_target() {
     rows of `public.customers` are added once each; a row that is changed is added again with its new cursor, changes between two runs are one, and nothing is deleted
     `id` is unique at the target: of rows with one key the first one stays
     "#);
+}
+
+#[test]
+fn marks_are_part_of_the_selection_and_of_nothing_else() {
+    let of = |write: &str| {
+        only(&format!(
+            "tables: {{ public.ref_size: {{ write: {write} }} }}\n"
+        ))
+    };
+    let plain = of("{ mode: upsert }");
+    let soft = of("{ on_delete: soft, synced_at: _synced_at }");
+
+    assert_eq!(plain.marks, Marks::default());
+    assert_eq!(
+        plain.read.selection,
+        of("{ on_delete: keep }").read.selection
+    );
+    assert_eq!(soft.on_delete, OnDelete::Soft);
+    assert_eq!(soft.marks.deleted_at.as_deref(), Some("_deleted_at"));
+    assert_eq!(soft.marks.synced_at.as_deref(), Some("_synced_at"));
+    assert_eq!(outputs(&soft), outputs(&plain));
+    insta::assert_snapshot!(soft.selection_text, @r#"{"capture":{"column":null,"mode":"full"},"columns":[{"column":"id","to":"id"}],"key":["id"],"to":"public.ref_size","where":null,"on_delete":"soft","synced_at":"_synced_at"}"#);
 }

@@ -364,3 +364,44 @@ fn rows_without_a_key_cannot_be_put_aside() {
       hint: write `rejects: { max_rows: 0 }` for this table
     "#);
 }
+
+#[test]
+fn columns_that_the_target_fills_need_a_name_and_a_key() {
+    let tables = r#"defaults: { write: { on_delete: soft } }
+tables:
+  public.a_orders: { rename: { customer_id: _deleted_at } }
+  public.ref_size: { derive: { _deleted_at: "id + 1" }, write: { synced_at: ID } }
+  public.ref_colour: { write: { synced_at: _deleted_at } }
+  sales.stock:
+    write: { mode: append }
+    capture: { mode: cursor, column: id, overlap: 10 }
+  public.events: {}
+  public.log: { write: { synced_at: line, on_delete: keep } }
+"#;
+
+    insta::assert_snapshot!(mistakes(tables), @"
+    `on_delete: soft` of `public.events` needs a key: without one a row that changed is one that is gone and one that came (p.yaml:4:33)
+      hint: use its unique key: `key: [code]`; or write `on_delete: hard`, or `keep`, for this table
+    column `_deleted_at` of `public.ref_size` is called `_deleted_at` at the target, as the column that `on_delete: soft` fills (p.yaml:4:33)
+      hint: give it another name with `rename: { _deleted_at: own_deleted_at }`
+    `on_delete: soft` of `sales.stock` does not go with `mode: append`: rows that were appended are never taken away (p.yaml:4:33)
+      hint: write `on_delete: keep` for this table
+    column `customer_id` of `public.a_orders` is called `_deleted_at` at the target, as the column that `on_delete: soft` fills (p.yaml:6:45)
+      hint: give it another name with `rename: { customer_id: source_deleted_at }`, or leave it out with `columns: { exclude: [customer_id] }`
+    `synced_at` of `public.ref_colour` is called `_deleted_at`, which `on_delete: soft` fills (p.yaml:8:44)
+      hint: give it another name, such as `write: { synced_at: _synced_at }`
+    column `line` of `public.log` is called `line` at the target, as the column that `synced_at` fills (p.yaml:13:37)
+      hint: give it another name with `rename: { line: source_line }`, or leave it out with `columns: { exclude: [line] }`
+    ");
+}
+
+#[test]
+fn stores_that_fold_names_fold_those_of_marks() {
+    let text = "version: 1\nsource: crm\ntarget: sqlite:x.db\ndefaults: { write: { on_delete: soft } }\n\
+                tables: { public.ref_size: { rename: { id: _DELETED_AT } } }\n";
+
+    insta::assert_snapshot!(shown(plan(text)), @"
+    column `id` of `public.ref_size` is called `_DELETED_AT` at the target, as the column that `on_delete: soft` fills (p.yaml:5:44)
+      hint: give it another name with `rename: { id: source_deleted_at }`, or leave it out with `columns: { exclude: [id] }`
+    ");
+}

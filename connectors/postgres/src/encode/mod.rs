@@ -84,6 +84,14 @@ impl RowEncoder {
         Self { columns }
     }
 
+    /// The same encoder with one more column behind the others, if there is one.
+    pub(crate) fn and(&self, column: Option<EncodedColumn>) -> Self {
+        let columns = self.columns.iter().cloned();
+        Self {
+            columns: columns.chain(column).collect(),
+        }
+    }
+
     /// Encodes rows until `rows` is used up or `out` holds `SEND_BYTES`; `rows` then starts at
     /// the first row that was not encoded.
     ///

@@ -17,9 +17,11 @@ impl WritePlan {
                 format!(" ON CONFLICT ({key}) DO NOTHING")
             };
             format!(
-                "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE \
-                 SELECT {columns} FROM {rows} AS s{conflict}",
+                "INSERT INTO {target} ({columns}{marks}) OVERRIDING SYSTEM VALUE \
+                 SELECT {columns}{times} FROM {rows} AS s{conflict}",
                 target = self.target,
+                marks = self.marks.columns(),
+                times = self.marks.values(),
                 columns = self.column_list(),
                 rows = self.typed_rows(stage),
             )

@@ -29,29 +29,32 @@ impl WritePlan {
         )
     }
 
-    /// A row of the target with the staged key.
+    /// A row of the target with the staged key that is not marked as gone.
     fn there(&self) -> String {
         format!(
-            "SELECT FROM {} AS t WHERE {}",
+            "SELECT FROM {} AS t WHERE {} AND {}",
             self.target,
-            self.key_matches(Staged::AsSent)
+            self.key_matches(Staged::AsSent),
+            self.marks.is_there()
         )
     }
 
     fn count_rows(&self, max: u64) -> String {
         format!(
-            "SELECT count(*) FROM (SELECT FROM {} AS t LIMIT {max}) AS t",
-            self.target
+            "SELECT count(*) FROM (SELECT FROM {} AS t WHERE {} LIMIT {max}) AS t",
+            self.target,
+            self.marks.is_there()
         )
     }
 
     /// Stages the keys of rows whose keys are not in another stage.
     fn stage_gone(&self, keys: &str, stage: &str) -> String {
         format!(
-            "INSERT INTO {stage} SELECT {} FROM {} AS t WHERE NOT EXISTS \
+            "INSERT INTO {stage} SELECT {} FROM {} AS t WHERE {} AND NOT EXISTS \
              (SELECT FROM {keys} AS s WHERE {})",
             join(&self.key, ", ", |part| staged_key("t", part)),
             self.target,
+            self.marks.is_there(),
             self.key_matches(Staged::AsSent)
         )
     }

@@ -11,6 +11,7 @@ mod copy;
 mod deletes;
 mod digest;
 mod form;
+mod marks;
 mod plan;
 mod pool;
 mod replace;

@@ -2,6 +2,7 @@
 
 use super::catalog::{ActualColumn, Shape, target_name};
 use super::form::{Form, form_of};
+use super::marks::MarkSql;
 use crate::encode::{EncodedColumn, RowEncoder};
 use crate::sql::quote_ident;
 use syncset_connector::{ConnectorError, ErrorClass, Result, TargetColumn, TargetTable};
@@ -55,6 +56,8 @@ pub(crate) struct Path {
     pub(crate) stage: Option<Stage>,
     /// The COPY.
     pub(crate) copy: String,
+    /// True if each row carries the time of the unit behind its columns.
+    pub(crate) is_timed: bool,
 }
 
 /// A temporary table that rows or keys are collected in before they are applied.
@@ -74,6 +77,7 @@ pub(crate) struct WritePlan {
     pub(super) target: String,
     pub(super) written: Vec<Written>,
     pub(super) key: Vec<KeyPart>,
+    pub(super) marks: MarkSql,
     row_encoder: RowEncoder,
     key_encoder: RowEncoder,
     /// Makes the names of stages differ between the tables of a unit.
@@ -110,6 +114,7 @@ impl WritePlan {
                 has_binary_form: actual.has_binary_form,
             });
         }
+        let marks = MarkSql::new(table, shape)?;
         let key = key_parts(table, shape)?;
         let key_encoded = key.iter().enumerate().map(|(index, part)| EncodedColumn {
             index,
@@ -121,6 +126,7 @@ impl WritePlan {
             written,
             key_encoder: RowEncoder::new(key_encoded.collect()),
             key,
+            marks,
             row_encoder: RowEncoder::new(encoded),
             number,
         })
@@ -138,13 +144,19 @@ impl WritePlan {
 
     /// Rows straight into a table that holds none; `None` if a column has to be cast first.
     pub(crate) fn direct(&self) -> Option<Path> {
-        (!self.needs_casts()).then(|| Path {
-            encoder: self.row_encoder.clone(),
+        let time = self.marks.sent();
+        if self.needs_casts() || self.marks.has_time() && time.is_none() {
+            return None;
+        }
+        Some(Path {
+            is_timed: time.is_some(),
+            encoder: self.row_encoder.and(time),
             stage: None,
             copy: format!(
-                "COPY {} ({}) FROM STDIN (FORMAT binary)",
+                "COPY {} ({}{}) FROM STDIN (FORMAT binary)",
                 self.target,
-                self.column_list()
+                self.column_list(),
+                self.marks.columns()
             ),
         })
     }
@@ -177,14 +189,16 @@ impl WritePlan {
             format!("ROW({parts})::record")
         };
         let updated = self.written.iter().filter(|column| column.updatable);
-        let set = join(updated, ", ", |column| {
-            format!("{0} = excluded.{0}", quote_ident(&column.name))
-        });
+        let updated =
+            updated.map(|column| format!("{0} = excluded.{0}", quote_ident(&column.name)));
+        let set: Vec<_> = updated.chain(self.marks.assignments()).collect();
+        let is_there = self.marks.is_there();
         let action = if set.is_empty() {
             "DO NOTHING".to_owned()
         } else {
             format!(
-                "DO UPDATE SET {set} WHERE {} OPERATOR(pg_catalog.*<>) {}",
+                "DO UPDATE SET {} WHERE {} OPERATOR(pg_catalog.*<>) {} OR NOT ({is_there})",
+                set.join(", "),
                 image("t"),
                 image("excluded")
             )
@@ -194,10 +208,13 @@ impl WritePlan {
         // each of them, which costs WAL, and fire triggers. CASE keeps the images of rows with
         // different keys from being compared, which may be megabytes each.
         format!(
-            "INSERT INTO {target} AS t ({columns}) OVERRIDING SYSTEM VALUE \
-             SELECT {columns} FROM {rows} AS s WHERE NOT EXISTS (SELECT FROM {target} AS t \
-             WHERE {matches} AND CASE WHEN {matches} THEN {old} OPERATOR(pg_catalog.*=) {new} END) ORDER BY {key} ON CONFLICT ({key}) {action}",
+            "INSERT INTO {target} AS t ({columns}{marks}) OVERRIDING SYSTEM VALUE \
+             SELECT {columns}{times} FROM {rows} AS s WHERE NOT EXISTS (SELECT FROM {target} AS t \
+             WHERE {matches} AND CASE WHEN {matches} THEN {old} OPERATOR(pg_catalog.*=) {new} END \
+             AND {is_there}) ORDER BY {key} ON CONFLICT ({key}) {action}",
             target = self.target,
+            marks = self.marks.columns(),
+            times = self.marks.values(),
             rows = self.typed_rows(stage),
             matches = self.key_matches(Staged::Typed),
             old = image("t"),
@@ -205,14 +222,12 @@ impl WritePlan {
         )
     }
 
-    /// Keys into a stage, then their rows are deleted.
+    /// Keys into a stage, then their rows are deleted, or marked as gone.
     pub(crate) fn delete(&self) -> Path {
         self.by_keys("deletes", |stage| {
-            format!(
-                "DELETE FROM {} AS t USING {stage} AS s WHERE {}",
-                self.target,
-                self.key_matches(Staged::AsSent)
-            )
+            let matches = self.key_matches(Staged::AsSent);
+            let stage = format!("{stage} AS s");
+            self.marks.take_away(&self.target, &stage, &matches)
         })
     }
 
@@ -227,15 +242,16 @@ impl WritePlan {
         path
     }
 
-    /// Keys into a stage, then every row whose key is not among them is deleted.
+    /// Keys into a stage, then every row whose key is not among them is deleted, or marked as gone.
     pub(crate) fn prune(&self) -> Path {
-        self.by_keys("keys", |stage| {
-            format!(
-                "DELETE FROM {} AS t WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {})",
-                self.target,
-                self.key_matches(Staged::AsSent)
-            )
-        })
+        self.by_keys("keys", |stage| self.take_away_absent(stage))
+    }
+
+    /// Takes every row away whose key a stage does not hold.
+    pub(super) fn take_away_absent(&self, stage: &str) -> String {
+        let matches = self.key_matches(Staged::AsSent);
+        let absent = format!("NOT EXISTS (SELECT FROM {stage} AS s WHERE {matches})");
+        self.marks.take_away(&self.target, "", &absent)
     }
 
     fn by_keys(&self, purpose: &str, apply: impl Fn(&str) -> String) -> Path {
@@ -289,6 +305,7 @@ fn staged(encoder: RowEncoder, stage: Stage) -> Path {
         encoder,
         copy: format!("COPY {} FROM STDIN (FORMAT binary)", stage.name),
         stage: Some(stage),
+        is_timed: false,
     }
 }
 
@@ -370,7 +387,7 @@ pub(crate) fn create_index(table: &TargetTable) -> String {
     )
 }
 
-fn missing(table: &TargetTable, column: &TargetColumn) -> ConnectorError {
+pub(super) fn missing(table: &TargetTable, column: &TargetColumn) -> ConnectorError {
     ConnectorError::new(
         ErrorClass::TargetDiffers,
         format!("`{}` has no column `{}`", table.name, column.name),

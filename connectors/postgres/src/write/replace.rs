@@ -21,7 +21,7 @@ use syncset_connector::{
 /// Statements that make one table hold what its stage holds; empty ones are not run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Merge {
-    /// Deletes what the stage lacks.
+    /// Deletes what the stage lacks, or marks it as gone.
     pub(super) delete: String,
     /// Inserts, or updates, what the table lacks.
     pub(super) write: String,
@@ -48,11 +48,7 @@ impl WritePlan {
     /// The merge of a table whose rows have a key.
     fn merge_by_key(&self, stage: &str) -> Merge {
         Merge {
-            delete: format!(
-                "DELETE FROM {} AS t WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {})",
-                self.target,
-                self.key_matches(Staged::AsSent)
-            ),
+            delete: self.take_away_absent(stage),
             write: self.upsert_sql(stage),
         }
     }
@@ -70,10 +66,12 @@ impl WritePlan {
                 self.target
             ),
             write: format!(
-                "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {stage} AS s \
+                "INSERT INTO {} ({}{}) OVERRIDING SYSTEM VALUE SELECT {values}{} FROM {stage} AS s \
                  JOIN {difference} AS d ON d.place = s.ctid AND d.leaf IS NULL",
                 self.target,
-                self.column_list()
+                self.column_list(),
+                self.marks.columns(),
+                self.marks.values()
             ),
         }
     }
@@ -197,7 +195,7 @@ impl PgUnit {
         self.create_stage(place, &stage).await?;
         // The server knows nothing of a fresh stage; by a guess it may scan it once per row.
         self.apply_sql(&format!("ANALYZE {}", stage.name)).await?;
-        let deletes = rules.absent == OnDelete::Hard;
+        let deletes = rules.absent != OnDelete::Keep;
         if !table.key.is_empty() {
             let mut merge = if at_once {
                 Merge {

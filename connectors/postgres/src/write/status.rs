@@ -32,7 +32,8 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec
             quote_ident(user)
         )));
     }
-    for column in &table.columns {
+    let wanted = table.all_columns();
+    for column in &wanted {
         match shape.column(&column.name) {
             None => differences.push(Difference::of_column(
                 &column.name,
@@ -45,16 +46,14 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec
                 ),
             )),
             Some(actual) => {
-                let sentence = column_difference(table, column, actual);
+                let sentence = mark_difference(table, column, actual)
+                    .or_else(|| column_difference(table, column, actual));
                 differences.extend(sentence.map(|it| Difference::of_column(&column.name, it)));
             }
         }
     }
     for actual in &shape.columns {
-        let is_written = table
-            .columns
-            .iter()
-            .any(|column| column.name == actual.name);
+        let is_written = wanted.iter().any(|column| column.name == actual.name);
         if !is_written && actual.not_null && !actual.has_default && !actual.generated {
             differences.push(Difference::of_column(
                 &actual.name,
@@ -76,6 +75,35 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec
         )));
     }
     differences
+}
+
+/// What keeps us from filling a mark as it has to be: a row that is there has NULL in the one that
+/// says since when it is gone.
+fn mark_difference(
+    table: &TargetTable,
+    column: &TargetColumn,
+    actual: &ActualColumn,
+) -> Option<String> {
+    if !table.marks.names(&column.name) {
+        return None;
+    }
+    let is_deleted_at = table.marks.deleted_at.as_ref() == Some(&column.name);
+    let (wrong, mend) = if actual.generated {
+        ("is computed by the target", "DROP EXPRESSION")
+    } else if is_deleted_at && actual.not_null {
+        ("refuses NULL", "DROP NOT NULL")
+    } else if is_deleted_at && actual.has_default {
+        ("has a default", "DROP DEFAULT")
+    } else {
+        return None;
+    };
+    Some(format!(
+        "column `{0}` of `{1}` {wrong}, and syncset fills it; ALTER TABLE {2} ALTER COLUMN {3} {mend}",
+        column.name,
+        table.name,
+        target_name(&table.name),
+        quote_ident(&column.name)
+    ))
 }
 
 fn column_difference(
@@ -215,7 +243,9 @@ pub(crate) fn notes(table: &TargetTable, shape: &Shape, synced: &[&TableName]) -
             ));
         }
     }
-    for (constraint, child) in &shape.cascades {
+    // A row that is only marked as gone takes none with it.
+    let deletes = table.marks.deleted_at.is_none();
+    for (constraint, child) in shape.cascades.iter().filter(|_| deletes) {
         notes.push(format!(
             "deleting rows of `{name}` changes rows of `{child}` by foreign key `{constraint}`"
         ));

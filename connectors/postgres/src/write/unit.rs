@@ -6,11 +6,12 @@ use super::plan::{Path, Stage, WritePlan};
 use super::replace::Merge;
 use crate::connect::{PgStore, Session};
 use crate::{error, state};
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, TimestampMicrosecondArray};
+use arrow_schema::{Field, Schema};
 use std::sync::Arc;
 use syncset_connector::{
-    ConnectorError, ErrorClass, Position, Receipt, Result, StreamPhase, TargetTable, UnitStart,
-    UnitStep, WatermarkMove,
+    ConnectorError, ErrorClass, Marks, Position, Receipt, Result, StreamPhase, TargetTable,
+    UnitStart, UnitStep, WatermarkMove,
 };
 
 /// Settings of a unit: compiling expressions costs more than it gains here. `search_path` stays
@@ -45,6 +46,8 @@ pub(crate) struct PgUnit {
     pub(super) heeds_pending: bool,
     /// Rows refused so far, in careful mode.
     pub(super) rejected_count: usize,
+    /// When the transaction began, in microseconds since 1970, once it was asked for.
+    began_at: Option<i64>,
 }
 
 /// What a unit has done to one table.
@@ -145,6 +148,7 @@ impl PgUnit {
             copying: 0,
             heeds_pending: false,
             rejected_count: 0,
+            began_at: None,
         })
     }
 
@@ -194,6 +198,13 @@ impl PgUnit {
         path: &Path,
         batch: &RecordBatch,
     ) -> Result<()> {
+        let timed;
+        let batch = if path.is_timed {
+            timed = with_time(batch, self.began_at().await?);
+            &timed
+        } else {
+            batch
+        };
         if !self.copy.as_ref().is_some_and(|copy| copy.is_into(path)) {
             if let Some(stage) = &path.stage {
                 self.create_stage(place, stage).await?;
@@ -210,6 +221,21 @@ impl PgUnit {
         }
         self.end_copy().await?;
         Err(error::lost_link())
+    }
+
+    /// When the transaction began, by the server's clock: microseconds since 1970. Asked once.
+    async fn began_at(&mut self) -> Result<i64> {
+        if let Some(began_at) = self.began_at {
+            return Ok(began_at);
+        }
+        let now = "SELECT (extract(epoch FROM pg_catalog.now()) * 1000000)::pg_catalog.int8";
+        let rows = self.session().await?.rows(now).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| error::unexpected("the server did not tell the time"))?;
+        let began_at = row.parse(0)?;
+        self.began_at = Some(began_at);
+        Ok(began_at)
     }
 
     pub(super) async fn create_stage(&mut self, place: usize, stage: &Stage) -> Result<()> {
@@ -319,6 +345,19 @@ impl PgUnit {
             self.pool.give_back(session, &self.start.lease);
         }
     }
+}
+
+/// The batch with one more column: the time at which its rows are written.
+fn with_time(batch: &RecordBatch, micros: i64) -> RecordBatch {
+    let schema = batch.schema();
+    let time = Field::new("written at", Marks::data_type(), false);
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone());
+    let fields: Vec<_> = fields.chain([time]).collect();
+    let times = TimestampMicrosecondArray::from_value(micros, batch.num_rows());
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(times.with_timezone("UTC")));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .expect("the column is as long as its batch")
 }
 
 /// Ends the transaction; the session is kept if it is still in order.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use syncset_connector::{
     Capture, ChangeEvent, CursorSpec, Filter, KeyRange, Lease, LeaseOutcome, LeaseRequest,
-    LoadPlan, NullCursor, OpenOptions, Overlap, PipelineKey, Position, Receipt, Role, Secret,
-    Settings, SnapshotRequest, Store, StreamPhase, TableDescription, TableName, TableRead,
+    LoadPlan, Marks, NullCursor, OpenOptions, Overlap, PipelineKey, Position, Receipt, Role,
+    Secret, Settings, SnapshotRequest, Store, StreamPhase, TableDescription, TableName, TableRead,
     TargetColumn, TargetTable, UnitStart, UnitStep, WindowState, Windows, WrittenBy,
 };
 use tempfile::TempDir;
@@ -191,6 +191,7 @@ pub(crate) fn target_of(read: &TableRead, name: &str) -> TargetTable {
             .map(|column| TargetColumn::of(column, &column.name))
             .collect(),
         key: read.key.clone(),
+        marks: Marks::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::lab::{Lab, acquired, key};
 use std::time::Duration;
-use syncset_connector::{ErrorClass, Role, TableName, TargetTable};
+use syncset_connector::{ErrorClass, Marks, Role, TableName, TargetTable};
 
 fn files(lab: &Lab) -> Vec<String> {
     let folder = std::fs::read_dir(lab.path(".")).expect("the folder is there");
@@ -17,6 +17,7 @@ fn table() -> TargetTable {
         name: TableName::bare("t"),
         columns: Vec::new(),
         key: Vec::new(),
+        marks: Marks::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use arrow_schema::{DataType, TimeUnit};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::sync::Arc;
-use syncset_connector::{MadeTable, Role, TableName, TargetColumn, TargetTable, special};
+use syncset_connector::{MadeTable, Marks, Role, TableName, TargetColumn, TargetTable, special};
 
 fn column(name: &str, data_type: DataType) -> TargetColumn {
     TargetColumn {
@@ -41,6 +41,7 @@ fn table() -> TargetTable {
             column("instant", crate::types::instant()),
         ],
         key: vec!["id".into()],
+        marks: Marks::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::open::Ends;
 use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
 use serde::Serialize;
-use syncset_connector::{Capture, Exactness, PipelineState, StreamPhase, WriteMode};
+use syncset_connector::{Capture, Exactness, OnDelete, PipelineState, StreamPhase, WriteMode};
 use syncset_pipeline::{OutputValue, SelectionChange};
 
 #[derive(Serialize)]
@@ -188,6 +188,7 @@ async fn entry(
                 note: mapping.note,
             }
         });
+    let columns = columns.chain(mark_entries(ends, table));
     Ok(TableEntry {
         table: table.stream().to_owned(),
         target: table.target.name.to_string(),
@@ -212,6 +213,27 @@ async fn entry(
     })
 }
 
+/// Columns that the target fills itself.
+fn mark_entries(ends: &Ends, table: &PlannedTable) -> impl Iterator<Item = ColumnEntry> {
+    let marks = &table.target.marks;
+    marks.columns().map(|column| {
+        let is_deleted_at = marks.deleted_at.as_ref() == Some(&column.name);
+        let source = match is_deleted_at {
+            true => "(since when the row is gone)",
+            false => "(when the row was written)",
+        };
+        let mapping = ends.target().map_type(&column);
+        ColumnEntry {
+            source: source.to_owned(),
+            target: column.name,
+            source_type: "instant".to_owned(),
+            target_type: mapping.native,
+            fidelity: Exactness::Exact,
+            note: None,
+        }
+    })
+}
+
 /// What a run does with the rows of a table whose selection was edited.
 fn edit_notes(table: &PlannedTable, decision: &Decision) -> Vec<String> {
     if decision.changes.is_empty() {
@@ -225,6 +247,17 @@ fn edit_notes(table: &PlannedTable, decision: &Decision) -> Vec<String> {
     if table.deletes() && decision.changes.iter().any(is_narrower) {
         notes
             .push("rows that are no longer selected are deleted at the end of the load".to_owned());
+    }
+    let marks = |change: &SelectionChange| change.what == "on_delete";
+    if decision.changes.iter().any(marks) {
+        let on_delete = match table.plan.on_delete {
+            OnDelete::Hard => {
+                "rows that are marked as gone are deleted at the end of the load, if the guard agrees"
+            }
+            OnDelete::Soft => "rows that are gone are marked from here on, and not deleted",
+            OnDelete::Keep => "rows that are marked as gone stay, and look like the others",
+        };
+        notes.push(on_delete.to_owned());
     }
     notes
 }
