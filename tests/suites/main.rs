@@ -56,6 +56,7 @@ mod soft_deletes;
 mod standby;
 mod state_postgres;
 mod statements;
+mod statistics;
 mod synced_at;
 mod target_postgres;
 mod target_rules;

@@ -347,6 +347,14 @@ pub trait Target: Send + Sync {
 
     /// Count and hash of the keys of all rows of the table that are not marked as gone.
     async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest>;
+
+    /// Lets the store look at tables that were just filled for the first time, so that it plans
+    /// queries on them well. No unit of the run is open on them. Constant round trips; tables whose
+    /// statistics this user may not renew are left out. A store that needs no such look does
+    /// nothing.
+    async fn analyze(&self, _tables: &[&TableName]) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// One unit of work: one transaction of the target. Calls never overlap.

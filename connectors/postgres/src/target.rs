@@ -5,14 +5,14 @@ use crate::connect::{PgStore, Session};
 use crate::connector::POOLER_NOTE;
 use crate::ddl::{self, Need};
 use crate::write::catalog::{self, Shape, target_name};
-use crate::write::{PgUnit, key_digest, status};
+use crate::write::{PgUnit, analyze, key_digest, status};
 use crate::{error, state};
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, ErrorClass, KeyDigest, Lease, MadeTable, Result,
-    TableAlteration, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart,
-    UnitWriter,
+    TableAlteration, TableName, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping,
+    UnitStart, UnitWriter,
 };
 
 /// Lock that keeps two of us from creating the same schema or type at once.
@@ -130,6 +130,13 @@ impl Target for PgStore {
         let digest = key_digest(&mut session, table, &shape).await?;
         self.readers.give_back(session);
         Ok(digest)
+    }
+
+    async fn analyze(&self, tables: &[&TableName]) -> Result<()> {
+        let mut session = self.readers.session(self).await?;
+        let analyzed = analyze::analyze(&mut session, tables).await;
+        self.readers.give_back(session);
+        analyzed
     }
 }
 

@@ -18,12 +18,15 @@ use futures::TryStreamExt;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, ErrorClass, KeyDigest, Lease, MadeTable, Result,
-    TableAlteration, TableDescription, TableKind, Target, TargetColumn, TargetStatus, TargetTable,
-    TypeMapping, UnitStart, UnitStep, UnitWriter,
+    TableAlteration, TableDescription, TableKind, TableName, Target, TargetColumn, TargetStatus,
+    TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
 };
 
 /// Bytes of one batch of keys.
 const KEY_BATCH_BYTES: usize = 1 << 20;
+
+/// Rows of an index that its statistics are made from.
+const ANALYSIS_ROWS: u32 = 1_000;
 
 /// A file as a target.
 pub(crate) struct SqliteTarget {
@@ -165,6 +168,19 @@ impl Target for SqliteTarget {
         let digest = key_digest(&mut session, table).await?;
         session.release();
         Ok(digest)
+    }
+
+    async fn analyze(&self, tables: &[&TableName]) -> Result<()> {
+        let mut writing = Writing::begin(&self.database, "renewing statistics").await?;
+        // So many rows of each index tell enough; a whole index could take minutes.
+        let limit = format!("PRAGMA analysis_limit = {ANALYSIS_ROWS}");
+        writing.session.run(&limit, "renewing statistics").await?;
+        for table in tables {
+            let place = format!("renewing the statistics of `{table}`");
+            let analyze = format!("ANALYZE {}", sql::table(table));
+            writing.session.run(&analyze, &place).await?;
+        }
+        writing.commit("renewing statistics").await
     }
 }
 

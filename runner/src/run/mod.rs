@@ -17,6 +17,7 @@ mod rounds;
 mod settle;
 mod slice;
 mod sort;
+mod statistics;
 mod table;
 mod together;
 mod unit;
@@ -37,6 +38,7 @@ use crate::stop::{Stop, seconds_since_epoch};
 use context::RunContext;
 use lease::Heartbeat;
 pub(crate) use lease::{Asked, acquire, acquire_now};
+use statistics::Filled;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use syncset_connector::{Lease, PipelineKey, PipelineState, Retention, RunRecord, TableRead};
@@ -337,6 +339,9 @@ async fn run_leased(
                 joint::run(&context, &mut tables, work, rejected).await;
             }
         }
+        let filled = Filled::whole(&mut tables);
+        let warning = filled.renew(&context).await;
+        filled.note(&mut tables, warning);
     }
     for table in &mut tables {
         if let Some(failure) = &mut table.report.failure {
@@ -380,6 +385,7 @@ fn table_runs(
             .iter()
             .find(|stored| stored.stream == stream)
             .cloned();
+        table.first_load = table.stored.is_none() || table.is_first_load();
         let waiting = state.rejected.iter().filter(|row| row.stream == stream);
         table.put_aside = waiting.map(|row| row.key.to_string()).collect();
         table.pending_deletes = state.pending_of(&planned.target.name);

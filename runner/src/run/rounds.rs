@@ -3,6 +3,7 @@
 
 use crate::decision::would_append_twice;
 use crate::run::context::{Next, RunContext, after_failure};
+use crate::run::statistics::Filled;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
 use crate::run::{follow, full, load, retry_rejected, settle, together};
@@ -74,7 +75,12 @@ pub(crate) async fn run(
             .filter(|index| !loading.contains(index) && !tables[*index].has_failed())
             .collect();
         ready.sort_unstable();
-        let left = follow::follow(context, tables, &ready, rejected).await;
+        let filled = Filled::by_chunks(tables);
+        let (left, warning) = tokio::join!(
+            follow::follow(context, tables, &ready, rejected),
+            filled.renew(context)
+        );
+        filled.note(tables, warning);
         let whole = full::copy_all(context, tables, &work.whole).await;
 
         reload_rounds += usize::from(!left.reload.is_empty());

@@ -37,6 +37,9 @@ pub(crate) struct TableRun {
     pub(crate) waited: bool,
     /// Keys of the refused rows that are stored. A row that is refused again counts once.
     pub(crate) put_aside: BTreeSet<String>,
+    /// True if it had never been loaded to the end when the run began, until its statistics are
+    /// renewed.
+    pub(crate) first_load: bool,
     /// True once this run has begun to load it from the start.
     pub(crate) begun_here: bool,
     /// Rows at the target, as long as chunks that were sent straight into an empty table are all
@@ -76,6 +79,7 @@ impl TableRun {
             refused: Refused::Wait,
             waited: false,
             put_aside: BTreeSet::new(),
+            first_load: false,
             begun_here: false,
             chunk_rows: None,
             leaves: None,

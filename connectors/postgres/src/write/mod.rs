@@ -3,6 +3,7 @@
 //! Rows go straight into a table that holds none, otherwise into a stage that is merged at the
 //! end. Nothing here decides what to write or when.
 
+pub(crate) mod analyze;
 mod append;
 mod apply;
 mod careful;
