@@ -1,4 +1,5 @@
-//! `--metrics-file`: what a run did, in the text form of Prometheus.
+//! What a run did, in numbers: for `--metrics-file` in the text form of Prometheus, and for
+//! OpenTelemetry under the same names.
 //!
 //! Every value is about the last run, so all are gauges. Ages are written as instants too: an age
 //! in a file that nobody writes any more would stand still.
@@ -78,34 +79,63 @@ const FAMILIES: [(&str, &str); 15] = [
     ),
 ];
 
+/// Names and values of labels, in their order.
+pub(crate) type Labels = Vec<(&'static str, String)>;
+
+/// One number of one run or table.
+pub(crate) struct Sample {
+    /// The name of its family.
+    pub(crate) family: &'static str,
+    /// Whose number it is.
+    pub(crate) labels: Labels,
+    /// The number, in the unit that the family's name ends with.
+    pub(crate) value: f64,
+}
+
 /// Collects the samples of one file.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    /// Family, labels, value.
-    samples: Vec<(&'static str, String, f64)>,
+    samples: Vec<Sample>,
 }
 
 impl Metrics {
     /// What is known of every build.
     pub(crate) fn new() -> Self {
         let mut metrics = Self::default();
-        let version = labels(&[("version", env!("CARGO_PKG_VERSION"))]);
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         metrics.add("syncset_build_info", &version, 1.0);
         metrics
     }
 
-    fn add(&mut self, family: &'static str, labels: &str, value: f64) {
+    /// Families that have samples, each with its help and them.
+    pub(crate) fn families(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &'static str, Vec<&Sample>)> {
+        FAMILIES.into_iter().filter_map(|(family, help)| {
+            let samples = self.samples.iter();
+            let samples: Vec<_> = samples.filter(|sample| sample.family == family).collect();
+            (!samples.is_empty()).then_some((family, help, samples))
+        })
+    }
+
+    fn add(&mut self, family: &'static str, labels: &Labels, value: f64) {
         debug_assert!(FAMILIES.iter().any(|known| known.0 == family));
-        self.samples.push((family, labels.to_owned(), value));
+        self.samples.push(Sample {
+            family,
+            labels: labels.clone(),
+            value,
+        });
     }
 
     /// Adds a run. `was_done`: it counts as a success. `former`: what stood in the file before.
     pub(crate) fn run(&mut self, project: &str, report: &RunReport, was_done: bool, former: &str) {
-        let of_run = [("project", project), ("pipeline", &report.pipeline)];
-        let run = labels(&of_run);
+        let run = vec![
+            ("project", project.to_owned()),
+            ("pipeline", report.pipeline.clone()),
+        ];
         let now = seconds_since_epoch();
         let known = report.last_success.map(seconds);
-        let known = known.or_else(|| former_value(former, LAST_SUCCESS, &run));
+        let known = known.or_else(|| former_value(former, LAST_SUCCESS, &text_of(&run)));
         // A run that left its turn to another one says nothing about the pipeline.
         if report.skipped {
             return known
@@ -122,8 +152,8 @@ impl Metrics {
             .into_iter()
             .for_each(|at| self.add(LAST_SUCCESS, &run, at));
         for table in &report.tables {
-            let [project, pipeline] = of_run;
-            let labels = labels(&[project, pipeline, ("table", &table.table)]);
+            let mut labels = run.clone();
+            labels.push(("table", table.table.clone()));
             self.table(&labels, table, now);
         }
     }
@@ -135,7 +165,7 @@ impl Metrics {
         self.run(project, &report, false, former);
     }
 
-    fn table(&mut self, labels: &str, table: &TableReport, now: i64) {
+    fn table(&mut self, labels: &Labels, table: &TableReport, now: i64) {
         let failed = matches!(table.outcome, Outcome::Failed | Outcome::Unfinished);
         let is_good = f64::from(u8::from(!failed));
         self.add("syncset_table_success", labels, is_good);
@@ -164,14 +194,10 @@ impl Metrics {
     /// The text of the file.
     fn text(&self) -> String {
         let mut text = String::new();
-        for (family, help) in FAMILIES {
-            let samples = self.samples.iter().filter(|sample| sample.0 == family);
-            let mut samples = samples.peekable();
-            if samples.peek().is_none() {
-                continue;
-            }
+        for (family, help, samples) in self.families() {
             text.push_str(&format!("# HELP {family} {help}\n# TYPE {family} gauge\n"));
-            for (_, labels, value) in samples {
+            for sample in samples {
+                let (labels, value) = (text_of(&sample.labels), sample.value);
                 writeln!(text, "{family}{labels} {value}").expect("a String takes every text");
             }
         }
@@ -230,12 +256,12 @@ fn former_value(text: &str, family: &str, labels: &str) -> Option<f64> {
     values.next()?.trim().parse().ok()
 }
 
-fn labels(pairs: &[(&str, &str)]) -> String {
+fn text_of(labels: &Labels) -> String {
     let escaped = |text: &str| {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
         text.replace('\n', "\\n")
     };
-    let pairs = pairs
+    let pairs = labels
         .iter()
         .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
     format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
@@ -255,7 +281,9 @@ mod tests {
 
     #[test]
     fn names_in_labels_are_escaped() {
-        let text = labels(&[("table", "a\"b\\c\nd"), ("project", "p")]);
+        let labels = vec![("table", "a\"b\\c\nd".into()), ("project", "p".into())];
+
+        let text = text_of(&labels);
 
         assert_eq!(text, r#"{table="a\"b\\c\nd",project="p"}"#);
     }
