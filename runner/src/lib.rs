@@ -12,6 +12,7 @@ mod files;
 mod hooks;
 mod logging;
 mod metrics;
+mod observer;
 mod open;
 mod orphan;
 mod planned;
@@ -22,6 +23,11 @@ mod report;
 mod reshape;
 mod run;
 mod stop;
+#[cfg(feature = "otel")]
+mod telemetry;
+#[cfg(not(feature = "otel"))]
+#[path = "telemetry/absent.rs"]
+mod telemetry;
 
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> std::process::ExitCode {

@@ -1,9 +1,14 @@
 //! The log on stderr: for whoever looks for the cause of something; never holds a cell value.
 
 use crate::cli::args::LogFormat;
+use std::fmt;
 use std::io::IsTerminal;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent};
+use tracing_subscriber::registry::LookupSpan;
 
 /// Whether each line of stderr is one JSON object.
 static IS_JSON: OnceLock<bool> = OnceLock::new();
@@ -11,6 +16,28 @@ static IS_JSON: OnceLock<bool> = OnceLock::new();
 /// True if each line of stderr is one JSON object.
 pub(crate) fn is_json() -> bool {
     IS_JSON.get().copied().unwrap_or(false)
+}
+
+/// The span of a trace that the process works for, in hexadecimal digits.
+#[derive(Debug, Clone)]
+pub(crate) struct SpanIds {
+    /// Of the trace.
+    pub(crate) trace_id: String,
+    /// Of the span within it.
+    pub(crate) span_id: String,
+}
+
+/// That of the run that began last.
+static SPAN: Mutex<Option<SpanIds>> = Mutex::new(None);
+
+/// From here on each line of a JSON log names this span.
+pub(crate) fn belongs_to(span: SpanIds) {
+    *SPAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(span);
+}
+
+/// The span that lines of the log belong to.
+pub(crate) fn span() -> Option<SpanIds> {
+    SPAN.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Starts the log. `SYNCSET_LOG` sets the level, as `RUST_LOG` does elsewhere; default: warnings.
@@ -34,6 +61,37 @@ pub(crate) fn start(format: LogFormat) {
             .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)
             .try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => {
+            let format = tracing_subscriber::fmt::format().json().flatten_event(true);
+            let builder = builder.with_ansi(false).fmt_fields(JsonFields::new());
+            builder.event_format(WithSpan(format)).try_init()
+        }
     };
+}
+
+/// JSON lines that name the span they belong to.
+struct WithSpan(Format<Json>);
+
+impl<S> FormatEvent<S, JsonFields> for WithSpan
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Some(SpanIds { trace_id, span_id }) = span() else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0
+            .format_event(context, Writer::new(&mut line), event)?;
+        let object = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
+        writeln!(
+            writer,
+            "{object},\"trace_id\":\"{trace_id}\",\"span_id\":\"{span_id}\"}}"
+        )
+    }
 }

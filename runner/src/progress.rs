@@ -1,17 +1,26 @@
-//! What is seen while a run goes on: bars on a terminal, quiet lines elsewhere, NDJSON events.
+//! What is seen while a run goes on: bars on a terminal, quiet lines elsewhere, NDJSON events. An
+//! observer is told the same, and more.
 
 use crate::cli::args::Output;
 use crate::cli::render;
 use crate::logging;
-use crate::report::{Outcome, TableReport};
+use crate::observer::{RunObserver, UnitBegun, UnitWatch};
+use crate::planned::PlannedTable;
+use crate::report::{HookReport, Outcome, RunReport, TableReport};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How the run shows itself.
+/// How the run shows itself, and to whom. Cheap to clone.
 #[derive(Clone)]
-pub(crate) enum Progress {
+pub(crate) struct Progress {
+    view: View,
+    observer: Option<Arc<dyn RunObserver>>,
+}
+
+#[derive(Clone)]
+enum View {
     /// Bars on stderr.
     Bars(MultiProgress),
     /// One line on stderr when a table that had work is through.
@@ -25,30 +34,60 @@ pub(crate) enum Progress {
 impl Progress {
     /// Bars for a person at a terminal, lines elsewhere, events if asked for.
     pub(crate) fn new(output: Output) -> Self {
-        match output {
-            Output::Ndjson => Self::Events,
-            Output::Json => Self::Silent,
+        let view = match output {
+            Output::Ndjson => View::Events,
+            Output::Json => View::Silent,
             Output::Text if std::io::stderr().is_terminal() && !logging::is_json() => {
-                Self::Bars(MultiProgress::new())
+                View::Bars(MultiProgress::new())
             }
-            Output::Text => Self::Lines,
+            Output::Text => View::Lines,
+        };
+        Self {
+            view,
+            observer: None,
         }
     }
 
-    /// Starts to show a table. `rows_expected`: the source's estimate, if it has one.
-    pub(crate) fn table(&self, stream: &str, rows_expected: Option<u64>) -> TableProgress {
-        let bar = match self {
-            Self::Bars(bars) => {
+    /// The same, told to an observer too.
+    pub(crate) fn told_to(mut self, observer: Option<Arc<dyn RunObserver>>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The run begins.
+    pub(crate) fn started(&self, report: &RunReport) {
+        self.event("run_started", report);
+        if let Some(observer) = &self.observer {
+            observer.run_started(report);
+        }
+    }
+
+    /// The run is over.
+    pub(crate) fn finished(&self, report: &RunReport) {
+        self.event("run_finished", report);
+        if let Some(observer) = &self.observer {
+            observer.run_finished(report);
+        }
+    }
+
+    /// Starts to show a table.
+    pub(crate) fn table(&self, planned: &PlannedTable) -> TableProgress {
+        let rows_expected = planned.row_estimate;
+        let bar = match &self.view {
+            View::Bars(bars) => {
                 let bar = match rows_expected {
                     Some(rows) if rows > 0 => ProgressBar::new(rows),
                     _ => ProgressBar::no_length(),
                 };
                 bar.set_style(style(rows_expected.is_some_and(|rows| rows > 0)));
-                bar.set_prefix(stream.to_owned());
+                bar.set_prefix(planned.stream().to_owned());
                 Some(bars.add(bar))
             }
             _ => None,
         };
+        if let Some(observer) = &self.observer {
+            observer.table_planned(planned);
+        }
         TableProgress {
             progress: self.clone(),
             bar,
@@ -56,9 +95,22 @@ impl Progress {
         }
     }
 
+    /// A hook begins. Returns variables for the environment of its command.
+    pub(crate) fn hook_started(&self, hook: &HookReport) -> Vec<(String, String)> {
+        let observer = self.observer.as_ref();
+        observer.map_or_else(Vec::new, |observer| observer.hook_started(hook))
+    }
+
+    /// The hook that began last has ended.
+    pub(crate) fn hook_ended(&self, hook: &HookReport) {
+        if let Some(observer) = &self.observer {
+            observer.hook_ended(hook);
+        }
+    }
+
     /// Emits an event, where events are emitted.
-    pub(crate) fn event(&self, name: &str, body: &impl serde::Serialize) {
-        if !matches!(self, Self::Events) {
+    fn event(&self, name: &str, body: &impl serde::Serialize) {
+        if !matches!(self.view, View::Events) {
             return;
         }
         let event = serde_json::json!({ "event": name, "at": timestamp(), "data": body });
@@ -97,14 +149,29 @@ impl TableProgress {
         }
     }
 
+    /// The table is worked on, for the first time or once more.
+    pub(crate) fn start(&self, stream: &str) {
+        if let Some(observer) = &self.progress.observer {
+            observer.table_started(stream);
+        }
+    }
+
+    /// A unit begins. `table`: its table as it is before.
+    pub(crate) fn unit(&self, unit: &UnitBegun<'_>, table: &TableReport) -> UnitWatch {
+        UnitWatch::start(self.progress.observer.as_ref(), unit, table)
+    }
+
     /// The table is through.
     pub(crate) fn finish(&self, report: &TableReport) {
+        if let Some(observer) = &self.progress.observer {
+            observer.table_finished(&report.table);
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
         self.progress.event("table_finished", report);
         let quiet = report.outcome == Outcome::Unchanged;
-        if matches!(self.progress, Progress::Lines) && !quiet && report.failure.is_none() {
+        if matches!(self.progress.view, View::Lines) && !quiet && report.failure.is_none() {
             if logging::is_json() {
                 let mut fields = serde_json::json!(report);
                 fields["message"] = "table finished".into();

@@ -7,6 +7,7 @@ mod account;
 mod bags;
 mod chinook;
 mod cluster;
+mod collector;
 mod database;
 mod frames;
 pub mod load;
@@ -28,6 +29,7 @@ pub use bags::assert_same_bag;
 pub use chinook::{
     CHINOOK_TABLES, ChinookTable, load_chinook, load_chinook_mysql, load_chinook_sqlite,
 };
+pub use collector::{Answer, Collector, Received, SeenSpan};
 pub use database::{Database, Role};
 pub use load::{Ledger, Load, LoadOptions, RunningLoad, Stamp, Weights, eventually};
 pub use mysql::{Flavour, MysqlDatabase, MysqlServer, mariadb, mysql};

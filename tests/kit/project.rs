@@ -20,7 +20,7 @@ const BINARY_NAME: &str = "syncset-under-test";
 pub(crate) const RUN_DEADLINE: Duration = Duration::from_secs(180);
 
 /// Variables of the developer's shell that would change what a run does.
-const CLEARED_VARIABLES: [&str; 9] = [
+const CLEARED_VARIABLES: [&str; 17] = [
     "PGHOST",
     "PGPORT",
     "PGUSER",
@@ -30,6 +30,14 @@ const CLEARED_VARIABLES: [&str; 9] = [
     "RUST_LOG",
     "RUST_BACKTRACE",
     "SYNCSET_FAIL_POINT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SERVICE_NAME",
+    "TRACEPARENT",
+    "TRACESTATE",
 ];
 
 /// A temporary project folder. Removed when it is dropped.

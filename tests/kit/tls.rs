@@ -48,6 +48,14 @@ impl Certificates {
         self.folder.join("ca.crt").display().to_string()
     }
 
+    /// Files of the server's certificate and of its key.
+    pub fn server(&self) -> (PathBuf, PathBuf) {
+        (
+            self.folder.join("server.crt"),
+            self.folder.join("server.key"),
+        )
+    }
+
     /// Lines of `postgresql.conf`.
     pub fn config(&self) -> String {
         let folder = self.folder.display();

@@ -61,6 +61,7 @@ mod synced_at;
 mod target_postgres;
 mod target_rules;
 mod targets;
+mod telemetry;
 mod tls;
 mod told;
 mod units_postgres;

@@ -60,6 +60,10 @@ pub(crate) fn event(level: &str, fields: &serde_json::Value) {
     for (name, value) in fields.as_object().into_iter().flatten() {
         line[name] = value.clone();
     }
+    if let Some(span) = logging::span() {
+        line["trace_id"] = span.trace_id.into();
+        line["span_id"] = span.span_id.into();
+    }
     put(&format!("{line}\n"));
 }
 

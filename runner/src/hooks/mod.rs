@@ -12,6 +12,7 @@ pub(crate) use environment::HookEnvironment;
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
+use crate::progress::Progress;
 use crate::registry;
 use crate::report::{HookOutcome, HookReport, RunReport};
 use crate::stop::Stop;
@@ -34,6 +35,15 @@ pub(crate) struct Hooks<'a> {
     pub(crate) key: &'a PipelineKey,
     pub(crate) environment: &'a HookEnvironment,
     pub(crate) stop: &'a Stop,
+    pub(crate) progress: &'a Progress,
+}
+
+/// What a command is told in its environment besides whose hook it is.
+struct Told<'a> {
+    run_id: &'a str,
+    exit_code: Option<i32>,
+    /// Of whoever looks on, such as the trace that the command may join.
+    observed: Vec<(String, String)>,
 }
 
 impl Hooks<'_> {
@@ -132,6 +142,11 @@ impl Hooks<'_> {
     ) -> HookReport {
         let mut report = entry(self.spec, hook);
         tracing::info!(hook = report.hook, place = report.place, "hook started");
+        let told = Told {
+            run_id,
+            exit_code,
+            observed: self.progress.hook_started(&report),
+        };
         let started = Instant::now();
         let timeout = match self.stop.is_requested() {
             true => hook.timeout.min(STOPPED_TIMEOUT),
@@ -141,13 +156,11 @@ impl Hooks<'_> {
             HookAction::Sql { text, connection } => self.execute(connection, text, timeout).await,
             HookAction::Command(words) => {
                 let (first, rest) = words.split_first().expect("the reader refuses no words");
-                self.start(hook, (first, rest), input, (exit_code, run_id), timeout)
-                    .await
+                self.start(hook, (first, rest), input, told, timeout).await
             }
             HookAction::Shell(text) => {
                 let words = ["-c".to_owned(), text.clone()];
-                self.start(hook, ("sh", &words), input, (exit_code, run_id), timeout)
-                    .await
+                self.start(hook, ("sh", &words), input, told, timeout).await
             }
         };
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -156,6 +169,7 @@ impl Hooks<'_> {
             _ => HookOutcome::Failed,
         };
         report.failure = failure(&report, ended, timeout);
+        self.progress.hook_ended(&report);
         tracing::info!(
             hook = report.hook,
             place = report.place,
@@ -171,17 +185,21 @@ impl Hooks<'_> {
         hook: &Hook,
         (program, arguments): (&str, &[String]),
         input: &serde_json::Value,
-        (exit_code, run_id): (Option<i32>, &str),
+        told: Told<'_>,
         timeout: Duration,
     ) -> Ended {
         let mut variables = self.environment.variables.clone();
         variables.extend([
             ("SYNCSET_PROJECT".to_owned(), self.key.project.clone()),
             ("SYNCSET_PIPELINE".to_owned(), self.key.pipeline.clone()),
-            ("SYNCSET_RUN_ID".to_owned(), run_id.to_owned()),
+            ("SYNCSET_RUN_ID".to_owned(), told.run_id.to_owned()),
             ("SYNCSET_HOOK".to_owned(), hook.when.key().to_owned()),
         ]);
-        variables.extend(exit_code.map(|code| ("SYNCSET_EXIT_CODE".to_owned(), code.to_string())));
+        variables.extend(told.observed);
+        variables.extend(
+            told.exit_code
+                .map(|code| ("SYNCSET_EXIT_CODE".to_owned(), code.to_string())),
+        );
         let program = Program {
             program,
             arguments,

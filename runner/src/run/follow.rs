@@ -3,6 +3,7 @@
 use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
+use crate::observer::UnitKind;
 use crate::report::Outcome;
 use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::pump::pump;
@@ -14,7 +15,6 @@ use crate::run::unit::{Turn, Unit};
 use crate::run::waiting::Refused;
 use crate::run::windows::{Fed, Writers, Written};
 use crate::stop::seconds_since_epoch;
-use std::time::Instant;
 use syncset_connector::{
     ChangeEvent, ErrorClass, Position, RejectedRow, Result, Snapshot, SnapshotRequest, StreamPhase,
     WindowState,
@@ -161,7 +161,6 @@ async fn follow_all(
         let limit = if beside { context.jobs } else { 1 };
         let parents = tables[index].planned.parents.clone();
         tally.note_written(tables, writers.make_room(limit, &parents).await);
-        let started = Instant::now();
         let result = if beside {
             tables[index].take_warnings(window.warnings);
             match writers
@@ -174,6 +173,7 @@ async fn follow_all(
             }
         } else {
             let table = &mut tables[index];
+            let started = table.start_clock();
             let followed = follow_one(context, table, snapshot, slot, rejected).await;
             table.count_time(started);
             Some(followed)
@@ -288,7 +288,8 @@ async fn follow_one(
     if window.continues {
         if table.state().position != position {
             // No row was left: only the watermark has to get out of the cut window.
-            let unit = Unit::begin(&context.ends, context.watermark_unit(table), table).await?;
+            let start = context.watermark_unit(table);
+            let unit = Unit::begin(&context.ends, start, table, UnitKind::Window).await?;
             let phase = table.same_phase();
             unit.commit_watermark(table, position, phase).await?;
         }
@@ -315,7 +316,8 @@ pub(crate) async fn heed_pending(
     let asks = table.stopped.is_none() && table.has_pending_deletes();
     if asks {
         // No unit of the window knew that it was the last one, or there was none.
-        let unit = Unit::begin(&context.ends, context.watermark_unit(table), table).await?;
+        let start = context.watermark_unit(table);
+        let unit = Unit::begin(&context.ends, start, table, UnitKind::PendingDeletes).await?;
         unit.commit_rows(table).await?;
     }
     table.stopped.clone().map_or(Ok(asks), Err)
@@ -344,7 +346,7 @@ pub(crate) async fn apply(
             Ok(Some(position)) => position,
             Err(failure) => {
                 if let Some(unit) = unit {
-                    unit.abort().await;
+                    unit.abort(&failure).await;
                 }
                 return Err(failure);
             }
@@ -403,7 +405,8 @@ async fn write_event<'a>(
     let unit = match unit {
         Some(unit) => unit,
         None => {
-            unit.insert(Unit::begin(&context.ends, context.watermark_unit(table), table).await?)
+            let start = context.watermark_unit(table);
+            unit.insert(Unit::begin(&context.ends, start, table, UnitKind::Window).await?)
         }
     };
     write_rows(table, unit, event).await?;

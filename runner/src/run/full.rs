@@ -8,7 +8,6 @@ use crate::run::retry;
 use crate::run::settle::settle;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
-use std::time::Instant;
 use syncset_connector::{
     ErrorClass, KeyRange, Position, Snapshot, SnapshotRequest, SnapshotToken, UnitStart,
 };
@@ -95,7 +94,7 @@ async fn copy_whole(
     table: &mut TableRun,
     shared: Option<&SnapshotToken>,
 ) -> bool {
-    let started = Instant::now();
+    let started = table.start_clock();
     let done = loop {
         if let Some(reason) = context.stop.reason() {
             table.fail(reason);

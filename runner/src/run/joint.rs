@@ -5,6 +5,7 @@
 //! transaction that settles it. A table that fails stops all of them.
 
 use crate::failure::Failure;
+use crate::observer::UnitKind;
 use crate::report::Outcome;
 use crate::run::context::RunContext;
 use crate::run::follow::{self, IDLE_STORE_SECONDS, cut_off};
@@ -18,7 +19,6 @@ use crate::run::together::write_window;
 use crate::run::unit::{Turn, Unit};
 use crate::stop::seconds_since_epoch;
 use std::sync::Arc;
-use std::time::Instant;
 use syncset_connector::{
     ErrorClass, KeyRange, Position, RejectedRow, Snapshot, SnapshotRequest, StreamPhase, UnitStart,
     UnitStep, WatermarkMove, Window, WindowState, WriteMode,
@@ -352,19 +352,20 @@ async fn write_all(
         into_empty: false,
         careful: tables.iter().any(|table| table.careful),
     };
-    let mut unit = Unit::begin(&context.ends, start, &tables[slots[0]]).await?;
+    let first = &tables[slots[0]];
+    let mut unit = Unit::begin(&context.ends, start, first, UnitKind::Together).await?;
     if tables.iter().any(|table| table.pending_deletes > 0) {
         unit.heed_pending();
     }
     let positions = match fill(context, tables, needs, snapshot, &mut unit).await {
         Ok(positions) => positions,
         Err(stopped) => {
-            unit.abort().await;
+            unit.abort(&stopped.1).await;
             return Err(stopped);
         }
     };
     if let Err((refused, failure)) = unit.retry_waiting().await {
-        unit.abort().await;
+        unit.abort(&failure).await;
         let is_its = |planned: &_| {
             let same = |table: &TableRun| Arc::ptr_eq(&table.planned, planned);
             tables.iter().position(same)
@@ -401,7 +402,7 @@ async fn fill(
 ) -> Result<Vec<Position>, Stopped> {
     let mut positions = Vec::with_capacity(tables.len());
     for (slot, (table, need)) in tables.iter_mut().zip(needs).enumerate() {
-        let started = Instant::now();
+        let started = table.start_clock();
         let written = async {
             let position = write_table(context, table, need, (&mut *snapshot, slot), unit).await?;
             unit.ask_for(table).await?;

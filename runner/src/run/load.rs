@@ -2,6 +2,7 @@
 
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
+use crate::observer::UnitKind;
 use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::pump::pump;
 use crate::run::retry;
@@ -9,7 +10,6 @@ use crate::run::table::TableRun;
 use crate::run::unit::{Turn, Unit};
 use arrow_array::RecordBatch;
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Instant;
 use syncset_connector::{
     ErrorClass, KeyBound, KeyRange, LoadPlan, Snapshot, SnapshotToken, UnitStart, UnitStep,
 };
@@ -193,9 +193,9 @@ async fn copy_chunk(
     chunk: Chunk,
     shared: Option<SnapshotToken>,
 ) -> (TableRun, Chunk, Result<(), Failure>) {
-    let started = Instant::now();
+    let started = table.start_clock();
     tokio::time::sleep(retry::pause(chunk.attempts)).await;
-    table.careful = chunk.careful;
+    (table.careful, table.attempts) = (chunk.careful, chunk.attempts);
     let result = async {
         let mut snapshot = context.rows_of(&table, shared.as_ref()).await?;
         let start = UnitStart {
@@ -264,7 +264,11 @@ pub(crate) async fn write_chunk(
     } else {
         snapshot.read_chunk(slot, range).await?
     };
-    let mut unit = Unit::begin(&context.ends, start, table).await?;
+    let kind = match &start.step {
+        UnitStep::Chunk { index, .. } => UnitKind::Chunk(*index),
+        UnitStep::Watermark { .. } | UnitStep::Watermarks(_) => UnitKind::RowsOnly,
+    };
+    let mut unit = Unit::begin(&context.ends, start, table, kind).await?;
     // A chunk or a slice deletes nothing, not even what waits for the guard.
     unit.take_turn(Turn::More);
     pump(stream, &context.stop, async |batches| {
@@ -285,13 +289,13 @@ async fn fill(
             unit.upsert(table, &batch, false).await
         };
         if let Err(failure) = written.await {
-            unit.abort().await;
+            unit.abort(&failure).await;
             return Err(failure);
         }
         fail_point("chunk.batch");
     }
     if let Err(failure) = unit.replace(&[&*table]).await {
-        unit.abort().await;
+        unit.abort(&failure).await;
         return Err(failure);
     }
     match unit.step() {

@@ -86,6 +86,8 @@ pub(crate) struct RunSettings<'a> {
     pub(crate) stop: Stop,
     /// How much of it.
     pub(crate) extent: Extent,
+    /// True if its metrics are written or sent.
+    pub(crate) is_measured: bool,
     /// Names of all pipelines of the project.
     pub(crate) pipelines: &'a [String],
 }
@@ -107,7 +109,7 @@ pub(crate) async fn run(spec: &PipelineSpec, settings: &RunSettings<'_>) -> RunR
     let run_id = uuid::Uuid::new_v4().simple().to_string();
     let mut report = RunReport::new(&spec.name, &run_id, settings.args.dry_run);
     report.slice = settings.args.slice.is_some();
-    settings.progress.event("run_started", &report);
+    settings.progress.started(&report);
     if let Err(Failures(failures)) = run_into(&mut report, spec, settings).await {
         report.failures.extend(failures);
     }
@@ -118,7 +120,7 @@ pub(crate) async fn run(spec: &PipelineSpec, settings: &RunSettings<'_>) -> RunR
         report.exit_code = i32::from(code);
     }
     report.duration_ms = millis(started);
-    settings.progress.event("run_finished", &report);
+    settings.progress.finished(&report);
     report
 }
 
@@ -141,6 +143,7 @@ async fn run_into(
         key: &key,
         environment: settings.hooks,
         stop: &settings.stop,
+        progress: &settings.progress,
     };
     let ends = tokio::select! {
         ends = Ends::open(spec, settings.project, jobs) => ends?,
@@ -227,7 +230,7 @@ async fn run_into(
         let held = ends.state().renew(&lease).await;
         hooks.after(report, held.is_ok()).await;
     }
-    if report.exit_code != exit_code::DONE && settings.args.metrics_file.is_some() {
+    if report.exit_code != exit_code::DONE && settings.is_measured {
         let known = ends.state().load(&ends.key, 1).await;
         report.last_success = known.ok().and_then(|state| state.last_success);
     }
@@ -375,9 +378,7 @@ fn table_runs(
             batch_bytes,
             ..TableRead::clone(&planned.plan.read)
         };
-        let progress = settings
-            .progress
-            .table(planned.stream(), planned.row_estimate);
+        let progress = settings.progress.table(planned);
         let mut table = TableRun::new(planned.clone(), Arc::new(read), progress);
         let stream = table.stream().to_owned();
         table.stored = state

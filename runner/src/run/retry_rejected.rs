@@ -3,6 +3,7 @@
 
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::observer::UnitKind;
 use crate::report::Outcome;
 use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::rejects::keys_batch;
@@ -28,7 +29,8 @@ pub(crate) async fn retry_rejected(
     table.put_aside.clear();
     let mut start = context.watermark_unit(table);
     start.careful = true;
-    let mut unit = Unit::begin(&context.ends, start, table).await?.counting();
+    let unit = Unit::begin(&context.ends, start, table, UnitKind::RejectedRows).await?;
+    let mut unit = unit.counting();
     unit.take_turn(turn);
     let written = async {
         unit.tries_again(rejected.iter().map(|row| row.key.clone()).collect());
@@ -39,7 +41,7 @@ pub(crate) async fn retry_rejected(
     };
     let written: Result<(), Failure> = written.await;
     if let Err(failure) = written {
-        unit.abort().await;
+        unit.abort(&failure).await;
         return Err(failure);
     }
     unit.commit_rows(table).await

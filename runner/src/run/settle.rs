@@ -3,6 +3,7 @@
 use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
+use crate::observer::UnitKind;
 use crate::run::context::RunContext;
 use crate::run::rejects::key_columns;
 use crate::run::table::TableRun;
@@ -28,11 +29,12 @@ pub(crate) async fn settle(
     let may_hold_more = table.planned.deletes() && table.planned.write() == WriteMode::Upsert;
     let prunes = may_hold_more && differs(context, table, snapshot, slot).await?;
     fail_point("settle.compared");
-    let mut unit = Unit::begin(&context.ends, context.watermark_unit(table), table).await?;
+    let start = context.watermark_unit(table);
+    let mut unit = Unit::begin(&context.ends, start, table, UnitKind::Settle).await?;
     if prunes {
         let keys = selected_keys(table, snapshot, slot).await?;
         if let Err(failure) = unit.prune(table, keys).await {
-            unit.abort().await;
+            unit.abort(&failure).await;
             return Err(failure);
         }
     }
@@ -85,7 +87,8 @@ pub(crate) async fn settle_together(
         into_empty: false,
         careful: false,
     };
-    let unit = Unit::begin(&context.ends, start, &tables[which[*first]]).await?;
+    let first = &tables[which[*first]];
+    let unit = Unit::begin(&context.ends, start, first, UnitKind::Together).await?;
     let moves = ready.iter().map(|(slot, position)| WatermarkMove {
         stream: tables[which[*slot]].state().stream.clone(),
         position: position.clone(),

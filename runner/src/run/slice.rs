@@ -11,7 +11,6 @@ use crate::run::load;
 use crate::run::retry;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
-use std::time::Instant;
 use syncset_connector::{KeyRange, PipelineKey, PipelineState, StreamPhase, WriteMode};
 
 /// Copies the slice of every table, parents first.
@@ -31,7 +30,7 @@ pub(super) async fn copy(
             table.fail(first.expect("a table is stopped by something"));
             continue;
         }
-        let started = Instant::now();
+        let started = table.start_clock();
         let copied = copy_table(context, table).await;
         table.count_time(started);
         match copied {

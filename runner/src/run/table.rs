@@ -232,6 +232,12 @@ impl TableRun {
         self.report.watermark_at = micros.and_then(DateTime::from_timestamp_micros);
     }
 
+    /// It is worked on from now on; what [`count_time`](Self::count_time) counts from.
+    pub(crate) fn start_clock(&self) -> Instant {
+        self.progress.start(self.stream());
+        Instant::now()
+    }
+
     /// Adds to the time spent on it.
     pub(crate) fn count_time(&mut self, since: Instant) {
         self.report.duration_ms += u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -2,6 +2,7 @@
 
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
+use crate::observer::UnitKind;
 use crate::run::context::RunContext;
 use crate::run::follow::write_rows;
 use crate::run::pump::pump;
@@ -43,7 +44,7 @@ async fn try_write(
     let mut snapshot = source.open_snapshot(&requests, None).await?;
     let mut start = context.watermark_unit(&tables[first]);
     start.careful = false;
-    let mut unit = Unit::begin(&context.ends, start, &tables[first]).await?;
+    let mut unit = Unit::begin(&context.ends, start, &tables[first], UnitKind::Together).await?;
     if which.iter().any(|&index| tables[index].pending_deletes > 0) {
         unit.heed_pending();
     }
@@ -55,13 +56,13 @@ async fn try_write(
             unit.decide_for(table).await
         };
         if let Err(failure) = written.await {
-            unit.abort().await;
+            unit.abort(&failure).await;
             return Err(failure);
         }
     }
     let replaced: Vec<&TableRun> = which.iter().map(|&index| &tables[index]).collect();
     if let Err(failure) = unit.replace(&replaced).await {
-        unit.abort().await;
+        unit.abort(&failure).await;
         return Err(failure);
     }
     // The store counts rows per unit: those of all tables are counted with the first.

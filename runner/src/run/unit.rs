@@ -3,6 +3,7 @@
 use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
+use crate::observer::{RowCounts, UnitBegun, UnitKind, UnitWatch};
 use crate::open::Ends;
 use crate::planned::PlannedTable;
 use crate::run::guard::Guard;
@@ -46,6 +47,8 @@ pub(crate) struct Unit<'a> {
     turn: Turn,
     /// True once the counters of its tables know of its deletes.
     accounted: bool,
+    /// Tells of its end.
+    watch: UnitWatch,
 }
 
 /// Whether the guard is asked by a unit.
@@ -72,8 +75,22 @@ impl<'a> Unit<'a> {
         ends: &'a Ends,
         start: UnitStart,
         table: &TableRun,
+        kind: UnitKind,
     ) -> Result<Self, Failure> {
-        let mut writer = ends.target().begin(start.clone()).await?;
+        let begun = UnitBegun {
+            stream: table.stream(),
+            kind,
+            attempts_failed: table.attempts,
+        };
+        let watch = table.progress.unit(&begun, &table.report);
+        let mut writer = match ends.target().begin(start.clone()).await {
+            Ok(writer) => writer,
+            Err(error) => {
+                let failure = Failure::from(error);
+                watch.failed(&failure);
+                return Err(failure);
+            }
+        };
         fail_point("unit.begun");
         if table.pending_deletes > 0 {
             writer.heed_pending();
@@ -93,6 +110,7 @@ impl<'a> Unit<'a> {
             put_back: 0,
             turn: Turn::Last,
             accounted: false,
+            watch,
         })
     }
 
@@ -440,10 +458,25 @@ impl<'a> Unit<'a> {
         let decided = match self.decide(table).await {
             Ok(decided) => decided,
             Err(failure) => {
-                self.abort().await;
+                self.abort(&failure).await;
                 return Err(failure);
             }
         };
+        let watch = std::mem::take(&mut self.watch);
+        let committed = self.commit_decided(table, watermark, decided).await;
+        match &committed {
+            Ok(_) => watch.committed(&table.report),
+            Err(failure) => watch.failed(failure),
+        }
+        committed
+    }
+
+    async fn commit_decided(
+        mut self,
+        table: &mut TableRun,
+        watermark: Option<(Position, StreamPhase)>,
+        decided: Decided,
+    ) -> Result<Receipt, Failure> {
         let refused = self.rejects.take();
         let again: BTreeSet<String> = refused.iter().map(|row| row.key.to_string()).collect();
         self.tried_again
@@ -521,18 +554,22 @@ impl<'a> Unit<'a> {
         moves: Vec<WatermarkMove>,
     ) -> Result<Vec<(TableName, Receipt)>, Failure> {
         if let Err((_, failure)) = self.retry_waiting().await {
-            self.abort().await;
+            self.abort(&failure).await;
             return Err(failure);
         }
         fail_point("unit.before_commit");
         let done = match self.writer.commit_together(moves).await {
             Ok(done) => done,
             Err(error) => {
-                happened(self.ends, &self.start, error).await?;
+                if let Err(failure) = happened(self.ends, &self.start, error).await {
+                    self.watch.failed(&failure);
+                    return Err(failure);
+                }
                 Vec::new()
             }
         };
         fail_point("unit.committed");
+        self.watch.committed_rows(RowCounts::of_receipts(&done));
         Ok(done)
     }
 
@@ -541,8 +578,9 @@ impl<'a> Unit<'a> {
         Ok(self.writer.key_digest(&table.planned.target).await?)
     }
 
-    /// Rolls back.
-    pub(crate) async fn abort(self) {
+    /// Rolls back. `failure`: why.
+    pub(crate) async fn abort(self, failure: &Failure) {
+        self.watch.failed(failure);
         self.writer.abort().await;
     }
 }

@@ -8,7 +8,6 @@ use crate::run::pump::AHEAD;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
 use futures::StreamExt;
-use std::time::Instant;
 use syncset_connector::{Snapshot, StreamPhase, Window, WindowState};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -95,7 +94,7 @@ impl Writers {
         let (own, mut part) = (context.clone(), table.part());
         self.streams.push((index, table.stream().to_owned()));
         self.running.spawn(async move {
-            let started = Instant::now();
+            let started = part.start_clock();
             let applied = tokio::select! {
                 result = apply(&own, &mut part, false, receiver) => result,
                 reason = own.stop.requested() => Err(reason),

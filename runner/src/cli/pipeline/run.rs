@@ -12,6 +12,7 @@ use crate::progress::Progress;
 use crate::report::{HookReport, RunReport};
 use crate::run::{self, Extent, RunSettings};
 use crate::stop::Stop;
+use crate::telemetry::Telemetry;
 use std::collections::BTreeSet;
 
 /// Runs pipelines one after another; the exit code is combined as for tables.
@@ -19,14 +20,15 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
     if let Some(path) = &args.metrics_file {
         metrics::check_path(path)?;
     }
+    let stop = Stop::new(args.max_duration);
+    let telemetry = Telemetry::start(|name| variable(context, name));
     let chosen = match choose(&context.files, &args.choice, Unnamed::Refused) {
         Ok(chosen) => chosen,
         Err(failures) => {
-            count_refused(context, args, failures.exit_code());
+            refuse(context, args, telemetry, &failures, &stop).await;
             return Err(failures);
         }
     };
-    let stop = Stop::new(args.max_duration);
     stop.on_signals().map_err(|error| {
         Failure::new(
             exit_code::FAILED,
@@ -45,9 +47,14 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             retention: context.files.project.retention,
             on_selection_change: spec.on_selection_change,
             hooks: &hooks,
-            progress: Progress::new(context.output),
+            progress: Progress::new(context.output).told_to(
+                telemetry
+                    .as_ref()
+                    .and_then(|it| it.observer(&context.files.project.name, Some(spec))),
+            ),
             stop: stop.clone(),
             extent: Extent::Everything,
+            is_measured: args.metrics_file.is_some() || telemetry.is_some(),
             pipelines: &pipelines,
         };
         let report = run::run(spec, &settings).await;
@@ -57,50 +64,88 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
         reports.push(report);
     }
     let code = code_of(&reports, args);
-    count(context, args, &reports);
+    write_metrics(args, |former| metrics_of(context, args, &reports, former));
     if context.output == Output::Json {
         match reports.as_slice() {
             [report] if chosen.is_one => render::json(report),
             _ => render::json(&serde_json::json!({ "exit_code": code, "pipelines": reports })),
         }
     }
+    if let Some(telemetry) = telemetry {
+        // A dry run says nothing about how fresh the target is.
+        let metrics = (!args.dry_run).then(|| metrics_of(context, args, &reports, ""));
+        telemetry.finish(metrics, &stop).await;
+    }
     Ok(code)
 }
 
-/// Writes the metrics of all runs, if they are asked for.
-fn count(context: &Context, args: &RunArgs, reports: &[RunReport]) {
-    write_metrics(args, |metrics, former| {
-        for report in reports {
-            let nothing_to_do = args.skip_exit_code.map(i32::from);
-            let was_done =
-                report.exit_code == exit_code::DONE || Some(report.exit_code) == nothing_to_do;
-            metrics.run(&context.files.project.name, report, was_done, former);
-        }
-    });
+/// A variable of the environment, or of `.env`.
+fn variable(context: &Context, name: &str) -> Option<String> {
+    let stored = || {
+        let mut entries = context.files.dotenv();
+        let found = entries.find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.to_owned())
+    };
+    std::env::var(name).ok().or_else(stored)
 }
 
-/// Writes that no run could begin, so that whoever watches need not wait for the last success to
+/// The metrics of all runs. `former`: the text of the metrics file, if there is one.
+fn metrics_of(context: &Context, args: &RunArgs, reports: &[RunReport], former: &str) -> Metrics {
+    let mut metrics = Metrics::new();
+    for report in reports {
+        let nothing_to_do = args.skip_exit_code.map(i32::from);
+        let was_done =
+            report.exit_code == exit_code::DONE || Some(report.exit_code) == nothing_to_do;
+        metrics.run(&context.files.project.name, report, was_done, former);
+    }
+    metrics
+}
+
+/// Tells that no run could begin, so that whoever watches need not wait for the last success to
 /// grow old.
-fn count_refused(context: &Context, args: &RunArgs, code: i32) {
+async fn refuse(
+    context: &Context,
+    args: &RunArgs,
+    telemetry: Option<Telemetry>,
+    failures: &Failures,
+    stop: &Stop,
+) {
+    let project = &context.files.project.name;
     let names = match args.choice.names.is_empty() {
         true => context.files.pipeline_names(),
         false => args.choice.names.clone(),
     };
-    write_metrics(args, |metrics, former| {
-        for name in BTreeSet::from_iter(&names) {
-            metrics.refused(&context.files.project.name, name, code, former);
+    let names = BTreeSet::from_iter(&names);
+    let refused = |former: &str| {
+        let mut metrics = Metrics::new();
+        for name in &names {
+            metrics.refused(project, name, failures.exit_code(), former);
         }
-    });
+        metrics
+    };
+    write_metrics(args, refused);
+    let Some(telemetry) = telemetry else { return };
+    for name in &names {
+        let mut report = RunReport::new(name, "", args.dry_run);
+        let Some(observer) = telemetry.observer(project, None) else {
+            break;
+        };
+        observer.run_started(&report);
+        report.failures.clone_from(&failures.0);
+        report.exit_code = failures.exit_code();
+        observer.run_finished(&report);
+    }
+    let metrics = (!args.dry_run).then(|| refused(""));
+    telemetry.finish(metrics, stop).await;
 }
 
-fn write_metrics(args: &RunArgs, fill: impl FnOnce(&mut Metrics, &str)) {
+/// Writes the metrics file, if it is asked for. `metrics` is given the text of the former one.
+fn write_metrics(args: &RunArgs, metrics: impl FnOnce(&str) -> Metrics) {
     let Some(path) = &args.metrics_file else {
         return;
     };
     let former = std::fs::read_to_string(path).unwrap_or_default();
-    let mut metrics = Metrics::new();
-    fill(&mut metrics, &former);
-    if let Err(error) = metrics.write(path) {
+    if let Err(error) = metrics(&former).write(path) {
         // The rows are where they belong; that the file grows old tells whoever watches it.
         let path = path.display();
         render::warning(

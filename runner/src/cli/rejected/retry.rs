@@ -66,6 +66,7 @@ pub(crate) async fn retry(context: &Context, args: &RejectedRetryArgs) -> Result
         // Only a run agrees to an edited selection.
         on_selection_change: OnSelectionChange::Fail,
         extent: Extent::RejectedRows,
+        is_measured: false,
         pipelines: &context.files.pipeline_names(),
     };
     let report = run::run(&spec, &settings).await;
