@@ -314,7 +314,7 @@ async fn runs_are_kept_for_their_time_and_listed_newest_first() {
     let run = |days: i64, exit_code: Option<i32>| RunRecord {
         run_id: format!("run-{days}"),
         started_at: today - days * 86_400,
-        finished_at: exit_code.map(|_| today - days * 86_400 + 60),
+        finished_at: exit_code.map(|_| today - days * 86_400 + 30),
         exit_code,
         report: json!({"days": days}),
     };
@@ -345,4 +345,21 @@ async fn runs_are_kept_for_their_time_and_listed_newest_first() {
     assert_eq!(stored.runs, kept);
     assert_eq!(newest.runs, kept[..1]);
     assert_eq!(newest.last_success, kept[3].finished_at);
+
+    // What a clock a year ahead recorded counts no longer than nothing else is there, and what a
+    // clock two years behind records is kept like any other.
+    let slice = RunRecord {
+        report: json!({"slice": true}),
+        ..run(-364, Some(0))
+    };
+    for wrong in [run(-365, Some(0)), slice, run(730, Some(9))] {
+        record(&wrong, 30).await;
+        let stored = state(&*store).load(&key(), 10).await.expect("the state");
+        assert_eq!(stored.last_success, kept[3].finished_at);
+        assert!(stored.runs.contains(&wrong) && stored.runs.contains(&kept[3]));
+    }
+    record(&run(0, Some(0)), 30).await;
+    let stored = state(&*store).load(&key(), 10).await.expect("the state");
+    assert_eq!(stored.last_success, run(0, Some(0)).finished_at);
+    assert!(!stored.runs.contains(&kept[3]) && !stored.runs.contains(&run(730, Some(9))));
 }

@@ -42,9 +42,9 @@ pub use source::{
     Windows, WrittenBy,
 };
 pub use state::{
-    ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, MadeColumn, MadeTable, Ownership,
-    PipelineKey, PipelineState, RejectedRow, Retention, RunRecord, StateStore, StreamPhase,
-    StreamState,
+    CLOCK_SLACK_SECONDS, ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, MadeColumn,
+    MadeTable, Ownership, PipelineKey, PipelineState, RejectedRow, Retention, RunRecord,
+    StateStore, StreamPhase, StreamState,
 };
 pub use survey::Survey;
 pub use table::{

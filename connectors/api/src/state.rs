@@ -189,6 +189,9 @@ pub struct RejectedRow {
     pub attempts: u64,
 }
 
+/// A run that ended that much later than a clock says that one of two clocks is wrong.
+pub const CLOCK_SLACK_SECONDS: i64 = 60;
+
 /// One run, for `status` and `history`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -225,7 +228,7 @@ pub struct PipelineState {
     /// The newest runs, newest first.
     pub runs: Vec<RunRecord>,
     /// When the last run with exit code 0 ended, seconds since the epoch, however many failed
-    /// since; `None` if runs were not asked for.
+    /// since; one in the future only if there is no other. `None` if runs were not asked for.
     pub last_success: Option<i64>,
     /// Refused rows that still wait, per stream.
     pub rejected: Vec<RejectedRow>,

@@ -307,7 +307,7 @@ impl StateStore for SqliteState {
     ) -> Result<u64> {
         let mut writing = Writing::begin(&self.database, "recording the run").await?;
         records::record_run(&mut writing.session, key, run).await?;
-        let dropped = records::drop_old(&mut writing.session, key, keep).await?;
+        let dropped = records::drop_old(&mut writing.session, key, &run.run_id, keep).await?;
         writing.commit("recording the run").await?;
         Ok(dropped)
     }

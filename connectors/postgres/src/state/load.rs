@@ -1,6 +1,7 @@
 //! Reads what is stored of a pipeline: one statement, so one snapshot and one round trip.
 
 use super::lease::{alive, left_ms};
+use super::runs::last_success;
 use super::schema::{check_not_newer, is_missing, is_privilege, missing_usage};
 use super::text::key_is;
 use crate::connect::{PgStore, TextRow};
@@ -114,13 +115,11 @@ fn statement(key: &PipelineKey, run_count: u32, pending: &str) -> String {
              GROUP BY 1, 2) x"
         ),
     );
-    // A slice brings nothing up to date.
     let last_success = match run_count {
         0 => "NULL".to_owned(),
         _ => format!(
-            "(SELECT floor(extract(epoch FROM x.finished_at))::int8 FROM _syncset.run x \
-             WHERE {here} AND x.exit_code = 0 \
-             AND x.report::text NOT LIKE '%\"slice\":true%' ORDER BY x.started_at DESC LIMIT 1)"
+            "(SELECT floor(extract(epoch FROM x.finished_at))::int8 {})",
+            last_success("x", key)
         ),
     };
     let made = list(

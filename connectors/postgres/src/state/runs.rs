@@ -3,7 +3,7 @@
 use super::text::{NOT_WAITED_FOR, json_literal, key_is, key_values, literal};
 use crate::connect::PgStore;
 use std::time::Duration;
-use syncset_connector::{PipelineKey, Result, Retention, RunRecord};
+use syncset_connector::{CLOCK_SLACK_SECONDS, PipelineKey, Result, Retention, RunRecord};
 
 /// Inserts or updates a run and drops what need not be kept. One message, not under the fence: a
 /// run that was pushed aside is recorded too. Returns how many refused rows were dropped.
@@ -23,8 +23,8 @@ pub(super) async fn record_run(
          ON CONFLICT (project, pipeline, run_id) DO UPDATE SET finished_at = excluded.finished_at, \
          exit_code = excluded.exit_code, report = excluded.report;\n\
          DELETE FROM _syncset.run WHERE {row} AND started_at < {oldest} \
-         AND run_id IS DISTINCT FROM (SELECT s.run_id FROM _syncset.run s WHERE {success} \
-         AND s.exit_code = 0 ORDER BY s.started_at DESC LIMIT 1);\n{rejected}",
+         AND run_id <> {run_id} \
+         AND run_id IS DISTINCT FROM (SELECT s.run_id {success});\n{rejected}",
         values = key_values(key),
         run_id = literal(&run.run_id),
         started = run.started_at,
@@ -32,12 +32,24 @@ pub(super) async fn record_run(
         exit_code = number(run.exit_code.map(i64::from)),
         report = json_literal(&run.report),
         oldest = ago(keep.runs),
-        success = key_is("s.", key),
+        success = last_success("s", key),
         rejected = drop_rejected(key, keep),
     );
     // The rows of the last statement.
     let dropped = store.control().await?.execute(&sql).await?;
     Ok(if keep.streams.is_some() { dropped } else { 0 })
+}
+
+/// Chooses the last run with exit code 0, as the rest of a SELECT from `alias`. A slice brings
+/// nothing up to date; what a wrong clock put into the future counts only if there is nothing else.
+pub(super) fn last_success(alias: &str, key: &PipelineKey) -> String {
+    format!(
+        "FROM _syncset.run {alias} WHERE {row} AND {alias}.exit_code = 0 \
+         AND {alias}.report::text NOT LIKE '%\"slice\":true%' \
+         ORDER BY {alias}.finished_at > clock_timestamp() \
+         + {CLOCK_SLACK_SECONDS} * interval '1 second', {alias}.started_at DESC LIMIT 1",
+        row = key_is(&format!("{alias}."), key),
+    )
 }
 
 /// Drops refused rows that no run has tried again for long, because their table left the

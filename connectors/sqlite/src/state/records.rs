@@ -5,7 +5,9 @@ use crate::cell::{Cell, cell, integer, text};
 use crate::connect::{Session, arguments};
 use sqlx::sqlite::SqliteRow;
 use std::time::Duration;
-use syncset_connector::{PipelineKey, RejectedRow, Result, Retention, RunRecord};
+use syncset_connector::{
+    CLOCK_SLACK_SECONDS, PipelineKey, RejectedRow, Result, Retention, RunRecord,
+};
 
 /// The newest runs, newest first.
 pub(crate) async fn runs(
@@ -37,12 +39,17 @@ pub(crate) async fn runs(
     records.collect()
 }
 
-/// When the last run with exit code 0 ended. A slice brings nothing up to date.
+/// Chooses the last run with exit code 0 of project `?1` and pipeline `?2`. A slice brings nothing
+/// up to date; what a wrong clock put after `?3` counts only if there is nothing else.
+const LAST_SUCCESS: &str = "FROM _syncset_run WHERE project = ?1 AND pipeline = ?2 \
+     AND exit_code = 0 AND report NOT LIKE '%\"slice\":true%' \
+     ORDER BY finished_at > ?3, started_at DESC LIMIT 1";
+
+/// When the last run with exit code 0 ended.
 pub(crate) async fn last_success(session: &mut Session, key: &PipelineKey) -> Result<Option<i64>> {
-    let sql = "SELECT finished_at FROM _syncset_run \
-               WHERE project = ? AND pipeline = ? AND exit_code = 0 \
-               AND report NOT LIKE '%\"slice\":true%' ORDER BY started_at DESC LIMIT 1";
-    let arguments = arguments![key.project.as_str(), key.pipeline.as_str()];
+    let sql = format!("SELECT finished_at {LAST_SUCCESS}");
+    let latest = now_seconds() + CLOCK_SLACK_SECONDS;
+    let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), latest];
     let rows = session.rows(sql, arguments, "reading runs").await?;
     Ok(rows.first().and_then(|row| match cell(row, 0) {
         Cell::Integer(value) => Some(value),
@@ -148,20 +155,24 @@ pub(crate) async fn record_run(
     Ok(())
 }
 
-/// Drops what need not be kept; returns how many refused rows were dropped.
+/// Drops what need not be kept when a run was recorded; returns how many refused rows were dropped.
 pub(crate) async fn drop_old(
     session: &mut Session,
     key: &PipelineKey,
+    run_id: &str,
     keep: &Retention,
 ) -> Result<u64> {
     let before = |age: Duration| {
         now_seconds().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
     };
-    let sql = "DELETE FROM _syncset_run WHERE project = ?1 AND pipeline = ?2 AND started_at < ?3 \
-               AND run_id IS NOT (SELECT run_id FROM _syncset_run WHERE project = ?1 \
-               AND pipeline = ?2 AND exit_code = 0 ORDER BY started_at DESC LIMIT 1)";
+    // The run that was just recorded stays, even if its clock was wrong.
+    let sql = format!(
+        "DELETE FROM _syncset_run WHERE project = ?1 AND pipeline = ?2 AND started_at < ?4 \
+         AND run_id <> ?5 AND run_id IS NOT (SELECT run_id {LAST_SUCCESS})"
+    );
     let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
-    let arguments = arguments![project, pipeline, before(keep.runs)];
+    let latest = now_seconds() + CLOCK_SLACK_SECONDS;
+    let arguments = arguments![project, pipeline, latest, before(keep.runs), run_id];
     session.execute(sql, arguments, "dropping old runs").await?;
     let Some(streams) = &keep.streams else {
         return Ok(0);

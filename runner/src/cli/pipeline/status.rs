@@ -12,7 +12,7 @@ use crate::stop::seconds_since_epoch;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;
-use syncset_connector::{PipelineState, StreamPhase, StreamState};
+use syncset_connector::{CLOCK_SLACK_SECONDS, PipelineState, StreamPhase, StreamState};
 use syncset_pipeline::{PipelineSpec, is_selected};
 
 /// Runs shown by `status`.
@@ -20,9 +20,6 @@ const RUNS_SHOWN: u32 = 5;
 
 /// Pipelines asked at the same time.
 const ASKED_AT_ONCE: usize = 8;
-
-/// A success that much later than our clock says that one of two clocks is wrong.
-const CLOCK_SLACK_SECONDS: i64 = 60;
 
 /// How one pipeline is.
 struct Status {
@@ -200,10 +197,13 @@ fn status_text(status: &Status, age: Option<Duration>) -> String {
     if state.streams.is_empty() {
         text.push_str("no table has been loaded\n");
     }
-    state
-        .runs
-        .iter()
-        .for_each(|run| text.push_str(&RunSummary::of(run).line()));
+    for (place, run) in state.runs.iter().enumerate() {
+        let run = RunSummary::of(run);
+        text.push_str(&run.line());
+        if place == 0 {
+            text.push_str(&run.failure_lines());
+        }
+    }
     text
 }
 
