@@ -147,7 +147,11 @@ impl Metrics {
         let duration = milliseconds(report.duration_ms);
         self.add("syncset_run_duration_seconds", &run, duration);
         self.add("syncset_run_finished_timestamp_seconds", &run, seconds(now));
-        let success = if was_done { Some(seconds(now)) } else { known };
+        // A slice brings nothing up to date.
+        let success = match was_done && !report.slice {
+            true => Some(seconds(now)),
+            false => known,
+        };
         success
             .into_iter()
             .for_each(|at| self.add(LAST_SUCCESS, &run, at));

@@ -166,7 +166,7 @@ pub(crate) struct RunReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) hooks: Vec<HookReport>,
     /// When the last run before it that was done ended, seconds since the epoch; looked up only
-    /// after a failure.
+    /// after a failure or a slice.
     #[serde(skip)]
     pub(crate) last_success: Option<i64>,
 }

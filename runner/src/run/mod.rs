@@ -230,7 +230,8 @@ async fn run_into(
         let held = ends.state().renew(&lease).await;
         hooks.after(report, held.is_ok()).await;
     }
-    if report.exit_code != exit_code::DONE && settings.is_measured {
+    let says_nothing_new = report.exit_code != exit_code::DONE || report.slice;
+    if says_nothing_new && settings.is_measured {
         let known = ends.state().load(&ends.key, 1).await;
         report.last_success = known.ok().and_then(|state| state.last_success);
     }
