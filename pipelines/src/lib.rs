@@ -49,7 +49,7 @@ pub use plan::{Output, OutputValue, PushDown, TablePlan, plan_tables};
 pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
 pub use schema::{config_reference, pipeline_schema, project_schema};
-pub use select::{Selected, is_selected, select_tables};
+pub use select::{Selected, is_selected, named_stream, select_tables};
 pub use selection::{SelectionChange, selection_changes};
 pub use spec::{
     CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, Hook, HookAction,

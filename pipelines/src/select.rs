@@ -3,7 +3,7 @@
 use crate::nearest::listed;
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{PipelineSpec, TableRule};
-use crate::table_pattern::{Part, display, split_parts};
+use crate::table_pattern::{Part, TablePattern, display, split_parts};
 use std::collections::BTreeMap;
 use syncset_connector::{TableEntry, TableKind, TableName};
 
@@ -100,16 +100,8 @@ pub fn select_tables(
 /// Whether the pipeline is about the table that made this stream, as far as its file tells
 /// without the source: a bare name may mean a table of any schema.
 pub fn is_selected(spec: &PipelineSpec, stream: &str) -> bool {
-    let Ok(parts) = split_parts(stream) else {
+    let Some(table) = table_of(stream) else {
         return false;
-    };
-    let mut names = parts.into_iter().map(|part| match part {
-        Part::Quoted(name) | Part::Plain(name) => name,
-    });
-    let table = match (names.next(), names.next()) {
-        (Some(schema), Some(name)) => TableName::in_schema(schema, name),
-        (Some(name), None) => TableName::bare(name),
-        (None, _) => return false,
     };
     let exact = spec.tables.iter().find(|rule| {
         rule.pattern.is_exact()
@@ -119,6 +111,44 @@ pub fn is_selected(spec: &PipelineSpec, stream: &str) -> bool {
     let rule = exact
         .or_else(|| globs.find(|rule| !rule.pattern.is_exact() && rule.pattern.matches(&table)));
     rule.is_some_and(|rule| rule.settings.is_some())
+}
+
+/// The stream that a name on a command line means, among `streams`: written whole, or without its
+/// schema where that is `public` or only one of them has the name.
+pub fn named_stream<'a>(streams: &[&'a str], name: &str) -> Option<&'a str> {
+    let pattern = TablePattern::parse(name).ok()?;
+    let tables: Vec<(&'a str, TableName)> = streams
+        .iter()
+        .filter_map(|stream| Some((*stream, table_of(stream)?)))
+        .collect();
+    let exact = || streams.iter().find(|stream| **stream == name).copied();
+    let matching = || {
+        tables
+            .iter()
+            .find(|(_, table)| pattern.is_exact() && pattern.matches(table))
+    };
+    let mut elsewhere = tables
+        .iter()
+        .filter(|(_, table)| pattern.names_in_any_schema(table));
+    exact()
+        .or_else(|| matching().map(|(stream, _)| *stream))
+        .or_else(|| match (elsewhere.next(), elsewhere.next()) {
+            (Some((stream, _)), None) => Some(*stream),
+            _ => None,
+        })
+}
+
+/// The table that made a stream.
+fn table_of(stream: &str) -> Option<TableName> {
+    let parts = split_parts(stream).ok()?;
+    let mut names = parts.into_iter().map(|part| match part {
+        Part::Quoted(name) | Part::Plain(name) => name,
+    });
+    match (names.next(), names.next()) {
+        (Some(schema), Some(name)) => Some(TableName::in_schema(schema, name)),
+        (Some(name), None) => Some(TableName::bare(name)),
+        (None, _) => None,
+    }
 }
 
 /// The table that an exact name means. A bare name is looked for in `public` first, then in all
@@ -189,4 +219,37 @@ fn no_match(rule: &TableRule, entries: &[TableEntry], problems: &mut Problems) {
 
 fn is_table(kind: TableKind) -> bool {
     matches!(kind, TableKind::Table | TableKind::Partitioned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_a_command_line_mean_one_stream_or_none() {
+        let streams = [
+            "public.orders",
+            "sales.orders",
+            "sales.lines",
+            "a.items",
+            "b.items",
+            "public.\"Order.Items\"",
+            "shop",
+        ];
+        for (name, expected) in [
+            ("public.orders", Some("public.orders")),
+            ("orders", Some("public.orders")),
+            ("sales.orders", Some("sales.orders")),
+            ("lines", Some("sales.lines")),
+            ("items", None),
+            ("\"Order.Items\"", Some("public.\"Order.Items\"")),
+            ("main.shop", Some("shop")),
+            ("shop", Some("shop")),
+            ("public.*", None),
+            ("Orders", None),
+            ("a.b.c", None),
+        ] {
+            assert_eq!(named_stream(&streams, name), expected, "{name}");
+        }
+    }
 }

@@ -560,7 +560,8 @@ async fn table_that_left_the_pipeline_is_spoken_of_and_may_come_back() {
         .await;
 
         with("");
-        let reset = ["pipeline", "reset", "p", "--tables", "public.t"];
+        // As a pipeline may name it, without the schema.
+        let reset = ["pipeline", "reset", "p", "--tables", "t"];
         lab.project.syncset(reset).await.expect_success();
         let quiet = lab.run().await.expect_success();
         assert!(!quiet.stderr.contains("public.t"), "{}", quiet.stderr);
@@ -576,6 +577,31 @@ async fn table_that_left_the_pipeline_is_spoken_of_and_may_come_back() {
             "SELECT id, code FROM t ORDER BY id",
         )
         .await;
+    }
+}
+
+#[tokio::test]
+async fn table_of_a_renamed_pipeline_is_altered_like_any_other() {
+    for lab in Lab::both().await {
+        let lab = lab.loaded("capture: xmin, columns: [id, name, code]").await;
+        let files = lab.project.path().join("pipelines");
+        std::fs::rename(files.join("p.yaml"), files.join("q.yaml")).expect("both are names");
+        let adopt = ["pipeline", "adopt", "p", "q"];
+        lab.project.syncset(adopt).await.expect_success();
+
+        lab.project.pipeline(
+            "q",
+            "version: 1\nsource: source\ntarget: target\ntables:\n  \
+             public.t: { capture: xmin, columns: [id, code] }\n",
+        );
+        lab.project
+            .syncset(["pipeline", "run", "q"])
+            .await
+            .expect_success();
+
+        assert_eq!(lab.columns("t").await, ["code", "id"]);
+        let select = "SELECT id, code FROM t ORDER BY id";
+        lab.assert_same(select, select).await;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cli::args::RejectedVerb;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use syncset_connector::RejectedRow;
+use syncset_pipeline::named_stream;
 
 /// Runs one verb; returns its exit code.
 pub(crate) async fn dispatch(context: &Context, verb: RejectedVerb) -> Result<i32, Failures> {
@@ -28,19 +29,20 @@ fn of_tables(
     tables: &[String],
     pipeline: &str,
 ) -> Result<Vec<RejectedRow>, Failure> {
-    if let Some(table) = tables
-        .iter()
-        .find(|table| !rows.iter().any(|row| row.stream == **table))
-    {
-        let mut known: Vec<String> = rows.iter().map(|row| format!("`{}`", row.stream)).collect();
-        known.dedup();
-        let message = format!("table `{table}` of `{pipeline}` has no rejected row");
-        let hint = match known.is_empty() {
-            true => format!("no table of `{pipeline}` has one"),
-            false => format!("tables with rejected rows: {}", known.join(", ")),
-        };
-        return Err(Failure::new(exit_code::CONFIG, message).with_hint(hint));
-    }
+    let mut known: Vec<&str> = rows.iter().map(|row| row.stream.as_str()).collect();
+    known.dedup();
+    let stream_of = |name: &String| {
+        let stream = named_stream(&known, name).map(str::to_owned);
+        stream.ok_or_else(|| {
+            let message = format!("table `{name}` of `{pipeline}` has no rejected row");
+            let hint = match known.is_empty() {
+                true => format!("no table of `{pipeline}` has one"),
+                false => format!("tables with rejected rows: `{}`", known.join("`, `")),
+            };
+            Failure::new(exit_code::CONFIG, message).with_hint(hint)
+        })
+    };
+    let tables: Vec<String> = tables.iter().map(stream_of).collect::<Result<_, _>>()?;
     let is_named = |row: &RejectedRow| tables.is_empty() || tables.contains(&row.stream);
     Ok(rows.into_iter().filter(is_named).collect())
 }
