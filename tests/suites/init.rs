@@ -325,13 +325,16 @@ async fn tables_that_the_target_has_already_are_left_alone() {
         )
         .await;
 
-    lab.init(&["--tables", "countries,orders,customers"])
+    let said = lab
+        .init(&["--tables", "countries,orders,customers"])
         .await
         .expect_success();
 
     let text = lab.project.read("pipelines/p.yaml");
-    let to = format!("  to: \"{}.{{table}}\"", lab.source.name());
-    assert!(text.contains(&to), "{text}");
+    let to = format!("{}.{{table}}", lab.source.name());
+    assert!(text.contains(&format!("  to: \"{to}\"")), "{text}");
+    let note = format!("note: `to: {to}`: The target has tables of the same name");
+    assert!(said.stdout.contains(&note), "{}", said.stdout);
     lab.project
         .syncset(["pipeline", "run", "p"])
         .await

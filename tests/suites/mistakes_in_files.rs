@@ -170,7 +170,7 @@ async fn slips_in_the_project_file_name_their_place() {
     hint: values come from this file, from `--set`, the environment or `.env`
     # shell's form of a variable
       exit 2
-    error: connection `shop`: `url` must look like `postgres://user:password@host:5432/database` (syncset.yaml:3:32)
+    error: connection `shop`: `url` must look like `postgres://user:password@host:5432/database`, with `%2F` for a `/` in its parts, `%40` for `@`, `%23` for `#`, `%3F` for `?` and `%25` for `%` (syncset.yaml:3:32)
     hint: values come from this file, from `--set`, the environment or `.env`
     # variable that is not set
       exit 2
@@ -507,7 +507,7 @@ async fn half_edited_dotenv_names_the_line_and_shows_no_value() {
     hint: write one `NAME=value` a line, and `#` before comments
     # value empty
       exit 2
-    error: connection `shop`: `url` must look like `postgres://user:password@host:5432/database` (syncset.yaml:3:32)
+    error: connection `shop`: `url` must look like `postgres://user:password@host:5432/database`, with `%2F` for a `/` in its parts, `%40` for `@`, `%23` for `#`, `%3F` for `?` and `%25` for `%` (syncset.yaml:3:32)
     hint: values come from this file, from `--set`, the environment or `.env`
     # quote left open
       exit 2

@@ -70,7 +70,11 @@ pub fn connection_name(url: &str) -> Option<String> {
     let (_, rest) = path.split_once(':')?;
     let last = match rest.strip_prefix("//") {
         // A URL of a server without a database names nothing.
-        Some(rest) if !path.starts_with("sqlite:") => rest.split_once('/')?.1,
+        Some(rest) if !path.starts_with("sqlite:") => {
+            // With a `@` it is the end of a password that holds a `/`, and not to be shown.
+            let database = rest.split_once('/')?.1;
+            (!database.contains('@')).then_some(database)?
+        }
         _ => rest.rsplit(['/', '\\']).next()?,
     };
     let last = percent_decode_str(last).decode_utf8().ok()?;
@@ -107,6 +111,7 @@ mod tests {
             ),
             ("postgresql://db1/Sales%20EU", Some("Sales_EU")),
             ("postgres://db1", None),
+            ("postgres://sync:pass/word@db1/crm", None),
             ("postgres://db1/", None),
             ("sqlite:data/shop.db", Some("shop")),
             ("sqlite:///var/lib/shop.sqlite3", Some("shop")),

@@ -222,7 +222,10 @@ impl Given {
 fn read_url(text: &str, given: &mut Given, problems: &mut Vec<(String, String)>) {
     let mut problem = |sentence: &str| problems.push(("url".to_owned(), sentence.to_owned()));
     let Ok(url) = Url::parse(text) else {
-        problem("`url` must look like `postgres://user:password@host:5432/database`");
+        problem(
+            "`url` must look like `postgres://user:password@host:5432/database`, with `%2F` for a \
+             `/` in its parts, `%40` for `@`, `%23` for `#`, `%3F` for `?` and `%25` for `%`",
+        );
         return;
     };
     if !matches!(url.scheme(), "postgres" | "postgresql") {

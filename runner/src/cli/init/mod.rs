@@ -49,8 +49,18 @@ struct Done {
     pipeline: String,
     files: Vec<Written>,
     tables: Vec<Choice>,
+    /// Where rows go, if tables of the same name would not do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<Renamed>,
     warnings: Vec<String>,
     next: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Renamed {
+    /// As `to:` of the pipeline has it.
+    to: String,
+    reason: String,
 }
 
 /// Writes the files of a project, or one more pipeline into a project that exists.
@@ -84,6 +94,7 @@ pub(crate) async fn init(
         pipeline: name,
         files,
         tables: tried.choices,
+        to: tried.to.map(|(to, reason)| Renamed { to, reason }),
         warnings: tried.warnings,
     };
     ends.close().await;
@@ -174,6 +185,9 @@ fn text(done: &Done) -> String {
     });
     for note in notes {
         text.push_str(&format!("  {note}\n"));
+    }
+    if let Some(renamed) = &done.to {
+        text.push_str(&format!("note: `to: {}`: {}\n", renamed.to, renamed.reason));
     }
     for warning in &done.warnings {
         text.push_str(&format!("warning: {warning}\n"));

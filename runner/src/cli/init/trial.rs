@@ -18,6 +18,8 @@ pub(super) struct Tried {
     pub(super) text: String,
     /// What it says about each table.
     pub(super) choices: Vec<Choice>,
+    /// Where rows go if tables of the same name would not do, and why.
+    pub(super) to: Option<(String, String)>,
     /// What a plan says against it, which no edit of the file mends.
     pub(super) warnings: Vec<String>,
 }
@@ -57,6 +59,7 @@ pub(super) async fn try_out(
             return Ok(Tried {
                 text,
                 choices,
+                to: scaffold.to,
                 warnings: verdict.warnings,
             });
         }
