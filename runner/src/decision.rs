@@ -129,10 +129,15 @@ pub(crate) fn decide(
         .map(|before| selection_changes(before, &table.plan.selection_text))
         .unwrap_or_default();
     let action = action(table, stored, reshape.is_some(), &changes, rules);
-    let loads = matches!(action, Action::Load | Action::Reload(_));
-    if table.write() == WriteMode::Append && loads && !table.status.empty {
-        let reason = "its target table holds rows already";
-        return Err(would_append_twice(table, reason).into());
+    if table.write() == WriteMode::Append && !table.status.empty {
+        let held = "its target table holds rows already";
+        match &action {
+            Action::Load => return Err(would_append_twice(table, held).into()),
+            Action::Reload(why) => {
+                return Err(would_append_twice(table, &format!("{why}, and {held}")).into());
+            }
+            Action::Resume | Action::Follow | Action::Full | Action::Approve => {}
+        }
     }
     Ok(Decision {
         action,

@@ -196,12 +196,18 @@ async fn nothing_is_loaded_into_a_target_that_holds_rows() {
         .expect_success();
     let after_reset = lab.run().await.expect_code(8);
 
-    for output in [refused, after_reset] {
+    let reasons = [
+        (refused, "--full-refresh"),
+        (after_reset, "it was reset, or its table was altered"),
+    ];
+    for (output, reason) in reasons {
         let report = output.json();
         let failure = &report["tables"][0]["failure"];
         assert_eq!(
             failure["message"],
-            "table `public.e` is appended to and cannot be loaded again: its target table holds rows already"
+            format!(
+                "table `public.e` is appended to and cannot be loaded again: {reason}, and its target table holds rows already"
+            )
         );
     }
     assert_eq!(lab.count().await, "300");

@@ -71,9 +71,13 @@ fn text(pipeline: &str, entries: &[Entry]) -> String {
     let mut text = format!("{pipeline}: {} rejected\n", entries.len());
     for entry in entries {
         let since = entry.since.as_deref().unwrap_or("an unknown time");
+        let times = match entry.attempts {
+            1 => "once".to_owned(),
+            attempts => format!("{attempts} times"),
+        };
         text.push_str(&format!(
-            "  {} {}: {}; since {since}, refused {} times\n",
-            entry.table, entry.key, entry.reason, entry.attempts
+            "  {} {}: {}; since {since}, refused {times}\n",
+            entry.table, entry.key, entry.reason
         ));
         if let Some(row) = &entry.row {
             text.push_str(&format!("    {row}\n"));
