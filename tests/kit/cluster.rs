@@ -309,15 +309,17 @@ fn start_watchdog(binaries: &Path, folder: &Path, user: Option<ServerUser>) -> C
             .args(["-c", WATCHDOG, "watchdog"])
             .arg(binaries.join("pg_ctl"))
             .arg(folder),
+        Stdio::null(),
     )
 }
 
-/// Starts a shell that reads from a pipe of ours and cleans up when it closes.
-pub(crate) fn run_with_watchdog(command: &mut Command) -> Child {
+/// Starts a shell that reads from a pipe of ours and cleans up when it closes. `log`: where its
+/// stderr goes.
+pub(crate) fn run_with_watchdog(command: &mut Command, log: Stdio) -> Child {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(log)
         // A group of its own: Ctrl-C must end the tests, not the one who cleans up after them.
         .process_group(0)
         .spawn()

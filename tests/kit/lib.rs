@@ -36,7 +36,7 @@ pub use mysql::{Flavour, MysqlDatabase, MysqlServer, mariadb, mysql};
 pub use pooler::Pooler;
 pub use postgres::{PostgresServer, StopMode, own_postgres, postgres};
 pub use process::Process;
-pub use project::{Output, Project, binary};
+pub use project::{Output, Project, binary, workspace};
 pub use proxy::{Cut, CutMoment, Proxy};
 pub use rows::{Comparison, Place, TextRow, compare, compare_keyed};
 pub use small_disk::SmallDisk;

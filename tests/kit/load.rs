@@ -343,7 +343,7 @@ impl Ledger {
 /// If it is not within a minute.
 pub async fn eventually(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
     const PAUSE: Duration = Duration::from_millis(10);
-    const DEADLINE: Duration = Duration::from_secs(60);
+    const DEADLINE: Duration = Duration::from_secs(180);
     let looking = async {
         while !is_true().await {
             tokio::time::sleep(PAUSE).await;

@@ -3,9 +3,11 @@
 use crate::Database;
 use crate::account::{Folder, command_as};
 use crate::cluster::{free_port, run_with_watchdog};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::time::{Duration, Instant};
+use std::process::{Child, ChildStderr, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 use url::Url;
 
 /// Where distributions put a daemon, besides the folders of `PATH`.
@@ -14,12 +16,12 @@ const DAEMON_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 /// Another process may take the port between our look and the pooler's bind.
 const START_TRIES_MAX: u32 = 5;
 
-/// Longest wait for the pooler to listen.
+/// Longest wait for the next line of its log until the pooler listens.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What the watchdog runs: `$1` is the pooler, `$2` its folder.
-const SCRIPT: &str = "\"$1\" -q \"$2/pgbouncer.ini\" & pid=$!; read line; \
-    kill -9 $pid 2>/dev/null; rm -rf \"$2\"";
+const SCRIPT: &str = "\"$1\" \"$2/pgbouncer.ini\" & pid=$!; exec 2>/dev/null; read line; \
+    kill -9 $pid; rm -rf \"$2\"";
 
 /// A pooler. Dropping it ends it.
 #[derive(Debug)]
@@ -56,32 +58,20 @@ impl Pooler {
         let user = format!("\"{}\" \"{password}\"\n", decoded(url.username()));
         folder.write("pgbouncer.ini", &config);
         folder.write("users", &user);
-        let watchdog =
-            run_with_watchdog(command_as(folder.user(), "/bin/sh", Path::new("/")).args([
+        let mut watchdog = run_with_watchdog(
+            command_as(folder.user(), "/bin/sh", Path::new("/")).args([
                 "-c".as_ref(),
                 SCRIPT.as_ref(),
                 "watchdog".as_ref(),
                 binary.as_os_str(),
                 folder.path().as_os_str(),
-            ]));
+            ]),
+            Stdio::piped(),
+        );
+        let log = watchdog.stderr.take().expect("it is a pipe");
         // From here on the pooler is ended when this is dropped.
         let pooler = Self { port, watchdog };
-        let log = folder.path().join("log");
-        let started = Instant::now();
-        while started.elapsed() < START_DEADLINE {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            if text.contains("process up") {
-                return Ok(pooler);
-            }
-            if text.contains("FATAL") {
-                return Err(text);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Err(format!(
-            "nothing happened within {} s",
-            START_DEADLINE.as_secs()
-        ))
+        listens(log).map(|()| pooler)
     }
 
     /// Port on 127.0.0.1.
@@ -103,11 +93,32 @@ impl Drop for Pooler {
     }
 }
 
+/// Waits until the pooler logs that it listens; what it logged instead is the error. Reads its log
+/// to the end, so that it never waits for room in the pipe.
+fn listens(log: ChildStderr) -> Result<(), String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            // Nobody listens any more once it is up.
+            let _ = sender.send(line);
+        }
+    });
+    let mut text = String::new();
+    while let Ok(line) = lines.recv_timeout(START_DEADLINE) {
+        if line.contains("process up") {
+            return Ok(());
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    Err(text)
+}
+
 fn config(server: &Url, size: u32, port: u16, folder: &Path) -> String {
     format!(
         "[databases]\n* = host={host} port={server_port}\n[pgbouncer]\n\
          listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-         auth_type = trust\nauth_file = {folder}/users\nlogfile = {folder}/log\n\
+         auth_type = trust\nauth_file = {folder}/users\n\
          pool_mode = transaction\ndefault_pool_size = {size}\n",
         host = server.host_str().unwrap_or("127.0.0.1"),
         server_port = server.port().unwrap_or(5432),

@@ -183,6 +183,15 @@ impl Project {
     }
 }
 
+/// Folder of the workspace, which holds the documentation and the examples.
+pub fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package
+        .parent()
+        .expect("the package is in a workspace")
+        .to_owned()
+}
+
 fn connection(url: &str) -> String {
     let (scheme, _) = url.split_once(':').expect("a URL has a scheme");
     format!("{{ type: {scheme}, url: \"{url}\" }}")

@@ -1,15 +1,12 @@
 //! Windows that read no row version twice, against writers that commit late.
 
 use crate::capture_lab::{cursor, open, seconds};
-use crate::late_commits::{TABLE, transaction};
+use crate::late_commits::{TABLE, write_late};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use futures::TryStreamExt;
-use kit::postgres::send;
 use kit::{Database, eventually};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncset_connector::{
@@ -17,7 +14,6 @@ use syncset_connector::{
     TableName, TableRead, WindowState, Windows,
 };
 
-const WRITERS: u64 = 8;
 const TRANSACTIONS_PER_WRITER: u64 = 40;
 
 /// One version of a row: id, value, microseconds of its stamp.
@@ -192,20 +188,7 @@ async fn nothing_is_lost_or_doubled(spec: CursorSpec, key: &[&str]) {
         FROM generate_series(1, 50)";
     let mut lab = AppendLab::loaded(spec, key, old).await;
     lab.unit_bytes = 1;
-    let mut writers = Vec::new();
-    for writer in 0..WRITERS {
-        let mut session = lab.database.connect().await;
-        let name = lab.database.name().to_owned();
-        writers.push(tokio::spawn(async move {
-            let mut random = StdRng::seed_from_u64(seed.wrapping_mul(1_000) + writer);
-            for number in 0..TRANSACTIONS_PER_WRITER {
-                let gid = format!("{name} {writer} {number}");
-                for statement in transaction(&mut random, &gid).split_terminator(';') {
-                    send(&mut session, statement).await;
-                }
-            }
-        }));
-    }
+    let writers = write_late(&lab.database, seed, TRANSACTIONS_PER_WRITER).await;
     while writers.iter().any(|writer| !writer.is_finished()) {
         lab.run(2).await;
     }

@@ -13,18 +13,10 @@ const RUNNER: &str = "syncset";
 const TRANSFORM: &str = "syncset-transform";
 const PIPELINE: &str = "syncset-pipeline";
 
-fn root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package
-        .parent()
-        .expect("the package is in a workspace")
-        .to_owned()
-}
-
 fn dependencies() -> Dependencies {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
-        .current_dir(root())
+        .current_dir(kit::workspace())
         .output()
         .expect("cargo runs");
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
@@ -51,7 +43,7 @@ fn text(value: &Value) -> String {
 
 /// Names of the crates in `connectors/`, without the contract.
 fn connectors() -> BTreeSet<String> {
-    std::fs::read_dir(root().join("connectors"))
+    std::fs::read_dir(kit::workspace().join("connectors"))
         .expect("the folder is there")
         .map(|entry| entry.expect("it can be read").file_name())
         .map(|folder| format!("syncset-{}", folder.to_string_lossy()))
@@ -121,19 +113,22 @@ fn only_the_registry_of_the_runner_names_connectors() {
         .collect();
     let mut namers = BTreeSet::new();
 
-    for file in rust_files(&root().join("runner/src")) {
+    for file in rust_files(&kit::workspace().join("runner/src")) {
         let source = std::fs::read_to_string(&file).expect("sources are text");
         if crates.iter().any(|name| source.contains(name)) {
             namers.insert(file);
         }
     }
 
-    assert_eq!(namers, [root().join("runner/src/registry.rs")].into());
+    assert_eq!(
+        namers,
+        [kit::workspace().join("runner/src/registry.rs")].into()
+    );
 }
 
 #[test]
 fn runner_names_each_connector_by_a_feature_of_its_own() {
-    let manifest = std::fs::read_to_string(root().join("runner/Cargo.toml")).unwrap();
+    let manifest = std::fs::read_to_string(kit::workspace().join("runner/Cargo.toml")).unwrap();
     let dependencies = dependencies();
 
     for connector in connectors().intersection(&dependencies[RUNNER]) {

@@ -8,14 +8,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package
-        .parent()
-        .expect("the package is in a workspace")
-        .to_owned()
-}
-
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -23,13 +15,14 @@ fn read(path: &Path) -> String {
 /// All pages for readers, with their texts.
 fn pages() -> Vec<(PathBuf, String)> {
     let mut paths = vec![
-        root().join("README.md"),
-        root().join("ARCHITECTURE.md"),
-        root().join("CHANGELOG.md"),
-        root().join("benches/README.md"),
+        kit::workspace().join("README.md"),
+        kit::workspace().join("ARCHITECTURE.md"),
+        kit::workspace().join("CHANGELOG.md"),
+        kit::workspace().join("benches/README.md"),
     ];
     for folder in ["docs", "pipelines/examples/shop"] {
-        let entries = std::fs::read_dir(root().join(folder)).expect("the folder is there");
+        let entries =
+            std::fs::read_dir(kit::workspace().join(folder)).expect("the folder is there");
         let files = entries.map(|entry| entry.expect("it can be read").path());
         paths.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md")));
     }
@@ -118,8 +111,8 @@ fn relative_links_and_anchors_lead_somewhere() {
 
 #[test]
 fn every_page_is_reached_from_the_index() {
-    let index = read(&root().join("docs/README.md"));
-    let site = read(&root().join("mkdocs.yml"));
+    let index = read(&kit::workspace().join("docs/README.md"));
+    let site = read(&kit::workspace().join("mkdocs.yml"));
 
     for (path, _) in pages() {
         let folder = path.parent().expect("a page is in a folder");
@@ -148,7 +141,7 @@ impl JsonSchemas {
     fn load() -> Self {
         let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
         let mut compile = |name: &str| {
-            let path = root().join("schemas").join(name);
+            let path = kit::workspace().join("schemas").join(name);
             let schema = serde_json::from_str(&read(&path)).expect("a schema is JSON");
             compiler
                 .add_resource(name, schema)
@@ -325,7 +318,9 @@ async fn yaml_on_the_pages_is_read_by_the_program() {
 
 /// The scripts of the steps that run syncset, by job.
 fn scripts(job: &str) -> Vec<String> {
-    let workflow = parsed(&read(&root().join("docs/github-actions/data-check.yml")));
+    let workflow = parsed(&read(
+        &kit::workspace().join("docs/github-actions/data-check.yml"),
+    ));
     let steps = workflow["jobs"][job]["steps"]
         .as_array()
         .expect("a job has steps")

@@ -568,6 +568,25 @@ async fn pending_deletes_that_a_foreign_key_refuses_stop_no_others() {
 }
 
 #[tokio::test]
+async fn deletes_that_wait_go_with_a_pipeline_that_is_renamed() {
+    for target in targets().await {
+        let lab = Lab::synced(target, 1000, "", XMIN).await;
+        lab.change("UPDATE t SET grp = 2 WHERE id <= 100").await;
+        assert_stopped(lab.run(&[]).await, 100, 1000);
+        let files = lab.project.path().join("pipelines");
+        std::fs::rename(files.join("p.yaml"), files.join("q.yaml")).expect("both are names");
+
+        let adopt = ["pipeline", "adopt", "p", "q"];
+        lab.project.syncset(adopt).await.expect_success();
+        let run = ["pipeline", "run", "q", "--allow-deletes", "t=100"];
+        lab.project.syncset(run).await.expect_success();
+
+        lab.assert_same().await;
+        assert_eq!(lab.pending().await, 0);
+    }
+}
+
+#[tokio::test]
 async fn loading_again_forgets_what_was_pending() {
     for target in targets().await {
         let lab = Lab::synced(target, 1000, "", XMIN).await;

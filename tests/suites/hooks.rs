@@ -172,13 +172,13 @@ fn child_runs(lab: &Lab) -> bool {
 
 #[tokio::test]
 async fn hook_that_takes_too_long_ends_with_all_it_started() {
-    let hook = format!("{{ command: '{HANGING}', timeout: 2s }}");
+    let hook = format!("{{ command: '{HANGING}', timeout: 5s }}");
     let lab = Lab::new(&format!("hooks: {{ before: [ {hook} ] }}\n")).await;
 
     let output = lab.run().await.expect_code(1);
 
     assert!(
-        output.stderr.contains("did not end within 2s"),
+        output.stderr.contains("did not end within 5s"),
         "{}",
         output.stderr
     );
@@ -190,7 +190,7 @@ async fn terminated(lab: &Lab, mut run: Process) -> Output {
     lab.file_appears("child").await;
     run.terminate();
     assert!(
-        run.ends_within(Duration::from_secs(20)).await,
+        run.ends_within(Duration::from_secs(60)).await,
         "it waits for the hook"
     );
     run.wait().await

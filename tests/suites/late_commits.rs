@@ -3,12 +3,14 @@
 //! The rules people usually write lose rows here, which shows that the harness sees a loss.
 
 use crate::capture_lab::{CaptureLab, cursor, seconds};
+use kit::Database;
 use kit::postgres::{rows_of, send};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
 use syncset_connector::{Capture, CursorSpec, Filter};
+use tokio::task::JoinHandle;
 
 pub(crate) const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,
     updated_at timestamptz NOT NULL DEFAULT now());
@@ -20,7 +22,7 @@ const TRANSACTIONS_PER_WRITER: u64 = 60;
 
 /// One transaction of a writer: it may read and wait before it writes, wait before it commits,
 /// roll back, use savepoints, or be prepared and committed later.
-pub(crate) fn transaction(random: &mut StdRng, gid: &str) -> String {
+fn transaction(random: &mut StdRng, gid: &str) -> String {
     let pause =
         |random: &mut StdRng| format!("SELECT pg_sleep({});", random.random_range(0.0..0.03));
     let write = match random.random_range(0..3) {
@@ -54,20 +56,19 @@ pub(crate) fn transaction(random: &mut StdRng, gid: &str) -> String {
     sql
 }
 
-/// Runs windows back to back while writers write, then compares.
-async fn nothing_is_lost(mut lab: CaptureLab, seed: u64) {
-    println!("seed {seed}");
-    lab.set_batch_bytes(512);
-    lab.unit_bytes = 1;
-    lab.units_max = 3;
-    lab.load().await.expect("nothing is prepared yet");
+/// Starts writers to the table of [`TABLE`], each of so many transactions.
+pub(crate) async fn write_late(
+    database: &Database,
+    seed: u64,
+    transaction_count: u64,
+) -> Vec<JoinHandle<()>> {
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
-        let mut session = lab.database.connect().await;
-        let name = lab.database.name().to_owned();
+        let mut session = database.connect().await;
+        let name = database.name().to_owned();
         writers.push(tokio::spawn(async move {
             let mut random = StdRng::seed_from_u64(seed.wrapping_mul(1_000) + writer);
-            for number in 0..TRANSACTIONS_PER_WRITER {
+            for number in 0..transaction_count {
                 let gid = format!("{name} {writer} {number}");
                 for statement in transaction(&mut random, &gid).split_terminator(';') {
                     send(&mut session, statement).await;
@@ -75,6 +76,17 @@ async fn nothing_is_lost(mut lab: CaptureLab, seed: u64) {
             }
         }));
     }
+    writers
+}
+
+/// Runs windows back to back while writers write, then compares.
+async fn nothing_is_lost(mut lab: CaptureLab, seed: u64) {
+    println!("seed {seed}");
+    lab.set_batch_bytes(512);
+    lab.unit_bytes = 1;
+    lab.units_max = 3;
+    lab.load().await.expect("nothing is prepared yet");
+    let writers = write_late(&lab.database, seed, TRANSACTIONS_PER_WRITER).await;
 
     let mut runs = 0_u32;
     while writers.iter().any(|writer| !writer.is_finished()) {
