@@ -3,7 +3,7 @@
 //! The runner compares what a table was made of with what it has to be, and lists the changes; a
 //! connector knows how its store makes them and what stands in their way.
 
-use crate::{MadeTable, TargetColumn, TargetTable};
+use crate::{ConnectorError, ErrorClass, MadeTable, Result, TargetColumn, TargetTable};
 use serde::Serialize;
 
 /// One change of a target table.
@@ -55,4 +55,35 @@ pub struct AlterationPlan {
     pub statements: Vec<String>,
     /// What stands in the way; the alteration is refused as long as there is anything.
     pub blockers: Vec<Blocker>,
+}
+
+/// Refuses an alteration that something stands in the way of.
+///
+/// # Errors
+/// All that does, with what to do about the first of them.
+pub fn refuse_for(table: &TargetTable, blockers: &[Blocker]) -> Result<()> {
+    let Some(first) = blockers.first() else {
+        return Ok(());
+    };
+    let sentences: Vec<_> = blockers.iter().map(|it| it.sentence.as_str()).collect();
+    let sentences = sentences.join("; ");
+    Err(left_as_it_is(table, &sentences).with_hint(first.hint.clone()))
+}
+
+/// The error of a table whose rows have no such key.
+pub fn rows_not_told_apart(table: &TargetTable, cause: ConnectorError) -> ConnectorError {
+    let key = table.key.join(", ");
+    left_as_it_is(
+        table,
+        &format!("its rows cannot be told apart by the key ({key})"),
+    )
+    .with_hint(
+        "write to another table with `to:`, or drop this one: it is created and loaded again",
+    )
+    .caused_by(cause)
+}
+
+fn left_as_it_is(table: &TargetTable, why: &str) -> ConnectorError {
+    let message = format!("`{}` was left as it is: {why}", table.name);
+    ConnectorError::new(ErrorClass::TargetDiffers, message)
 }

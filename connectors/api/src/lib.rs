@@ -24,7 +24,9 @@ mod survey;
 mod table;
 mod target;
 
-pub use alteration::{AlterationPlan, Blocker, TableAlteration, TableChange};
+pub use alteration::{
+    AlterationPlan, Blocker, TableAlteration, TableChange, refuse_for, rows_not_told_apart,
+};
 pub use change::{ChangeEvent, ChangeStream, Position, PositionOrder};
 pub use connector::{
     Atomicity, BoxError, Capabilities, Connector, ConnectorInfo, OpenOptions, Role, ServerInfo,

@@ -11,7 +11,7 @@ use crate::write::catalog::target_name;
 use std::time::Duration;
 use syncset_connector::{
     AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Marks, Result, TableAlteration,
-    TableChange, TargetTable,
+    TableChange, TargetTable, refuse_for, rows_not_told_apart,
 };
 
 /// Tries to lock the table. Each waits [`LOCK_TIMEOUT`] at most: whoever comes after a waiting
@@ -60,7 +60,7 @@ pub(crate) async fn alter(
     user: &str,
 ) -> Result<()> {
     let planned = plan(session, alteration, user).await?;
-    refuse(&alteration.table, planned.blockers)?;
+    refuse_for(&alteration.table, &planned.blockers)?;
     let mut tries = 0;
     loop {
         let altered = attempt(session, lease, alteration, user).await;
@@ -98,7 +98,7 @@ async fn attempt(
     }
     // Looked at once more under the lock: nobody can add a dependent any more.
     let facts = facts(session, alteration, &[]).await?;
-    refuse(&alteration.table, blockers(alteration, &facts, user))?;
+    refuse_for(&alteration.table, &blockers(alteration, &facts, user))?;
     for statement in statements(alteration, &facts) {
         session.execute(&statement).await?;
     }
@@ -252,37 +252,10 @@ fn blockers(alteration: &TableAlteration, facts: &Facts, user: &str) -> Vec<Bloc
     blockers
 }
 
-fn refuse(table: &TargetTable, blockers: Vec<Blocker>) -> Result<()> {
-    let Some(first) = blockers.first() else {
-        return Ok(());
-    };
-    let sentences: Vec<_> = blockers.iter().map(|it| it.sentence.as_str()).collect();
-    Err(ConnectorError::new(
-        ErrorClass::TargetDiffers,
-        format!(
-            "`{}` was left as it is: {}",
-            table.name,
-            sentences.join("; ")
-        ),
-    )
-    .with_hint(first.hint.clone()))
-}
-
 /// Errors of ALTER TABLE that a person has to do something about.
 fn explained(error: ConnectorError, table: &TargetTable) -> ConnectorError {
     match error.code.as_deref() {
-        Some("23505" | "23502") => ConnectorError::new(
-            ErrorClass::TargetDiffers,
-            format!(
-                "`{}` was left as it is: its rows cannot be told apart by the key ({})",
-                table.name,
-                table.key.join(", ")
-            ),
-        )
-        .with_hint(
-            "write to another table with `to:`, or drop this one: it is created and loaded again",
-        )
-        .caused_by(error),
+        Some("23505" | "23502") => rows_not_told_apart(table, error),
         Some("2BP01") => ConnectorError {
             class: ErrorClass::TargetDiffers,
             ..error

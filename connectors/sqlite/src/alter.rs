@@ -13,7 +13,7 @@ use crate::types;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Result, TableAlteration,
-    TableChange, TableName, TargetTable,
+    TableChange, TableName, TargetTable, refuse_for, rows_not_told_apart,
 };
 
 /// Name of a table while it is made anew.
@@ -58,7 +58,7 @@ pub(crate) async fn alter(
     let mut writing = Writing::begin(database, &place).await?;
     check_fence(&mut writing.session, lease).await?;
     let planned = plan(&mut writing.session, alteration).await?;
-    refuse(table, planned.blockers)?;
+    refuse_for(table, &planned.blockers)?;
     for statement in &planned.statements {
         let ran = writing.session.run(statement, &place).await;
         ran.map_err(|error| explained(error, table))?;
@@ -76,38 +76,11 @@ fn gone(table: &TargetTable) -> ConnectorError {
     .with_hint("run again: the table is created when it is missing")
 }
 
-fn refuse(table: &TargetTable, blockers: Vec<Blocker>) -> Result<()> {
-    let Some(first) = blockers.first() else {
-        return Ok(());
-    };
-    let sentences: Vec<_> = blockers.iter().map(|it| it.sentence.as_str()).collect();
-    Err(ConnectorError::new(
-        ErrorClass::TargetDiffers,
-        format!(
-            "`{}` was left as it is: {}",
-            table.name,
-            sentences.join("; ")
-        ),
-    )
-    .with_hint(first.hint.clone()))
-}
-
 fn explained(error: ConnectorError, table: &TargetTable) -> ConnectorError {
     if !matches!(error.class, ErrorClass::RowParked | ErrorClass::RowRefused) {
         return error;
     }
-    ConnectorError::new(
-        ErrorClass::TargetDiffers,
-        format!(
-            "`{}` was left as it is: its rows cannot be told apart by the key ({})",
-            table.name,
-            table.key.join(", ")
-        ),
-    )
-    .with_hint(
-        "write to another table with `to:`, or drop this one: it is created and loaded again",
-    )
-    .caused_by(error)
+    rows_not_told_apart(table, error)
 }
 
 /// Whether the primary key becomes another one.
