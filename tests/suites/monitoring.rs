@@ -104,7 +104,9 @@ async fn metrics_keep_the_last_success_while_runs_fail() {
     let project = project().await;
     run(&project, &["a"]).await.expect_success();
     let name = "syncset_last_success_timestamp_seconds{project=shop,pipeline=a}";
-    let success = samples(&project)[name];
+    let finished = "SELECT finished_at FROM _syncset_run";
+    let success = project.sqlite("into.db").value(finished).await;
+    let success: f64 = success.parse().expect("a number");
     std::fs::remove_file(project.path().join("syncset.prom")).expect("it was written");
     let refuse =
         "CREATE TRIGGER refuse BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'refused'); END";
