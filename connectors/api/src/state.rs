@@ -1,6 +1,6 @@
 //! `_syncset`: what survives between two runs.
 
-use crate::{KeyBound, KeyRange, Position, Result, TableName};
+use crate::{ConnectorError, ErrorClass, KeyBound, KeyRange, Position, Result, TableName};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -306,6 +306,17 @@ pub trait StateStore: Send + Sync {
     /// forgotten too. Target tables stay claimed and their rows are left alone. Returns the streams
     /// forgotten.
     async fn reset(&self, lease: &Lease, streams: &[String]) -> Result<Vec<String>>;
+
+    /// Forgets everything that is stored of streams that left their pipeline, their claims on target
+    /// tables included, in one transaction under the fence. The tables stay as they are, and are
+    /// nobody's. A store that cannot do it says so with `Unsupported`.
+    async fn forget(&self, lease: &Lease, streams: &[String]) -> Result<()> {
+        let _ = (lease, streams);
+        Err(ConnectorError::new(
+            ErrorClass::Unsupported,
+            "this store keeps what it knows of tables that left their pipeline",
+        ))
+    }
 
     /// Forgets refused rows, given by stream and key, in one transaction under the fence. What is
     /// at the target stays as it is.

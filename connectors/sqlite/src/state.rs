@@ -328,6 +328,17 @@ impl StateStore for SqliteState {
         Ok(chosen)
     }
 
+    async fn forget(&self, lease: &Lease, streams: &[String]) -> Result<()> {
+        let place = "forgetting tables";
+        let mut writing = Writing::begin(&self.database, place).await?;
+        check_fence(&mut writing.session, lease).await?;
+        for stream in streams {
+            rows::forget(&mut writing.session, &lease.key, stream).await?;
+            rows::disclaim(&mut writing.session, &lease.key, stream).await?;
+        }
+        writing.commit(place).await
+    }
+
     async fn forget_rejected(
         &self,
         lease: &Lease,

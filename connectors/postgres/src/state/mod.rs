@@ -76,6 +76,10 @@ impl StateStore for PgStore {
         streams::reset(self, lease, streams).await
     }
 
+    async fn forget(&self, lease: &Lease, streams: &[String]) -> Result<()> {
+        streams::forget(self, lease, streams).await
+    }
+
     async fn forget_rejected(
         &self,
         lease: &Lease,

@@ -126,6 +126,24 @@ pub(super) async fn reset(
     Ok(forgotten)
 }
 
+/// Forgets streams with their claims.
+pub(super) async fn forget(store: &PgStore, lease: &Lease, streams: &[String]) -> Result<()> {
+    let names: Vec<_> = streams.iter().map(|stream| literal(stream)).collect();
+    let named = format!("stream IN ({})", names.join(", "));
+    let row = format!("{} AND {named}", key_is("", &lease.key));
+    let body = format!(
+        "DELETE FROM _syncset.chunk WHERE {row};\n\
+         DELETE FROM _syncset.rejected WHERE {row};\n\
+         DELETE FROM _syncset.pending_delete p USING _syncset.watermark w WHERE {} AND w.{named};\n\
+         DELETE FROM _syncset.made p USING _syncset.watermark w WHERE {} AND w.{named};\n\
+         DELETE FROM _syncset.watermark WHERE {row};\n",
+        pending_of(&lease.key),
+        pending_of(&lease.key),
+    );
+    let mut session = store.control().await?;
+    under_fence(&mut session, lease, &body).await.map(drop)
+}
+
 /// Forgets refused rows by stream and key.
 pub(super) async fn forget_rejected(
     store: &PgStore,
@@ -219,7 +237,7 @@ fn let_go(key: &PipelineKey, load: &LoadPlan) -> String {
         )
 }
 
-/// True for the pending deletes `p` of the target table of a stored stream `w`.
+/// True for what `p` stores of the target table of a stored stream `w`.
 fn pending_of(key: &PipelineKey) -> String {
     format!(
         "{} AND {} AND p.target_schema = w.target_schema AND p.target_table = w.target_table",

@@ -416,3 +416,25 @@ pub(crate) async fn forget(session: &mut Session, key: &PipelineKey, stream: &st
     session.execute(sql, arguments, place).await?;
     Ok(())
 }
+
+/// Gives the target table of a stream away, and forgets that there was one; [`forget`] has taken
+/// the rest.
+pub(crate) async fn disclaim(session: &mut Session, key: &PipelineKey, stream: &str) -> Result<()> {
+    let place = "forgetting a table";
+    let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
+    for table in ["owner", "made"] {
+        let sql = format!(
+            "DELETE FROM _syncset_{table} WHERE project = ?1 AND pipeline = ?2 AND target IN \
+             (SELECT target FROM _syncset_watermark \
+              WHERE project = ?1 AND pipeline = ?2 AND stream = ?3)"
+        );
+        session
+            .execute(&sql, arguments![project, pipeline, stream], place)
+            .await?;
+    }
+    let sql = "DELETE FROM _syncset_watermark WHERE project = ? AND pipeline = ? AND stream = ?";
+    session
+        .execute(sql, arguments![project, pipeline, stream], place)
+        .await?;
+    Ok(())
+}

@@ -1,4 +1,5 @@
-//! `pipeline reset`: forgets what was synced, so that the next run loads it again.
+//! `pipeline reset`: forgets what was synced, so that the next run loads it again; tables that left
+//! the pipeline are forgotten altogether, if they are named.
 
 use crate::cli::args::Output;
 use crate::cli::{Context, render};
@@ -7,7 +8,7 @@ use crate::failure::{Failure, Failures};
 use crate::open::Ends;
 use crate::run::acquire_now;
 use syncset_connector::StreamState;
-use syncset_pipeline::named_stream;
+use syncset_pipeline::{is_selected, named_stream};
 
 /// Forgets watermarks, under the lease.
 pub(crate) async fn reset(
@@ -23,20 +24,32 @@ pub(crate) async fn reset(
     if known.is_empty() {
         match context.output {
             Output::Text => render::text_out("nothing to reset\n"),
-            _ => render::json(&serde_json::json!({ "exit_code": 0, "reset": [] })),
+            _ => print_json(&[], &[]),
         }
         return Ok(exit_code::DONE);
     }
     let duration = context.files.project.lease;
     let lease = acquire_now(ends.state(), &ends.key, "pipeline reset", duration).await?;
-    let forgotten = ends.state().reset(&lease, tables).await;
+    let reset = ends.state().reset(&lease, tables).await;
+    let has_left = |stream: &&String| tables.contains(stream) && !is_selected(&spec, stream);
+    let left = reset.iter().flatten().filter(has_left).cloned();
+    let left: Vec<String> = left.collect();
+    let forgotten = match left.is_empty() {
+        true => Ok(()),
+        false => ends.state().forget(&lease, &left).await,
+    };
     ends.state().release(&lease).await?;
-    let forgotten = forgotten?;
+    let reset = reset?;
+    forgotten?;
     match context.output {
-        Output::Text => forgotten.iter().for_each(|stream| {
-            render::text_out(&format!("{stream}: reset; the next run loads it again\n"));
+        Output::Text => reset.iter().for_each(|stream| {
+            let what = match left.contains(stream) {
+                true => "forgotten; its target table stays as it is, and is nobody's",
+                false => "reset; the next run loads it again",
+            };
+            render::text_out(&format!("{stream}: {what}\n"));
         }),
-        _ => render::json(&serde_json::json!({ "exit_code": 0, "reset": forgotten })),
+        _ => print_json(&reset, &left),
     }
     Ok(exit_code::DONE)
 }
@@ -56,4 +69,12 @@ fn streams_of(known: &[StreamState], names: &[String]) -> Result<Vec<String>, Fa
         })
     };
     names.iter().map(stream_of).collect()
+}
+
+fn print_json(reset: &[String], forgotten: &[String]) {
+    render::json(&serde_json::json!({
+        "exit_code": 0,
+        "reset": reset,
+        "forgotten": forgotten,
+    }));
 }
