@@ -29,6 +29,13 @@ const LATER_KINDS: [&str; 3] = ["mysql", "mariadb", "google_sheets"];
 /// What to write instead of the form that shells have.
 const VARIABLE_FORM: &str = "a variable is written `${NAME}`, with braces";
 
+/// What is wrong with a URL whose password ends before its end.
+const BARE_SIGN: &str = "the URL holds a sign that ends its user and password too early";
+
+/// What to do about it.
+const ENCODED_SIGNS: &str = "in a user or a password write `#` as `%23`, `/` as `%2F`, `?` as `%3F`, \
+     `@` as `%40` and `%` as `%25`; or give `host`, `user` and `password` as keys of their own";
+
 /// An example that fits every wrong connection.
 const EXAMPLE: &str = "crm: { type: postgres, url: \"${CRM_URL}\" }";
 
@@ -63,6 +70,10 @@ impl Context<'_> {
         problems: &mut Problems,
     ) -> Option<ConnectionSpec> {
         let info = self.kind_of_url(&url, place, problems)?;
+        if has_bare_sign(&url) {
+            problems.hinted(place, BARE_SIGN, ENCODED_SIGNS);
+            return None;
+        }
         Some(self.spec(
             name,
             info,
@@ -110,6 +121,11 @@ impl Context<'_> {
             },
         };
         self.check_keys(info, entries, problems);
+        if let Some((url, url_place)) = values.get("url")
+            && has_bare_sign(url)
+        {
+            problems.hinted(*url_place, BARE_SIGN, ENCODED_SIGNS);
+        }
         if let Some((url, url_place)) = values.get("url")
             && let Some(scheme) = scheme(url)
             && let Some(other) = self.by_scheme(scheme)
@@ -256,6 +272,26 @@ pub(crate) fn scheme(text: &str) -> Option<&str> {
     valid.then_some(scheme)
 }
 
+/// True if the user or the password of a URL holds a sign that has a meaning of its own there, so
+/// that the rest of it would be taken for a port, a database or a parameter, and be printed.
+fn has_bare_sign(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else {
+        return false;
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    // A path of a file has none, and neither has a URL without a user.
+    if !authority.contains(['@', ':']) {
+        return false;
+    }
+    // Parameters after a path may hold an `@` of their own: `?user=sync@server`.
+    let suspicious = match rest.split_once('?') {
+        Some((path, _)) if path.starts_with('/') && !path.contains('@') => path,
+        _ => rest,
+    };
+    suspicious.contains('@') || rest.contains('#')
+}
+
 /// The connection that a pipeline's `source` or `target` means, if it can be that.
 pub(crate) fn endpoint(
     fields: &Fields,
@@ -317,4 +353,36 @@ fn named_or_inline(
     };
     problems.hinted(node.place, format!("no connection `{raw}`"), hint);
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_signs_of_a_password_are_seen() {
+        for url in [
+            "postgres://sync:12#3@db/crm",
+            "postgres://sync:12/3@db/crm",
+            "postgres://sync:12?3@db/crm",
+            "postgres://sync:12?a=3@db/crm",
+            "postgres://sync:p@12/3@db/crm",
+            "postgres://sync:p@db/crm#x",
+            "mysql://sync:1/2@db/crm?ssl=on",
+        ] {
+            assert!(has_bare_sign(url), "{url}");
+        }
+        for url in [
+            "postgres://sync:p%40ss%23@db:5432/crm?sslmode=require",
+            "postgres://sync:p@ss@db/crm",
+            "postgres://db/crm",
+            "postgres://db:5432/crm?user=sync@server",
+            "postgres://sync@%2Ftmp%2Fpg:5433/db",
+            "postgres:///crm?host=/run/a@b",
+            "sqlite:shop#1@2.db",
+            "sqlite:///srv/shop@home.db",
+        ] {
+            assert!(!has_bare_sign(url), "{url}");
+        }
+    }
 }

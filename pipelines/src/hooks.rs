@@ -1,5 +1,6 @@
 //! Reads `hooks:` of a pipeline: what is run before and after it.
 
+use crate::connection::scheme;
 use crate::fields::{Fields, choice, duration, text, text_list, wrong_type};
 use crate::interpolate;
 use crate::nearest::nearest;
@@ -174,6 +175,15 @@ fn statement(
     };
     let name = text(named, "`connection`", "connection: target", problems)?;
     let Some(connection) = connections.of(&name.text) else {
+        if scheme(&name.text).is_some() {
+            // It may hold a password.
+            problems.hinted(
+                name.place,
+                "`connection` of a hook is a name, not a URL",
+                "write the URL into `connections` of syncset.yaml and name it here",
+            );
+            return None;
+        }
         let names = connections.names();
         let hint = match nearest(&name.text, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),

@@ -531,3 +531,60 @@ async fn half_edited_dotenv_names_the_line_and_shows_no_value() {
     hint: write one `NAME=value` a line, and `#` before comments
     ");
 }
+
+#[tokio::test]
+async fn passwords_in_the_wrong_place_are_not_printed() {
+    let project = Project::new("version: 1\nconnections: { a: 'sqlite:a.db' }\n");
+    let hook = "{ sql: 'SELECT 1', connection: 'postgres://sync:geheim@db/crm' }";
+    project.pipeline(
+        "p",
+        &format!("version: 1\nsource: a\ntarget: 'sqlite:b.db'\ntables: {{ t: {{}} }}\nhooks: {{ before: [ {hook} ] }}\n"),
+    );
+
+    let output = project.syncset(["pipeline", "validate"]).await;
+
+    let output = output.expect_code(2);
+    let said = "`connection` of a hook is a name, not a URL (pipelines/p.yaml:5:";
+    assert!(output.stderr.contains(said), "{}", output.stderr);
+    assert!(!output.stderr.contains("geheim"), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn passwords_that_end_a_url_are_told_and_not_printed() {
+    for url in [
+        "postgres://sync:12#geheim@db/crm",
+        "postgres://sync:12/geheim@db/crm",
+        "postgres://sync:12?geheim@db/crm",
+        "postgres://sync:12?geheim=1@db/crm",
+    ] {
+        for connection in [
+            format!("'{url}'"),
+            format!("{{ type: postgres, url: '{url}' }}"),
+        ] {
+            let project = Project::new(&format!(
+                "version: 1\nconnections:\n  crm: {connection}\n  copy: sqlite:copy.db\n"
+            ));
+            let text = "version: 1\nsource: crm\ntarget: copy\ntables: { t: {} }\n";
+            project.pipeline("p", text);
+            for words in [
+                "pipeline validate",
+                "connection list",
+                "connection test",
+                "doctor",
+            ] {
+                let output = project.syncset(words.split(' ')).await.expect_code(2);
+                let said = format!("{}{}", output.stdout, output.stderr);
+                assert!(said.contains("(syncset.yaml:3:"), "{said}");
+                assert!(
+                    said.contains("hint: in a user or a password write `#`"),
+                    "{said}"
+                );
+                assert!(!said.contains("geheim"), "{said}");
+            }
+        }
+        let project = Project::empty();
+        let init = ["init", "--from", url, "--to", "sqlite:copy.db"];
+        let output = project.syncset(init).await.expect_code(2);
+        assert!(!output.stderr.contains("geheim"), "{}", output.stderr);
+    }
+}
