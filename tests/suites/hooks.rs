@@ -314,6 +314,32 @@ async fn commands_know_dotenv_and_the_log_knows_no_secret() {
 }
 
 #[tokio::test]
+async fn log_knows_passwords_of_urls_in_every_form_and_place() {
+    let source = kit::postgres().await.database("hook_secrets").await;
+    source.execute("CREATE TABLE t (id int PRIMARY KEY)").await;
+    // This server asks nobody for a password.
+    let url = source.url_as("postgres", "geh#eim-1");
+    let mut project = Project::new("version: 1\n");
+    project.pipeline(
+        "p",
+        &format!(
+            "version: 1\nsource: '{url}?password=parole-2'\ntarget: 'sqlite:into.db'\n\
+             tables: {{ public.t: {{}} }}\nhooks:\n  before:\n    \
+             - {{ command: 'echo \"known: geh%23eim-1 geh#eim-1 parole-2\"' }}\n"
+        ),
+    );
+    project.set("SYNCSET_LOG", "info");
+
+    let output = project.syncset(RUN).await.expect_success();
+
+    let printed = "known: [secret] [secret] [secret]";
+    assert!(output.stderr.contains(printed), "{}", output.stderr);
+    for secret in ["eim-1", "parole-2"] {
+        assert!(!output.stderr.contains(secret), "{}", output.stderr);
+    }
+}
+
+#[tokio::test]
 async fn only_the_end_of_long_output_is_logged() {
     let count = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 3";
     let lab = Lab::new(&format!(

@@ -3,6 +3,7 @@
 use super::redact::Redactor;
 use crate::files::ProjectFiles;
 use std::path::PathBuf;
+use syncset_pipeline::PipelineSpec;
 
 /// Where and with what commands are run.
 pub(crate) struct HookEnvironment {
@@ -17,13 +18,13 @@ pub(crate) struct HookEnvironment {
 }
 
 impl HookEnvironment {
-    /// That of a project.
-    pub(crate) fn new(files: &ProjectFiles, enabled: bool) -> Self {
+    /// That of a project, for these pipelines.
+    pub(crate) fn new(files: &ProjectFiles, specs: &[PipelineSpec], enabled: bool) -> Self {
         Self {
             enabled,
             folder: files.project.base.clone(),
             variables: files.variables().into_iter().collect(),
-            redactor: Redactor::new(files),
+            redactor: Redactor::new(files, specs),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Keeps our secrets out of the log when a command prints its environment.
 
 use crate::files::ProjectFiles;
+use percent_encoding::percent_decode_str;
+use syncset_pipeline::{ConnectionSpec, HookAction, PipelineSpec};
 
 /// Shorter values occur in harmless words, and protect nothing.
 const SECRET_BYTES_MIN: usize = 6;
@@ -16,15 +18,17 @@ pub(crate) struct Redactor {
 
 impl Redactor {
     /// Of connections that are marked as secret, passwords within URLs, and all values of `.env`.
-    pub(crate) fn new(files: &ProjectFiles) -> Self {
+    /// `specs`: the pipelines, whose connections may be written into them.
+    pub(crate) fn new(files: &ProjectFiles, specs: &[PipelineSpec]) -> Self {
         let mut secrets: Vec<String> = files.dotenv().map(|(_, value)| value.to_owned()).collect();
-        for connection in files.project.connections.values() {
+        let named = files.project.connections.values();
+        for connection in named.chain(specs.iter().flat_map(connections)) {
             let marked = connection.info.settings.iter();
             let marked = marked.filter(|setting| setting.secret);
             let marked = marked.filter_map(|setting| connection.settings.value(setting.name));
             secrets.extend(marked.map(str::to_owned));
             let url = connection.settings.value("url");
-            secrets.extend(url.and_then(password).map(str::to_owned));
+            secrets.extend(url.into_iter().flat_map(passwords));
         }
         Self::of(secrets)
     }
@@ -48,6 +52,38 @@ impl Redactor {
     }
 }
 
+/// Connections of a pipeline, those of its hooks among them.
+fn connections(spec: &PipelineSpec) -> impl Iterator<Item = &ConnectionSpec> {
+    let of_hooks = spec.hooks.iter().filter_map(|hook| match &hook.action {
+        HookAction::Sql { connection, .. } => Some(connection),
+        HookAction::Command(_) | HookAction::Shell(_) => None,
+    });
+    [&spec.source, &spec.target].into_iter().chain(of_hooks)
+}
+
+/// Passwords in a URL, as they are written there and as they are.
+fn passwords(url: &str) -> Vec<String> {
+    let written = password(url).into_iter().chain(password_parameter(url));
+    let forms = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8_lossy();
+        [
+            text.to_owned(),
+            decoded.replace('+', " "),
+            decoded.into_owned(),
+        ]
+    };
+    written.flat_map(forms).collect()
+}
+
+/// The value of `?password=`.
+fn password_parameter(url: &str) -> Option<&str> {
+    let (_, parameters) = url.split_once('?')?;
+    let parameters = parameters.split(['&', '#']);
+    parameters
+        .filter_map(|parameter| parameter.strip_prefix("password="))
+        .next()
+}
+
 /// The password of `scheme://user:password@host`, as it is written there.
 fn password(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
@@ -67,6 +103,15 @@ mod tests {
         assert_eq!(password("postgres://ann:a:b@c@db?x=@"), Some("a:b@c"));
         assert_eq!(password("postgres://ann@db/crm"), None);
         assert_eq!(password("sqlite:shop.db"), None);
+    }
+
+    #[test]
+    fn passwords_of_a_url_are_known_in_every_form() {
+        let all = passwords("postgres://ann:p%40ss-word@db/crm?sslmode=require&password=ge%23heim");
+
+        for password in ["p%40ss-word", "p@ss-word", "ge%23heim", "ge#heim"] {
+            assert!(all.iter().any(|it| it == password), "{password}: {all:?}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
         )
     })?;
     let pipelines = context.files.pipeline_names();
-    let hooks = HookEnvironment::new(&context.files, !args.no_hooks);
+    let hooks = HookEnvironment::new(&context.files, &chosen.specs, !args.no_hooks);
     let mut reports = Vec::with_capacity(chosen.specs.len());
     for spec in &chosen.specs {
         let settings = RunSettings {

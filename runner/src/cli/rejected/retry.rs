@@ -58,7 +58,7 @@ pub(crate) async fn retry(context: &Context, args: &RejectedRetryArgs) -> Result
         lease: context.files.project.lease,
         retention: context.files.project.retention,
         // It is no run of the pipeline.
-        hooks: &HookEnvironment::new(&context.files, false),
+        hooks: &HookEnvironment::new(&context.files, &[], false),
         progress: Progress::new(Output::Json),
         stop,
         // Refused rows are no part of what a pipeline commits together.
