@@ -6,7 +6,8 @@ use crate::planned::{PlannedTable, quoted};
 use crate::reshape::{Reshape, reshape};
 use serde::Serialize;
 use syncset_connector::{
-    PipelineKey, PipelineState, StreamPhase, StreamState, TableAlteration, TableName, WriteMode,
+    About, PipelineKey, PipelineState, StreamPhase, StreamState, TableAlteration, TableName,
+    WriteMode,
 };
 use syncset_pipeline::{DELETED_AT, OnSelectionChange, SelectionChange, selection_changes};
 
@@ -106,7 +107,8 @@ pub(crate) fn decide(
     let reshape = needed_reshape(table, state, edited.filter(|_| moved.is_none()))?;
     let unsettled = table.status.differences.iter().filter(|difference| {
         let settles = |reshape: &Reshape| reshape.settles(difference);
-        !reshape.as_ref().is_some_and(settles)
+        let is_needed = difference.about != About::Changes || table.write() != WriteMode::Append;
+        is_needed && !reshape.as_ref().is_some_and(settles)
     });
     let unsettled: Vec<_> = unsettled
         .map(|difference| {

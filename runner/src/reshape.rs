@@ -37,7 +37,7 @@ impl Reshape {
                 TableChange::Rename { to, .. } => self.alteration.table.key.contains(to),
                 TableChange::Drop(_) | TableChange::Add(_) => false,
             }),
-            About::Table => false,
+            About::Table | About::Changes => false,
         }
     }
 }

@@ -378,3 +378,46 @@ async fn refused_parent_holds_its_rows_back_without_doubling() {
 
     kit::assert_same_bag(&lab.source, lab.target.place(), SELECT, SELECT).await;
 }
+
+#[tokio::test]
+async fn rights_to_insert_are_enough_to_append() {
+    let (Target::Postgres(target), source) = (
+        Target::postgres().await,
+        kit::postgres().await.database("append_rights").await,
+    ) else {
+        unreachable!("that is what was asked for")
+    };
+    source.execute(EVENTS).await;
+    target
+        .execute("CREATE TABLE e (id int, v text, at timestamptz NOT NULL)")
+        .await;
+    let create = format!("CREATE ON DATABASE \"{}\"", target.name());
+    let writer = target
+        .role("appender", &[&create, "SELECT, INSERT ON e"])
+        .await;
+    let project = Project::between(&source.url(), &writer.url);
+    let pipeline = |settings: &str| {
+        let text = format!(
+            "version: 1\nsource: source\ntarget: target\ntables:\n  public.e: {{ to: e, {settings} }}\n"
+        );
+        project.pipeline("p", &text);
+    };
+
+    pipeline("capture: full, key: [id]");
+    let examined = project.syncset(["doctor", "p"]).await;
+    let refused = project.syncset(RUN).await;
+    pipeline(BY_TIME);
+    project.syncset(["doctor", "p"]).await.expect_success();
+    project.syncset(RUN).await.expect_success();
+
+    assert_eq!(examined.code, 1, "{}", examined.stdout);
+    let grant = "GRANT UPDATE, DELETE ON";
+    assert!(examined.stdout.contains(grant), "{}", examined.stdout);
+    assert_eq!(refused.code, 5, "{}", refused.stdout);
+    assert!(
+        refused.stdout.contains("UPDATE, DELETE"),
+        "{}",
+        refused.stdout
+    );
+    assert_eq!(target.value("SELECT count(*) FROM e").await, "300");
+}

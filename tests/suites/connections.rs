@@ -302,3 +302,39 @@ fn sized(text: &str) -> String {
     let sizes = regex::Regex::new(r#"\b\d+ (B|KiB)\b +|"bytes": \d+"#).unwrap();
     sizes.replace_all(text, "[size] ").into_owned()
 }
+
+#[tokio::test]
+async fn test_says_whether_a_store_can_be_a_target() {
+    let database = kit::postgres().await.database("tested").await;
+    let reader = database.role("only_reader", &[]).await;
+    let project = Project::new(&format!(
+        "version: 1\nconnections:\n  able: \"{}\"\n  reader: \"{}\"\n  file: {{ type: sqlite, path: file.db }}\n",
+        database.url(),
+        reader.url
+    ));
+    let file = project.sqlite("file.db");
+    file.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+        .await;
+    let json = ["connection", "test", "--output", "json"];
+    let roles = |document: &serde_json::Value| -> Vec<serde_json::Value> {
+        let all = document["connections"].as_array().expect("a list");
+        all.iter().map(|one| one["roles"].clone()).collect()
+    };
+
+    let writable = project.syncset(json).await.expect_success().json();
+    let mut rights = std::fs::metadata(file.path()).unwrap().permissions();
+    rights.set_readonly(true);
+    std::fs::set_permissions(file.path(), rights).unwrap();
+    let read_only = project.syncset(json).await.expect_success().json();
+    let text = project.syncset(["connection", "test", "reader"]).await;
+
+    let (both, source) = (
+        serde_json::json!(["source", "target"]),
+        serde_json::json!(["source"]),
+    );
+    assert_eq!(roles(&writable), [&both, &both, &source].map(Clone::clone));
+    assert_eq!(roles(&read_only), [both, source.clone(), source]);
+    let text = text.expect_success().stdout;
+    assert!(text.contains("; can be source\n"), "{text}");
+    assert!(text.contains("it cannot be a target: user"), "{text}");
+}

@@ -343,6 +343,34 @@ async fn rights_on_the_state_of_another_user_are_told() {
 }
 
 #[tokio::test]
+async fn sessions_that_are_not_tracked_stop_a_time_cursor() {
+    let lab = Lab::new().await;
+    let mut writer = lab.source.connect().await;
+    for statement in [
+        "SET track_activities = off",
+        "BEGIN",
+        "SELECT pg_current_xact_id()",
+    ] {
+        sqlx::query(statement).execute(&mut writer).await.unwrap();
+    }
+
+    let ill = lab.doctor().await;
+    let run = lab.run().await;
+
+    assert_ne!(run.code, 0, "{}", run.stdout);
+    let said = "has `track_activities` off";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    let ill = ill.expect_code(2).json();
+    let problems = with_status(&ill, "problem");
+    assert_eq!(problems[0]["id"], "source.writers.untracked", "{ill}");
+    assert_eq!(
+        problems[0]["sql"][0],
+        "ALTER SYSTEM SET track_activities = on;"
+    );
+    drop(writer);
+}
+
+#[tokio::test]
 async fn transactions_that_hold_a_load_back_are_named() {
     let lab = Lab::new().await;
     let name = format!("job_{}", lab.source.name());

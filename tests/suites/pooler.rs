@@ -269,13 +269,18 @@ async fn values_are_exact_whatever_the_pooled_sessions_are_set_to() {
 }
 
 #[tokio::test]
-async fn poolers_are_named_by_test_and_plan() {
+async fn poolers_are_named_by_test_plan_and_doctor() {
     let lab = Lab::new(Before::Both).await;
 
     let fresh = lab.project.syncset(["connection", "test"]).await;
     let used = lab.project.syncset(["connection", "test"]).await;
     let plan = lab.project.syncset(["pipeline", "plan", "p"]).await;
+    let doctor = lab.project.syncset(["doctor", "p"]).await;
 
+    for side in ["source", "target"] {
+        let found = format!("warning  {side}.pooler: a connection pooler stands before");
+        assert!(doctor.stdout.contains(&found), "{}", doctor.stdout);
+    }
     for tested in [fresh.expect_success(), used.expect_success()] {
         let told = tested.stdout.matches("a connection pooler stands before");
         assert_eq!(told.count(), 2, "{}", tested.stdout);

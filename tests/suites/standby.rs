@@ -121,15 +121,19 @@ async fn every_capture_mode_of_a_standby_brings_what_it_has_replayed() {
 }
 
 #[tokio::test]
-async fn test_and_plan_name_a_standby() {
+async fn test_plan_and_doctor_name_a_standby() {
     let lab = Lab::new().await;
     let project = lab.project(CURSOR);
 
     let tested = project.syncset(["connection", "test", "source"]).await;
     let plan = project.syncset(["pipeline", "plan", "p"]).await;
+    let doctor = project.syncset(["doctor", "p"]).await;
 
     let tested = tested.expect_success().stdout;
     assert!(tested.contains("the server is a standby"), "{tested}");
+    assert!(tested.contains("; can be source\n"), "{tested}");
+    let found = "warning  source.standby: the server is a standby";
+    assert!(doctor.stdout.contains(found), "{}", doctor.stdout);
     let plan = plan.expect_success().stdout;
     assert!(plan.contains("the source is a standby"), "{plan}");
 }
@@ -218,8 +222,12 @@ async fn standby_cannot_be_the_target() {
     );
 
     let refused = project.syncset(["pipeline", "run", "p"]).await;
+    let doctor = project.syncset(["doctor", "p"]).await;
 
     assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert_eq!(doctor.code, 2, "{}", doctor.stdout);
+    let found = "problem  target.standby: the target is a standby";
+    assert!(doctor.stdout.contains(found), "{}", doctor.stdout);
     assert!(
         refused.stderr.contains("is a standby"),
         "{}",

@@ -195,6 +195,12 @@ pub trait Store: Send + Sync {
     /// Asks the server who it is.
     async fn server_info(&self) -> Result<ServerInfo>;
 
+    /// Why nothing could be written here, as far as it is seen without trying; `None` if nothing
+    /// is known that stands in the way of a target. Changes nothing.
+    async fn obstacle_to_writing(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// All tables and views of the user's own schemas, sorted by name. System and `_syncset`
     /// tables are left out.
     async fn list_tables(&self) -> Result<Vec<TableEntry>>;

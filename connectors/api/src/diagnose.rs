@@ -1,6 +1,6 @@
 //! What stands between a pipeline and its store, and what mends it.
 
-use crate::{ErrorClass, TableRead, TargetTable};
+use crate::{ErrorClass, TableName, TableRead, TargetTable};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ pub struct Examination {
     pub reads: Vec<Arc<TableRead>>,
     /// Tables that would be written.
     pub writes: Vec<TargetTable>,
+    /// Those of `writes` that are only appended to.
+    pub appends: Vec<TableName>,
 }
 
 /// How one check went.

@@ -180,6 +180,14 @@ impl Difference {
         }
     }
 
+    /// Something that stops only those who update or delete rows of the table.
+    pub fn of_changes(sentence: impl Into<String>) -> Self {
+        Self {
+            about: About::Changes,
+            sentence: sentence.into(),
+        }
+    }
+
     /// A difference that no change of columns or key settles.
     pub fn of_table(sentence: impl Into<String>) -> Self {
         Self {
@@ -205,6 +213,8 @@ pub enum About {
     Key,
     /// The table itself, its rights, or types that it needs.
     Table,
+    /// Rights to update and delete its rows, which nobody needs who only appends to it.
+    Changes,
 }
 
 /// What a target says about a table that the pipeline wants to write.

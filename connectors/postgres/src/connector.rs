@@ -134,6 +134,10 @@ impl Store for PgStore {
         })
     }
 
+    async fn obstacle_to_writing(&self) -> Result<Option<String>> {
+        crate::diagnose::obstacle_to_writing(self).await
+    }
+
     async fn list_tables(&self) -> Result<Vec<TableEntry>> {
         crate::describe::list_tables(self).await
     }

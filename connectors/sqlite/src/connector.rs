@@ -155,6 +155,10 @@ impl Store for SqliteStore {
         })
     }
 
+    async fn obstacle_to_writing(&self) -> Result<Option<String>> {
+        Ok(crate::diagnose::obstacle_to_writing(&self.database.path))
+    }
+
     async fn list_tables(&self) -> Result<Vec<TableEntry>> {
         let mut session = self.database.session().await?;
         let entries = describe::list(&mut session).await?;

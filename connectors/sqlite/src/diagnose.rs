@@ -87,6 +87,15 @@ fn problem(error: ConnectorError) -> Check {
     check
 }
 
+/// Why the file could not be a target, by its rights and those of its folder.
+pub(crate) fn obstacle_to_writing(path: &Path) -> Option<String> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let is_readonly =
+        |path: &&Path| std::fs::metadata(path).is_ok_and(|found| found.permissions().readonly());
+    let found = [path, folder].into_iter().find(is_readonly)?;
+    Some(format!("`{}` may not be written", found.display()))
+}
+
 fn new_file(path: &Path) -> Check {
     let folder = path.parent().unwrap_or(Path::new("."));
     let is_readonly = std::fs::metadata(folder).is_ok_and(|found| found.permissions().readonly());

@@ -9,7 +9,7 @@ use crate::open::Ends;
 use crate::planned::{self, PlannedTable};
 use clap::Args;
 use serde::Serialize;
-use syncset_connector::{Check, CheckStatus, Diagnosis, ErrorClass, Examination};
+use syncset_connector::{Check, CheckStatus, Diagnosis, ErrorClass, Examination, WriteMode};
 use syncset_pipeline::PipelineSpec;
 
 /// Clocks of both servers that differ by less are called equal.
@@ -179,11 +179,16 @@ async fn examine_stores(ends: &Ends, spec: &PipelineSpec, findings: &mut Finding
     let tables = drafted.as_deref().unwrap_or_default();
     let source = Examination {
         reads: tables.iter().map(|table| table.plan.read.clone()).collect(),
-        writes: Vec::new(),
+        ..Examination::default()
     };
     let target = Examination {
-        reads: Vec::new(),
         writes: tables.iter().map(|table| table.target.clone()).collect(),
+        appends: tables
+            .iter()
+            .filter(|table| table.write() == WriteMode::Append)
+            .map(|table| table.target.name.clone())
+            .collect(),
+        ..Examination::default()
     };
     let (source, target) = tokio::join!(
         ends.source_store().diagnose(&source),

@@ -7,19 +7,26 @@ mod source;
 mod target;
 
 use crate::connect::PgStore;
-use syncset_connector::{Check, Diagnosis, ErrorClass, Examination, Result, Role};
+use syncset_connector::{Check, CheckStatus, Diagnosis, ErrorClass, Examination, Result, Role};
 
 /// Examines a server for what a pipeline would read or write.
 pub(crate) async fn diagnose(store: &PgStore, examination: &Examination) -> Result<Diagnosis> {
     let (mut checks, clock_ahead_ms) = server::examine(store).await?;
     match store.options.role {
         Role::Source => checks.extend(source::examine(store, &examination.reads).await?),
-        Role::Target => checks.extend(target::examine(store, &examination.writes).await?),
+        Role::Target => checks.extend(target::examine(store, examination).await?),
     }
     Ok(Diagnosis {
         checks,
         clock_ahead_ms: Some(clock_ahead_ms),
     })
+}
+
+/// Why the server could not be a target at all, whatever tables are to be written.
+pub(crate) async fn obstacle_to_writing(store: &PgStore) -> Result<Option<String>> {
+    let problem = |check: &Check| check.status == CheckStatus::Problem;
+    let checks = target::examine_database(store).await?;
+    Ok(checks.into_iter().find(problem).map(|check| check.message))
 }
 
 /// A right that is missing, with the statements that grant it.

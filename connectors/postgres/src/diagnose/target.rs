@@ -5,8 +5,9 @@ use crate::connect::{CATALOG_PATH, PgStore, TextRow};
 use crate::error;
 use crate::sql::{quote_ident, quote_literal};
 use crate::write::catalog::{schema_of, target_name};
+use crate::write::status::RIGHTS_OF_CHANGES;
 use std::collections::BTreeSet;
-use syncset_connector::{Check, ErrorClass, Result, TargetTable};
+use syncset_connector::{Check, ErrorClass, Examination, Result, TargetTable};
 
 /// Rights on a table that exists.
 const TABLE_RIGHTS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
@@ -26,12 +27,27 @@ const STATE_SQL: &str = "SELECT has_database_privilege(current_database(), 'CREA
   FROM (SELECT) one LEFT JOIN pg_namespace n ON n.nspname = '_syncset'";
 
 /// Examines what would be written.
-pub(super) async fn examine(store: &PgStore, writes: &[TargetTable]) -> Result<Vec<Check>> {
+pub(super) async fn examine(store: &PgStore, examination: &Examination) -> Result<Vec<Check>> {
+    if store.facts().is_standby {
+        return examine_database(store).await;
+    }
+    let (mut checks, may_create_schemas) = ask_database(store).await?;
+    checks.extend(tables(store, examination, may_create_schemas).await?);
+    Ok(checks)
+}
+
+/// Examines the database and its state, whatever tables are to be written.
+pub(super) async fn examine_database(store: &PgStore) -> Result<Vec<Check>> {
     if store.facts().is_standby {
         let message = "the target is a standby, which nobody can write to";
         let check = Check::problem("standby", ErrorClass::Config, message);
         return Ok(vec![check.with_hint("connect to its primary")]);
     }
+    Ok(ask_database(store).await?.0)
+}
+
+/// What is found, and whether schemas may be created.
+async fn ask_database(store: &PgStore) -> Result<(Vec<Check>, bool)> {
     let sql = format!("{CATALOG_PATH}\n{STATE_SQL}");
     let rows = store.control().await?.rows(&sql).await?;
     let state = rows
@@ -39,8 +55,7 @@ pub(super) async fn examine(store: &PgStore, writes: &[TargetTable]) -> Result<V
         .ok_or_else(|| error::unexpected("the server did not say what this user may do"))?;
     let mut checks = database(store, state)?;
     checks.push(state_schema(store, state)?);
-    checks.extend(tables(store, writes, state.is_true(0)).await?);
-    Ok(checks)
+    Ok((checks, state.is_true(0)))
 }
 
 fn database(store: &PgStore, row: &TextRow) -> Result<Vec<Check>> {
@@ -117,9 +132,10 @@ fn state_schema(store: &PgStore, row: &TextRow) -> Result<Check> {
 
 async fn tables(
     store: &PgStore,
-    writes: &[TargetTable],
+    examination: &Examination,
     may_create_schemas: bool,
 ) -> Result<Vec<Check>> {
+    let writes = &examination.writes;
     if writes.is_empty() {
         return Ok(Vec::new());
     }
@@ -157,8 +173,10 @@ async fn tables(
                 vec![format!("GRANT CREATE ON SCHEMA {quoted} TO {role};")],
             ));
         }
+        let is_appended = examination.appends.contains(&table.name);
         let lacks = |(index, right): (usize, &&'static str)| {
-            (exists && !row.is_true(5 + index)).then_some(*right)
+            let is_needed = !(is_appended && RIGHTS_OF_CHANGES.contains(right));
+            (exists && is_needed && !row.is_true(5 + index)).then_some(*right)
         };
         let missing: Vec<_> = TABLE_RIGHTS.iter().enumerate().filter_map(lacks).collect();
         if !missing.is_empty() {

@@ -8,6 +8,9 @@ use crate::sql::{quote_ident, quote_literal};
 use crate::types;
 use syncset_connector::{Difference, TableName, TargetColumn, TargetTable, TypeDefinition};
 
+/// Rights that nobody needs who only appends rows.
+pub(crate) const RIGHTS_OF_CHANGES: [&str; 2] = ["UPDATE", "DELETE"];
+
 /// Everything that stops the table.
 pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec<Difference> {
     let name = &table.name;
@@ -17,14 +20,7 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec
         ))];
     }
     let mut differences = Vec::new();
-    if !shape.missing_rights.is_empty() {
-        let rights = shape.missing_rights.join(", ");
-        differences.push(Difference::of_table(format!(
-            "this user may not {rights} on `{name}`; GRANT {rights} ON {} TO {}",
-            target_name(name),
-            quote_ident(user)
-        )));
-    }
+    differences.extend(missing_rights(name, shape, user));
     if shape.has_policies {
         differences.push(Difference::of_table(format!(
             "policies of row security hide rows of `{name}` from this user; \
@@ -104,6 +100,26 @@ fn mark_difference(
         target_name(&table.name),
         quote_ident(&column.name)
     ))
+}
+
+/// Rights that everybody needs who writes the table, then those that only changes of rows need.
+fn missing_rights(name: &TableName, shape: &Shape, user: &str) -> Vec<Difference> {
+    let (changes, others): (Vec<&str>, Vec<&str>) = shape
+        .missing_rights
+        .iter()
+        .map(String::as_str)
+        .partition(|right| RIGHTS_OF_CHANGES.contains(right));
+    let sentence = |rights: &[&str]| {
+        let rights = rights.join(", ");
+        format!(
+            "this user may not {rights} on `{name}`; GRANT {rights} ON {} TO {}",
+            target_name(name),
+            quote_ident(user)
+        )
+    };
+    let others = (!others.is_empty()).then(|| Difference::of_table(sentence(&others)));
+    let changes = (!changes.is_empty()).then(|| Difference::of_changes(sentence(&changes)));
+    others.into_iter().chain(changes).collect()
 }
 
 fn column_difference(

@@ -17,6 +17,9 @@ struct Tested {
     latency_ms: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     server: Option<ServerInfo>,
+    /// What it can be in a pipeline; absent where nothing answered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure>,
 }
@@ -57,23 +60,39 @@ async fn test_one(context: &Context, spec: &ConnectionSpec) -> Tested {
     let started = Instant::now();
     let asked = async {
         let store = open_store(spec, Role::Source, &key, 1).await?;
-        let info = store.server_info().await?;
+        let mut info = store.server_info().await?;
+        let obstacle = store.obstacle_to_writing().await?;
         store.close().await;
-        Ok::<_, Failure>(info)
+        let roles = roles(spec, obstacle.is_none());
+        let note = |why| format!("it cannot be a target: {why}");
+        info.notes.extend(obstacle.map(note));
+        Ok::<_, Failure>((info, roles))
     };
     let result = asked.await;
     let latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (server, failure) = match result {
-        Ok(server) => (Some(server), None),
-        Err(failure) => (None, Some(failure)),
+    let (server, roles, failure) = match result {
+        Ok((server, roles)) => (Some(server), roles, None),
+        Err(failure) => (None, Vec::new(), Some(failure)),
     };
     Tested {
         connection: spec.name.clone(),
         ok: server.is_some(),
         latency_ms,
         server,
+        roles,
         failure,
     }
+}
+
+/// What a store of this kind can be, and this one.
+fn roles(spec: &ConnectionSpec, is_writable: bool) -> Vec<&'static str> {
+    let able = spec.info.capabilities;
+    let roles = [
+        ("source", able.source),
+        ("target", able.target && is_writable),
+    ];
+    let can_be = roles.into_iter().filter(|(_, can_be)| *can_be);
+    can_be.map(|(role, _)| role).collect()
 }
 
 fn print(tested: &Tested) {
@@ -88,8 +107,12 @@ fn print(tested: &Tested) {
         .unwrap_or_default();
     let link = if server.encrypted { ", encrypted" } else { "" };
     let mut text = format!(
-        "{}: ok: {}, `{}`{user}, {} ms{link}\n",
-        tested.connection, server.product, server.database, tested.latency_ms
+        "{}: ok: {}, `{}`{user}, {} ms{link}; can be {}\n",
+        tested.connection,
+        server.product,
+        server.database,
+        tested.latency_ms,
+        tested.roles.join(" and ")
     );
     for note in &server.notes {
         text.push_str(&format!("  note: {note}\n"));
