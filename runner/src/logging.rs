@@ -1,8 +1,9 @@
 //! The log on stderr: for whoever looks for the cause of something; never holds a cell value.
 
 use crate::cli::args::LogFormat;
+use crate::progress::undisturbed;
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -54,11 +55,11 @@ pub(crate) fn start(format: LogFormat) {
         .with_env_filter(filter)
         // It would report them on stderr, which is where it cannot write.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr);
+        .with_writer(|| Undisturbed);
     // Fails only if a log was started before, in tests of this crate.
     let _ = match format {
         LogFormat::Text => builder
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(takes_colour())
             .with_target(false)
             .try_init(),
         LogFormat::Json => {
@@ -93,5 +94,25 @@ where
             writer,
             "{object},\"trace_id\":\"{trace_id}\",\"span_id\":\"{span_id}\"}}"
         )
+    }
+}
+
+/// Whether stderr is a terminal whose user wants colours: <https://no-color.org>.
+fn takes_colour() -> bool {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    std::io::stderr().is_terminal() && !no_colour && !is_dumb
+}
+
+/// Standard error, without what is drawn there while something is written to it.
+struct Undisturbed;
+
+impl Write for Undisturbed {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        undisturbed(|| std::io::stderr().lock().write(text))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().lock().flush()
     }
 }

@@ -22,6 +22,7 @@ mod rows;
 mod small_disk;
 mod sqlite;
 mod statement_log;
+mod terminal;
 mod tls;
 mod writer;
 
@@ -42,4 +43,5 @@ pub use rows::{Comparison, Place, TextRow, compare, compare_keyed};
 pub use small_disk::SmallDisk;
 pub use sqlite::SqliteFile;
 pub use statement_log::LoggedStatement;
+pub use terminal::{OnTerminal, Terminal};
 pub use tls::Certificates;

@@ -1,6 +1,7 @@
 //! A run of the binary that a test stops, continues and kills.
 
 use crate::project::{Output, RUN_DEADLINE};
+use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -23,14 +24,21 @@ impl Process {
     /// Starts the command. What it prints goes to files, so that a run that nobody listens to
     /// never blocks on a full pipe.
     pub(crate) fn start(mut command: Command, folder: &Path, number: u32) -> Self {
-        let output = folder.join(".output");
-        std::fs::create_dir_all(&output).expect("folders of the project can be created");
-        let stdout = output.join(format!("{number}.stdout"));
-        let stderr = output.join(format!("{number}.stderr"));
-        let create = |path: &Path| File::create(path).expect("files can be created");
+        let (stdout, stderr) = outputs(folder, number);
+        command.stdout(create(&stdout)).stderr(create(&stderr));
+        Self::spawn(command, folder, stdout, stderr)
+    }
+
+    /// Starts the command with a pipe as its standard output, which has to be taken.
+    pub(crate) fn start_piped(mut command: Command, folder: &Path, number: u32) -> Self {
+        let (stdout, stderr) = outputs(folder, number);
+        create(&stdout);
+        command.stdout(Stdio::piped()).stderr(create(&stderr));
+        Self::spawn(command, folder, stdout, stderr)
+    }
+
+    fn spawn(mut command: Command, folder: &Path, stdout: PathBuf, stderr: PathBuf) -> Self {
         let child = command
-            .stdout(Stdio::from(create(&stdout)))
-            .stderr(Stdio::from(create(&stderr)))
             .spawn()
             .unwrap_or_else(|error| panic!("could not start the binary under test: {error}"));
         let pid = child
@@ -45,6 +53,18 @@ impl Process {
             stdout,
             stderr,
         }
+    }
+
+    /// The pipe of a process that was started with one.
+    pub(crate) fn take_stdout(&mut self) -> File {
+        let pipe = self
+            .child
+            .stdout
+            .take()
+            .expect("it was started with a pipe");
+        let pipe = pipe.into_owned_fd().expect("a pipe is a file");
+        ioctl_fionbio(&pipe, false).expect("a pipe can be waited for");
+        File::from(pipe)
     }
 
     /// Its process id.
@@ -145,6 +165,18 @@ impl Process {
             folder: self.folder,
         }
     }
+}
+
+/// Where a run prints to.
+fn outputs(folder: &Path, number: u32) -> (PathBuf, PathBuf) {
+    let output = folder.join(".output");
+    std::fs::create_dir_all(&output).expect("folders of the project can be created");
+    let path = |stream: &str| output.join(format!("{number}.{stream}"));
+    (path("stdout"), path("stderr"))
+}
+
+fn create(path: &Path) -> File {
+    File::create(path).expect("files can be created")
 }
 
 fn exit_code(status: ExitStatus) -> i32 {

@@ -2,8 +2,10 @@
 
 use crate::SqliteFile;
 use crate::process::Process;
+use crate::terminal::{self, OnTerminal, Terminal};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -152,17 +154,49 @@ impl Project {
         self.spawn_with(arguments, &[])
     }
 
+    /// Starts the binary on a terminal of so many columns.
+    pub fn spawn_on_terminal<I>(
+        &self,
+        arguments: I,
+        variables: &[(&str, &str)],
+        columns: u16,
+        which: OnTerminal,
+    ) -> Terminal
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let columns = NonZero::new(columns).expect("a terminal has columns");
+        let wrapper = terminal::words(columns, which);
+        let command = self.command(&wrapper, arguments, variables);
+        let number = self.run_count.fetch_add(1, Ordering::Relaxed);
+        let process = Process::start_piped(command, self.path(), number);
+        Terminal::watch(process, columns)
+    }
+
     /// Starts the binary with more variables, such as `("SYNCSET_FAIL_POINT", "name=exit9")`.
     pub fn spawn_with<I>(&self, arguments: I, variables: &[(&str, &str)]) -> Process
     where
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
-        let mut words = self
-            .wrapper
-            .iter()
-            .map(OsString::from)
-            .chain([binary().into()]);
+        let command = self.command(&self.wrapper, arguments, variables);
+        let number = self.run_count.fetch_add(1, Ordering::Relaxed);
+        Process::start(command, self.path(), number)
+    }
+
+    fn command<I>(
+        &self,
+        wrapper: &[String],
+        arguments: I,
+        variables: &[(&str, &str)],
+    ) -> tokio::process::Command
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let wrapper = wrapper.iter().map(OsString::from);
+        let mut words = wrapper.chain([binary().into()]);
         let program = words.next().expect("the binary is one of the words");
         let mut command = tokio::process::Command::new(program);
         command.args(words);
@@ -178,8 +212,7 @@ impl Project {
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let number = self.run_count.fetch_add(1, Ordering::Relaxed);
-        Process::start(command, self.path(), number)
+        command
     }
 }
 

@@ -142,8 +142,8 @@ async fn guard_says_what_it_counted_and_how_to_go_on() {
     insta::assert_snapshot!(stopped.snapshot(), @r"
     exit: 8
     stdout:
-    public.t  failed      100 read, 0 written, 0 deleted, 100 deletes wait
-    p: not done in [time]
+    public.t  failed      100 read, 0 written, 0 deleted, 100 deletes wait, [time]
+    p: failed after [time], exit code 8
     stderr:
     error: table `public.t`: the run would delete 100 of the 1000 rows of `t` (10 %), and the guard allows 5 %
     hint: they are still there; if they are to go: `syncset pipeline run p --allow-deletes public.t=100`; if not, look at the source and at `where`

@@ -134,17 +134,16 @@ async fn failing_hook_after_the_run_warns_or_fails_as_asked() {
     insta::assert_snapshot!(warned.snapshot(), @"
     exit: 0
     stdout:
-    t  loaded      1 read, 1 written, 0 deleted
+    t  loaded      1 read, 1 written, 0 deleted, [time]
     p: done in [time]
     stderr:
-    t: 1 rows read, 1 written, 0 deleted, [time]
     warning: hook `on_success` failed (pipelines/p.yaml:5:24): `./missing` cannot be started: No such file or directory (os error 2)
     ");
     insta::assert_snapshot!(failed.snapshot(), @"
     exit: 1
     stdout:
-    t  unchanged   1 read, 0 written, 0 deleted
-    p: not done in [time]
+    t  unchanged   1 read, 0 written, 0 deleted, [time]
+    p: failed after [time], exit code 1
     stderr:
     error: hook `after` exited with 7 (pipelines/p.yaml:5:19)
     hint: what it printed is in the log above; `--no-hooks` runs without hooks
@@ -152,7 +151,7 @@ async fn failing_hook_after_the_run_warns_or_fails_as_asked() {
     insta::assert_snapshot!(gone_on.snapshot(), @"
     exit: 0
     stdout:
-    t  unchanged   1 read, 0 written, 0 deleted
+    t  unchanged   1 read, 0 written, 0 deleted, [time]
     p: done in [time]
     stderr:
     warning: hook `before` exited with 7 (pipelines/p.yaml:5:20)

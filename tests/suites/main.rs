@@ -62,6 +62,7 @@ mod target_postgres;
 mod target_rules;
 mod targets;
 mod telemetry;
+mod terminal;
 mod tls;
 mod told;
 mod units_postgres;

@@ -343,8 +343,8 @@ async fn connections_that_do_not_work_say_what_to_look_at() {
     # right to read missing
       exit 1
     stdout:
-    public.orders  failed      0 read, 0 written, 0 deleted
-    p: not done in [time]
+    public.orders  failed      0 read, 0 written, 0 deleted, [time]
+    p: failed after [time], exit code 1
     error: user `reader_logins_from` may not read `id`, `status`, `amount`, `updated_at`, `seen_at` of `public.orders`
     hint: GRANT SELECT ("id", "status", "amount", "updated_at", "seen_at") ON "public"."orders" TO "reader_logins_from"
     # right to write missing
@@ -429,8 +429,8 @@ async fn sqlite_files_that_do_not_work_say_what_to_look_at() {
     # value that is not of its type
       exit 1
     stdout:
-    orders  failed      0 read, 0 written, 0 deleted
-    p: not done in [time]
+    orders  failed      0 read, 0 written, 0 deleted, [time]
+    p: failed after [time], exit code 1
     error: column `paid_at` of `orders` holds text that does not fit a column declared `TIMESTAMP`, in the row 1
     hint: only ISO text such as `[instant]` is read here (with a zone only where the type has one); read numbers through a view that converts or casts them, or exclude the column
     # folder of the target that is not there
@@ -528,8 +528,8 @@ async fn what_changed_behind_our_back_is_told_and_loses_nothing() {
     # type changed at the target
       exit 5
     stdout:
-    public.orders  failed      0 read, 0 written, 0 deleted
-    p: not done in [time]
+    public.orders  failed      0 read, 0 written, 0 deleted, [time]
+    p: failed after [time], exit code 5
     error: table `public.orders`: column `status` of `public.orders` is integer at the target and needs to be text
     hint: at the target: ALTER TABLE "public"."orders" ALTER COLUMN "status" TYPE text
     # column renamed at the source
@@ -543,15 +543,15 @@ async fn what_changed_behind_our_back_is_told_and_loses_nothing() {
     # target table of another pipeline
       exit 8
     stdout:
-    public.orders  failed      0 read, 0 written, 0 deleted
-    second: not done in [time]
+    public.orders  failed      0 read, 0 written, 0 deleted, [time]
+    second: failed after [time], exit code 8
     error: table `public.orders`: target table `public.orders` belongs to pipeline `default/p`
     hint: write to another table with `to:`; two pipelines never write one table
     # target table of a pipeline that was deleted
       exit 8
     stdout:
-    public.orders  failed      0 read, 0 written, 0 deleted
-    second: not done in [time]
+    public.orders  failed      0 read, 0 written, 0 deleted, [time]
+    second: failed after [time], exit code 8
     error: table `public.orders`: target table `public.orders` belongs to pipeline `default/p`
     hint: `pipelines/p.yaml` is gone: if it was renamed, or this one takes its place, `syncset pipeline adopt p second`; otherwise write to another table with `to:`
     # run while another one runs
@@ -577,8 +577,8 @@ async fn what_changed_behind_our_back_is_told_and_loses_nothing() {
     # state dropped by hand
       exit 8
     stdout:
-    public.orders  failed      0 read, 0 written, 0 deleted
-    p: not done in [time]
+    public.orders  failed      0 read, 0 written, 0 deleted, [time]
+    p: failed after [time], exit code 8
     error: table `public.orders`: target table `public.orders` holds rows that syncset did not write
     hint: write to another table with `to:`, or empty this one; nothing was changed
     # history that is gone

@@ -181,7 +181,11 @@ async fn dry_run_and_plan_change_nothing() {
         "{}",
         plan.stdout
     );
-    assert!(dry.stdout.contains("50 read, 50 written"), "{}", dry.stdout);
+    assert!(
+        dry.stdout.contains("50 read, up to 50 written"),
+        "{}",
+        dry.stdout
+    );
     let relations = "SELECT count(*) FROM pg_class WHERE relname IN ('t', 'watermark')";
     assert_eq!(target.value(relations).await, "0");
 }

@@ -8,7 +8,8 @@ pub(crate) mod doctor;
 #[cfg(test)]
 mod documents;
 pub(crate) mod init;
-mod pipeline;
+pub(crate) mod pipeline;
+pub(crate) mod quantity;
 mod rejected;
 pub(crate) mod render;
 mod types;

@@ -4,6 +4,7 @@ use crate::cli::args::Output;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::logging;
+use crate::progress::undisturbed;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,5 +126,5 @@ pub(crate) fn talk(text: &str) {
 
 fn put(text: &str) {
     // Nobody reads, or no space is left: nothing to do about it.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = undisturbed(|| std::io::stderr().lock().write_all(text.as_bytes()));
 }

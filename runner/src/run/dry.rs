@@ -67,6 +67,7 @@ async fn decide_and_count(
     if let Some(alteration) = &decision.alteration {
         sort::blocked(ends, table, alteration).await?;
     }
+    table.expect_rows(&decision.action);
     Ok(count_table(ends, table, &decision.action, settings).await?)
 }
 

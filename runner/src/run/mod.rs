@@ -33,7 +33,7 @@ use crate::open::Ends;
 use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
 use crate::progress::Progress;
-use crate::report::{HookReport, Outcome, RunReport, TableReport};
+use crate::report::{Outcome, RunReport};
 use crate::stop::{Stop, seconds_since_epoch};
 use context::RunContext;
 use lease::Heartbeat;
@@ -395,62 +395,4 @@ fn table_runs(
         table
     };
     planned.iter().map(table_run).collect()
-}
-
-fn has_failed(table: &TableReport) -> bool {
-    table.failure.is_some()
-}
-
-/// Prints what the run did, for people.
-pub(crate) fn summary(report: &RunReport) -> String {
-    let mut text = String::new();
-    let mode = match (report.dry_run, report.slice) {
-        (true, true) => " (dry run of a slice: nothing was written)",
-        (true, false) => " (dry run: nothing was written)",
-        (false, true) => " (a slice: no watermark moved, nothing was deleted)",
-        (false, false) => "",
-    };
-    let name_width = report
-        .tables
-        .iter()
-        .map(|table| table.table.len())
-        .max()
-        .unwrap_or(0);
-    for table in &report.tables {
-        let what = match table.outcome {
-            Outcome::Loaded => "loaded",
-            Outcome::Followed => "synced",
-            Outcome::Unchanged => "unchanged",
-            Outcome::Sliced => "slice",
-            Outcome::Failed => "failed",
-            Outcome::Unfinished => "unfinished",
-        };
-        text.push_str(&format!("{:name_width$}  {what:<10}", table.table));
-        if table.outcome != Outcome::Unchanged || table.rows_read > 0 {
-            text.push_str(&format!(
-                "  {} read, {} written, {} deleted",
-                table.rows_read, table.rows_written, table.rows_deleted
-            ));
-        }
-        if table.rows_rejected > 0 {
-            text.push_str(&format!(", {} rejected", table.rows_rejected));
-        }
-        if table.deletes_pending > 0 {
-            text.push_str(&format!(", {} deletes wait", table.deletes_pending));
-        }
-        text = text.trim_end().to_owned();
-        text.push('\n');
-    }
-    let hook_failed = report.hooks.iter().any(HookReport::fails_the_run);
-    let is_good = report.failures.is_empty() && !report.tables.iter().any(has_failed);
-    let verdict = match is_good && !hook_failed {
-        true if report.skipped => "skipped",
-        true => "done",
-        false => "not done",
-    };
-    text.push_str(&format!(
-        "{}: {verdict} in {} ms{mode}\n",
-        report.pipeline, report.duration_ms
-    ));
-    text
 }

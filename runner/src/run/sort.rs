@@ -123,6 +123,7 @@ fn refused(table: &TableRun, mut failure: Failure) -> Failure {
 }
 
 fn add(work: &mut Work, index: usize, table: &TableRun, action: &Action) {
+    table.expect_rows(action);
     match action {
         Action::Load => work.load.push(index),
         Action::Resume => work.resume.push(index),

@@ -1,5 +1,6 @@
 //! One table while it is being run: its plan, its stored state, its counters.
 
+use crate::decision::Action;
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use syncset_connector::{
-    ChunkState, Position, Receipt, Source, StreamPhase, StreamState, TableName, TableRead,
+    ChunkState, Filter, Position, Receipt, Source, StreamPhase, StreamState, TableName, TableRead,
 };
 
 /// One table while it is being run. Lives in one task at a time.
@@ -173,6 +174,22 @@ impl TableRun {
     pub(crate) fn open_chunks(&self) -> impl Iterator<Item = &ChunkState> {
         let chunks = self.stored.iter().flat_map(|stored| &stored.chunks);
         chunks.filter(|chunk| !chunk.done)
+    }
+
+    /// Shows how many rows are to be read, as far as the source's estimate says: not where only
+    /// some of them are selected or have changed.
+    pub(crate) fn expect_rows(&self, action: &Action) {
+        if self.read.filter != Filter::All || *action == Action::Follow {
+            return;
+        }
+        let chunks = self.stored.iter().flat_map(|stored| &stored.chunks);
+        let done: u64 = match action {
+            Action::Resume => chunks.map(|chunk| chunk.row_count).sum(),
+            _ => 0,
+        };
+        if let Some(rows) = self.planned.row_estimate {
+            self.progress.expect(rows.saturating_sub(done));
+        }
     }
 
     /// Remembers that a chunk was committed.

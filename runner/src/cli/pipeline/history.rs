@@ -3,10 +3,11 @@
 use super::run_summary::RunSummary;
 use super::{open_state, state_of};
 use crate::cli::args::{HistoryArgs, Output};
-use crate::cli::{Context, render};
+use crate::cli::{Context, quantity, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use serde_json::Value;
+use std::time::Duration;
 use syncset_connector::RunRecord;
 
 /// Shows runs, newest first.
@@ -87,9 +88,10 @@ fn print_one(context: &Context, name: &str, run: &RunRecord) {
 }
 
 fn table_text(table: &Value) -> String {
-    let count = |field: &str| table[field].as_u64().unwrap_or_default();
+    let number = |field: &str| table[field].as_u64().unwrap_or_default();
+    let count = |field: &str| quantity::count(number(field));
     let mut text = format!(
-        "table {} -> {}: {}, {} read, {} written, {} deleted, {} rejected, {} ms\n",
+        "table {} -> {}: {}, {} read, {} written, {} deleted, {} rejected, {}\n",
         word(&table["table"]),
         word(&table["target"]),
         word(&table["outcome"]),
@@ -97,7 +99,7 @@ fn table_text(table: &Value) -> String {
         count("rows_written"),
         count("rows_deleted"),
         count("rows_rejected"),
-        count("duration_ms"),
+        quantity::duration(Duration::from_millis(number("duration_ms"))),
     );
     for warning in table["warnings"].as_array().into_iter().flatten() {
         text.push_str(&format!("  warning: {}\n", word(warning)));

@@ -7,11 +7,13 @@ mod plan;
 mod reset;
 mod run;
 mod run_summary;
+mod run_text;
 mod status;
 mod unlock;
 mod validate;
 
 pub(super) use run_summary::instant;
+pub(crate) use run_text::counts;
 
 use crate::cli::Context;
 use crate::cli::args::PipelineVerb;

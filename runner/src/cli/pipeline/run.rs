@@ -1,5 +1,6 @@
 //! `pipeline run`: syncs once and exits.
 
+use super::run_text;
 use crate::cli::args::{Output, RunArgs};
 use crate::cli::choice::{Unnamed, choose};
 use crate::cli::{Context, render};
@@ -47,7 +48,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             retention: context.files.project.retention,
             on_selection_change: spec.on_selection_change,
             hooks: &hooks,
-            progress: Progress::new(context.output).told_to(
+            progress: Progress::new(context.output, &spec.name).told_to(
                 telemetry
                     .as_ref()
                     .and_then(|it| it.observer(&context.files.project.name, Some(spec))),
@@ -170,7 +171,12 @@ fn code_of(reports: &[RunReport], args: &RunArgs) -> i32 {
     exit_code::of_tables(&codes.collect::<Vec<_>>())
 }
 
+/// The failures come after the tables and before the last line, so that they stand where eyes are.
 fn print_report(report: &RunReport) {
+    let has_summary = report.failures.is_empty() || !report.tables.is_empty();
+    if has_summary {
+        render::text_out(&run_text::tables(report));
+    }
     for warning in &report.warnings {
         render::warning(warning, None);
     }
@@ -203,8 +209,8 @@ fn print_report(report: &RunReport) {
         });
         render::event("INFO", &ended);
     }
-    if report.failures.is_empty() || !report.tables.is_empty() {
-        render::text_out(&run::summary(report));
+    if has_summary {
+        render::text_out(&run_text::verdict(report));
     }
 }
 

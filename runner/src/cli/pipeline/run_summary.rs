@@ -1,7 +1,9 @@
 //! One run that is over, as `status` and `history` show it.
 
+use crate::cli::quantity::{count, duration, rows};
 use serde::Serialize;
 use serde_json::Value;
+use std::time::Duration;
 use syncset_connector::RunRecord;
 
 /// Letters of a run's id that tell it from others, for people.
@@ -68,17 +70,19 @@ impl RunSummary {
         let code = self
             .exit_code
             .map_or("running".into(), |code| format!("exit {code}"));
-        let duration = self
+        let time = self
             .duration_ms
-            .map(|ms| format!(" in {ms} ms"))
+            .map(|ms| format!(" in {}", duration(Duration::from_millis(ms))))
             .unwrap_or_default();
         let rejected = match self.rows_rejected {
             0 => String::new(),
-            rows => format!(", {rows} rejected"),
+            rejected => format!(", {} rejected", count(rejected)),
         };
         format!(
-            "run {id} of {}: {code}{duration}, {} rows written, {} deleted{rejected}\n",
-            self.started_at, self.rows_written, self.rows_deleted,
+            "run {id} of {}: {code}{time}, {} written, {} deleted{rejected}\n",
+            self.started_at,
+            rows(self.rows_written),
+            count(self.rows_deleted),
         )
     }
 

@@ -4,6 +4,7 @@ use super::run_summary::{RunSummary, instant};
 use super::{open_state_of, state_of};
 use crate::cli::args::{Output, StatusArgs};
 use crate::cli::choice::{Unnamed, choose};
+use crate::cli::quantity::counted;
 use crate::cli::{Context, render};
 use crate::decision::gone_sentence;
 use crate::exit_code;
@@ -173,11 +174,18 @@ fn status_text(status: &Status, age: Option<Duration>) -> String {
             .count();
         let rejected = match rejected {
             0 => String::new(),
-            count => format!(", {count} rejected rows wait"),
+            count => {
+                let count = count as u64;
+                let waits = counted(count, "rejected row waits", "rejected rows wait");
+                format!(", {waits}")
+            }
         };
         let deletes = match state.pending_of(&stream.target) {
             0 => String::new(),
-            count => format!(", {count} deletes wait for the guard"),
+            count => {
+                let waits = counted(count, "delete waits", "deletes wait");
+                format!(", {waits} for the guard")
+            }
         };
         text.push_str(&format!(
             "table {}: {} -> {}{rejected}{deletes}\n",

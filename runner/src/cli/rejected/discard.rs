@@ -3,6 +3,7 @@
 use super::of_tables;
 use crate::cli::args::{Output, RejectedDiscardArgs};
 use crate::cli::pipeline::{open_state, state_of};
+use crate::cli::quantity::counted;
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
@@ -97,8 +98,9 @@ fn print(context: &Context, pipeline: &str, rows: &[RejectedRow]) {
     if rows.is_empty() {
         return render::text_out(&format!("{pipeline}: no rejected row waits\n"));
     }
-    let count = rows.len();
-    let mut text = format!("{pipeline}: {count} rejected rows are forgotten: {MEANING}\n");
+    let (one, many) = ("rejected row is forgotten", "rejected rows are forgotten");
+    let forgotten = counted(rows.len() as u64, one, many);
+    let mut text = format!("{pipeline}: {forgotten}: {MEANING}\n");
     for row in rows {
         text.push_str(&format!("  {} {}\n", row.stream, row.key));
     }

@@ -59,7 +59,7 @@ pub(crate) async fn retry(context: &Context, args: &RejectedRetryArgs) -> Result
         retention: context.files.project.retention,
         // It is no run of the pipeline.
         hooks: &HookEnvironment::new(&context.files, &[], false),
-        progress: Progress::new(Output::Json),
+        progress: Progress::silent(),
         stop,
         // Refused rows are no part of what a pipeline commits together.
         consistency: Consistency::Table,
