@@ -139,7 +139,7 @@ async fn guard_says_what_it_counted_and_how_to_go_on() {
     lab.change("UPDATE t SET grp = 2 WHERE id <= 100").await;
 
     let stopped = lab.project.syncset(["pipeline", "run", "p"]).await;
-    insta::assert_snapshot!(stopped.snapshot(), @r"
+    insta::assert_snapshot!(stopped.snapshot(), @"
     exit: 8
     stdout:
     public.t  failed      100 read, 0 written, 0 deleted, 100 deletes wait, [time]
@@ -159,7 +159,7 @@ async fn guard_says_what_it_counted_and_how_to_go_on() {
         .stdout
         .lines()
         .find(|line| line.contains("deletes wait"));
-    insta::assert_snapshot!(line.unwrap_or_default(), @"  note: 100 deletes wait for the guard; the next run counts them again");
+    insta::assert_snapshot!(line.unwrap_or_default(), @"  note: 100 deletes wait for the guard, which lets 50 rows or 5 % of the table pass; the next run counts them again; to let them go: `syncset pipeline run p --allow-deletes public.t=100`");
 
     let unknown = ["pipeline", "run", "p", "--allow-deletes", "public.u=5"];
     insta::assert_snapshot!(lab.project.syncset(unknown).await.snapshot(), @r"
@@ -646,6 +646,102 @@ async fn tables_that_commit_together_wait_for_the_guard_of_one() {
         lab.assert_same().await;
         assert_eq!(lab.value("SELECT count(*) FROM u").await, "2");
         assert_eq!(lab.pending().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn dry_run_says_what_the_guard_would_say() {
+    for target in targets().await {
+        let lab = Lab::synced(target, 1000, "", XMIN).await;
+        let warnings = |output: Output| table(&output.expect_success())["warnings"].to_string();
+
+        lab.change("UPDATE t SET grp = 2 WHERE id <= 50").await;
+        let few = lab.run(&["--dry-run"]).await;
+        assert_eq!(table(&few)["rows_deleted"], 50);
+        assert_eq!(warnings(few), "null");
+
+        lab.change("UPDATE t SET grp = 2 WHERE id <= 100").await;
+        let many = lab.run(&["--dry-run"]).await;
+        assert_eq!(table(&many)["rows_deleted"], 100);
+        let said = warnings(many);
+        assert!(said.contains("a run would exit with 8"), "{said}");
+        assert!(said.contains("delete up to 100 of the 1000 rows"), "{said}");
+        assert!(said.contains("--allow-deletes public.t=100`"), "{said}");
+        let agreed = ["--dry-run", "--allow-deletes", "public.t=100"];
+        assert_eq!(warnings(lab.run(&agreed).await), "null");
+        assert_eq!(lab.pending().await, 0);
+        assert_stopped(lab.run(&[]).await, 100, 1000);
+
+        // What waits is counted with what comes.
+        lab.change("UPDATE t SET grp = 2 WHERE id = 101").await;
+        let waiting = lab.run(&["--dry-run"]).await;
+        assert_eq!(table(&waiting)["deletes_pending"], 100);
+        let said = warnings(waiting);
+        assert!(said.contains("delete up to 101 of the 1000 rows"), "{said}");
+        lab.assert_rows(1000).await;
+    }
+}
+
+#[tokio::test]
+async fn dry_run_counts_the_least_that_whole_tables_lose() {
+    for target in targets().await {
+        let lab = Lab::synced(target, 1000, "", FULL).await;
+
+        lab.change("DELETE FROM t WHERE id <= 100; INSERT INTO t SELECT i, 1, 'a' FROM generate_series(2001, 2020) i")
+            .await;
+        let many = lab.run(&["--dry-run"]).await.expect_success();
+        lab.change("DELETE FROM t").await;
+        let all = lab.run(&["--dry-run"]).await.expect_success();
+
+        assert_eq!(table(&many)["rows_deleted"], 80);
+        let said = table(&many)["warnings"].to_string();
+        assert!(
+            said.contains("delete at least 80 of the 1000 rows"),
+            "{said}"
+        );
+        let said = table(&all)["warnings"].to_string();
+        assert!(said.contains("the source selects no row"), "{said}");
+        lab.assert_rows(1000).await;
+    }
+}
+
+#[tokio::test]
+async fn plan_names_the_guard_and_how_to_agree() {
+    for target in targets().await {
+        let lab = Lab::synced(target, 1000, "", XMIN).await;
+        let plan = ["pipeline", "plan", "p", "--output", "json"];
+        let notes = async || {
+            let output = lab.project.syncset(plan).await.expect_success();
+            (
+                table(&output)["notes"].to_string(),
+                table(&output)["deletes_pending"].clone(),
+            )
+        };
+
+        lab.change("UPDATE t SET grp = 2 WHERE id <= 100").await;
+        assert_stopped(lab.run(&[]).await, 100, 1000);
+        let (waiting, count) = notes().await;
+        lab.pipeline("", "capture: xmin, where: \"grp = 1 and id > 300\"");
+        let (edited, _) = notes().await;
+        lab.pipeline(
+            "guards: { max_delete_percent: 100 }\n",
+            "capture: xmin, where: \"grp = 1 and id > 300\"",
+        );
+        let (off, _) = notes().await;
+
+        assert_eq!(count, 100);
+        let limits = "50 rows or 5 % of the table";
+        for note in [&waiting, &edited] {
+            assert!(note.contains(limits), "{note}");
+        }
+        let agree = "`syncset pipeline run p --allow-deletes public.t=";
+        assert!(waiting.contains(&format!("{agree}100`")), "{waiting}");
+        assert!(edited.contains(&format!("{agree}N`")), "{edited}");
+        assert!(edited.contains("no longer selected"), "{edited}");
+        assert!(off.contains("no longer selected"), "{off}");
+        assert!(!off.contains(&format!("{agree}N`")), "{off}");
+        lab.run(&[]).await.expect_success();
+        lab.assert_rows(700).await;
     }
 }
 

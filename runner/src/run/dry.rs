@@ -7,7 +7,7 @@ use crate::report::Outcome;
 use crate::run::RunSettings;
 use crate::run::pump::pump;
 use crate::run::table::TableRun;
-use crate::run::{slice, sort};
+use crate::run::{foresee, slice, sort};
 use syncset_connector::{
     ChangeEvent, KeyRange, PipelineState, Position, Snapshot, SnapshotRequest, StreamPhase,
     WindowState, WriteMode,
@@ -27,6 +27,8 @@ pub(crate) async fn count(
             .iter()
             .find(|stored| stored.stream == stream)
             .cloned();
+        table.pending_deletes = state.pending_of(&table.planned.target.name);
+        table.report.deletes_pending = table.pending_deletes;
         if let Some(failure) = table.planned.failures.first() {
             table.fail(failure.clone());
             continue;
@@ -68,7 +70,11 @@ async fn decide_and_count(
         sort::blocked(ends, table, alteration).await?;
     }
     table.expect_rows(&decision.action);
-    Ok(count_table(ends, table, &decision.action, settings).await?)
+    let outcome = count_table(ends, table, &decision.action, settings).await?;
+    if decision.alteration.is_none() {
+        foresee::deletes(ends, table, outcome).await?;
+    }
+    Ok(outcome)
 }
 
 async fn count_table(

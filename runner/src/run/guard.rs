@@ -5,6 +5,35 @@ use crate::failure::Failure;
 use crate::run::table::TableRun;
 use syncset_pipeline::{EmptySource, Guards};
 
+/// What is known of the rows that a run would delete.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known {
+    /// So many.
+    Exactly(u64),
+    /// So many or more: keys were not compared.
+    AtLeast(u64),
+    /// So many or fewer: some of the keys may not be at the target.
+    AtMost(u64),
+}
+
+impl Known {
+    fn count(self) -> u64 {
+        match self {
+            Self::Exactly(count) | Self::AtLeast(count) | Self::AtMost(count) => count,
+        }
+    }
+}
+
+impl std::fmt::Display for Known {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exactly(count) => write!(formatter, "{count}"),
+            Self::AtLeast(count) => write!(formatter, "at least {count}"),
+            Self::AtMost(count) => write!(formatter, "up to {count}"),
+        }
+    }
+}
+
 /// What is known before anything is counted at the target.
 pub(crate) struct Guard<'a> {
     guards: Guards,
@@ -53,10 +82,12 @@ impl<'a> Guard<'a> {
     }
 
     /// The failure of a table that holds `rows`, of which the run would delete too many.
-    pub(crate) fn stop(&self, deletes: u64, rows: u64) -> Failure {
+    pub(crate) fn stop(&self, deletes: Known, rows: u64) -> Failure {
+        let known = deletes;
+        let deletes = known.count();
         let percent = (deletes as f64 * 1000.0 / rows.max(1) as f64).ceil() / 10.0;
         let message = format!(
-            "table `{}`: the run would delete {deletes} of the {rows} rows of `{}` ({percent} %), \
+            "table `{}`: the run would delete {known} of the {rows} rows of `{}` ({percent} %), \
              and the guard allows {} %",
             self.stream, self.target, self.guards.max_delete_percent
         );
@@ -76,19 +107,34 @@ impl<'a> Guard<'a> {
         Some(self.failure(message, rows))
     }
 
+    /// What a run would fail with, as a warning to one that only looks.
+    pub(crate) fn foreseen(&self, stopped: &Failure) -> String {
+        let prefix = format!("table `{}`: ", self.stream);
+        let message = stopped.message.trim_start_matches(&prefix);
+        let hint = stopped.hint.as_deref().unwrap_or_default();
+        format!(
+            "a run would exit with {}: {message}; {hint}",
+            stopped.exit_code
+        )
+    }
+
     fn failure(&self, message: String, deletes: u64) -> Failure {
-        let table = format!("{}={deletes}", self.stream);
         let mut hint = format!(
-            "they are still there; if they are to go: `syncset pipeline run {} --allow-deletes {}`; \
+            "they are still there; if they are to go: `{}`; \
              if not, look at the source and at `where`",
-            self.pipeline,
-            shell_word(&table)
+            agreement(self.pipeline, self.stream, &deletes.to_string())
         );
         if let Some(allowed) = self.allowed {
             hint.push_str(&format!(" (this run was allowed {allowed})"));
         }
         Failure::new(exit_code::GUARD, message).with_hint(hint)
     }
+}
+
+/// The command line by which a person agrees to deletes. `deletes`: rows, or a letter for them.
+pub(crate) fn agreement(pipeline: &str, stream: &str, deletes: &str) -> String {
+    let table = shell_word(&format!("{stream}={deletes}"));
+    format!("syncset pipeline run {pipeline} --allow-deletes {table}")
 }
 
 /// A word as a shell takes it.
@@ -149,7 +195,7 @@ mod tests {
 
     #[test]
     fn failure_names_table_counts_limit_and_flag() {
-        let failure = guard(5.0, Some(3)).stop(501, 10_000);
+        let failure = guard(5.0, Some(3)).stop(Known::Exactly(501), 10_000);
 
         assert_eq!(failure.exit_code, exit_code::GUARD);
         insta::assert_snapshot!(failure.message, @"table `public.orders`: the run would delete 501 of the 10000 rows of `crm.orders` (5.1 %), and the guard allows 5 %");

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::observer::{RowCounts, UnitBegun, UnitKind, UnitWatch};
 use crate::open::Ends;
 use crate::planned::PlannedTable;
-use crate::run::guard::Guard;
+use crate::run::guard::{Guard, Known};
 use crate::run::rejects::{self, Rejects};
 use crate::run::table::TableRun;
 use crate::run::waiting::{Change, Refused, WaitingRow, tables_of, together};
@@ -252,7 +252,7 @@ impl<'a> Unit<'a> {
         let there = needed.saturating_sub(taken);
         let rows = self.writer.count_rows(&table.planned.target, there).await?;
         let rows = rows.saturating_add(taken);
-        Ok((rows < needed).then(|| guard.stop(deletes, rows)))
+        Ok((rows < needed).then(|| guard.stop(Known::Exactly(deletes), rows)))
     }
 
     /// Asks the guard about the deletes of one of several tables that commit together.

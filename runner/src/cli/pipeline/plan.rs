@@ -1,6 +1,7 @@
 //! `pipeline plan`: prints exactly what `run` would do.
 
 use crate::cli::args::{Output, PlanArgs};
+use crate::cli::quantity::counted;
 use crate::cli::{Context, render};
 use crate::decision::{self, Action, Decision, Rules, decide, left_behind, selection_changed};
 use crate::exit_code;
@@ -8,9 +9,10 @@ use crate::failure::{Failure, Failures};
 use crate::open::Ends;
 use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
+use crate::run::agreement;
 use serde::Serialize;
 use syncset_connector::{Capture, Exactness, OnDelete, PipelineState, StreamPhase, WriteMode};
-use syncset_pipeline::{OutputValue, SelectionChange};
+use syncset_pipeline::{Guards, OutputValue, SelectionChange};
 
 #[derive(Serialize)]
 struct ColumnEntry {
@@ -49,6 +51,8 @@ struct TableEntry {
     key: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     row_estimate: Option<u64>,
+    /// Deletes that wait for the guard.
+    deletes_pending: u64,
     columns: Vec<ColumnEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     filtered_here: Option<String>,
@@ -130,7 +134,8 @@ async fn entry(
     rules: Rules<'_>,
 ) -> Result<TableEntry, Failures> {
     let mut failures = table.failures.clone();
-    let mut notes = known(table, state);
+    let pipeline = &ends.key.pipeline;
+    let mut notes = known(table, state, pipeline);
     let mut target_statements = table.status.create.clone();
     let mut edited = Vec::new();
     let action = match decide(table, state, &ends.key, rules) {
@@ -152,7 +157,7 @@ async fn entry(
                 }));
             }
             notes.extend(decision.leaves.iter().map(left_behind));
-            notes.extend(edit_notes(table, &decision));
+            notes.extend(load_notes(table, &decision, pipeline));
             edited.extend(decision.changes.into_iter().map(|change| EditEntry {
                 sentence: change.to_string(),
                 part: change.what,
@@ -201,6 +206,7 @@ async fn entry(
         write: table.write(),
         key: table.plan.key.clone(),
         row_estimate: table.row_estimate,
+        deletes_pending: state.pending_of(&table.target.name),
         columns: columns.collect(),
         filtered_here: table.plan.residual.clone(),
         source_statements: table.statements.clone(),
@@ -234,19 +240,21 @@ fn mark_entries(ends: &Ends, table: &PlannedTable) -> impl Iterator<Item = Colum
     })
 }
 
-/// What a run does with the rows of a table whose selection was edited.
-fn edit_notes(table: &PlannedTable, decision: &Decision) -> Vec<String> {
-    if decision.changes.is_empty() {
-        return Vec::new();
+/// What a run does with the rows of a table that it loads again, above all if its selection was
+/// edited.
+fn load_notes(table: &PlannedTable, decision: &Decision, pipeline: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    let is_edited = !decision.changes.is_empty();
+    if is_edited {
+        notes.push(
+            "rows are read again in chunks and written where they differ; a run that is killed goes on where it was"
+                .to_owned(),
+        );
     }
-    let mut notes = vec![
-        "rows are read again in chunks and written where they differ; a run that is killed goes on where it was"
-            .to_owned(),
-    ];
-    let is_narrower = |change: &SelectionChange| change.what == "where";
-    if table.deletes() && decision.changes.iter().any(is_narrower) {
-        notes
-            .push("rows that are no longer selected are deleted at the end of the load".to_owned());
+    let is_loaded_again = is_edited || matches!(decision.action, Action::Reload(_));
+    let deletes = table.deletes() && table.write() != WriteMode::Append && !table.status.empty;
+    if is_loaded_again && deletes {
+        notes.push(delete_note(table, decision, pipeline));
     }
     let marks = |change: &SelectionChange| change.what == "on_delete";
     if decision.changes.iter().any(marks) {
@@ -262,13 +270,49 @@ fn edit_notes(table: &PlannedTable, decision: &Decision) -> Vec<String> {
     notes
 }
 
+/// What becomes of rows that the target has and the load does not find.
+fn delete_note(table: &PlannedTable, decision: &Decision, pipeline: &str) -> String {
+    let is_narrower = |change: &SelectionChange| change.what == "where";
+    let rows = match decision.changes.iter().any(is_narrower) {
+        true => "rows that are no longer selected",
+        false => "rows that are gone from the source",
+    };
+    let fate = match table.plan.on_delete {
+        OnDelete::Soft => "marked as gone",
+        OnDelete::Hard | OnDelete::Keep => "deleted",
+    };
+    let note = format!("{rows} are {fate} at the end of the load");
+    let guards = &table.plan.guards;
+    if guards.max_delete_percent >= 100.0 {
+        return note;
+    }
+    format!(
+        "{note}; how many is known when keys are compared: more than `guards:` allows ({}) stop it \
+         with exit code 8 before the first, until `{}` agrees to N of them",
+        limits(guards),
+        agreement(pipeline, table.stream(), "N")
+    )
+}
+
+/// What passes without a person's word.
+fn limits(guards: &Guards) -> String {
+    format!(
+        "{} rows or {} % of the table",
+        guards.max_delete_rows_always_allowed, guards.max_delete_percent
+    )
+}
+
 /// What a user should know, the deletes that wait for the guard among it.
-fn known(table: &PlannedTable, state: &PipelineState) -> Vec<String> {
+fn known(table: &PlannedTable, state: &PipelineState, pipeline: &str) -> Vec<String> {
     let mut notes = table.notes.clone();
     let waiting = state.pending_of(&table.target.name);
     if waiting > 0 {
         notes.push(format!(
-            "{waiting} deletes wait for the guard; the next run counts them again"
+            "{} for the guard, which lets {} pass; the next run counts them \
+             again; to let them go: `{}`",
+            counted(waiting, "delete waits", "deletes wait"),
+            limits(&table.plan.guards),
+            agreement(pipeline, table.stream(), &waiting.to_string())
         ));
     }
     notes
