@@ -350,3 +350,25 @@ async fn status_of_all_shows_the_others_when_one_cannot_be_asked() {
     assert_eq!(status["pipelines"][1]["pipeline"], "orders");
     assert_eq!(status["pipelines"][1]["tables"][0]["phase"], "following");
 }
+
+#[tokio::test]
+async fn help_is_printed_as_it_was_read() {
+    let project = Project::new("version: 1\n");
+    let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = package.parent().unwrap().join("runner/src/cli/help");
+    let mut count = 0;
+
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let words = name.split('-').skip(1).chain(["--help"]);
+        let output = project.syncset(words).await.expect_success();
+        // The tests run a binary of another name.
+        let printed = output.stdout.replace("syncset-under-test", "syncset");
+        assert_eq!(printed, std::fs::read_to_string(&path).unwrap());
+        assert_eq!(output.stderr, "", "{name}");
+        count += 1;
+    }
+
+    assert!(count > 20, "{count} verbs");
+}

@@ -276,3 +276,40 @@ fn commands_of_the_documentation_are_understood() {
     assert!(commands.len() > 20, "{commands:?}");
     assert!(verbs.contains("pipeline"), "{verbs:?}");
 }
+
+/// Where the help texts are: what `--help` of each verb prints, by its words.
+const HELP_FOLDER: &str = "runner/src/cli/help";
+
+/// Columns of the help texts; what is printed where there is no terminal.
+const HELP_WIDTH: usize = 100;
+
+/// The help of every verb and group of verbs, each with the name of its file.
+fn help_texts(command: &Command, texts: &mut Vec<(String, String)>) {
+    let mut command = command.clone();
+    let name = command.get_bin_name().unwrap_or(command.get_name());
+    let file = format!("{}.txt", name.replace(' ', "-"));
+    texts.push((file, command.render_long_help().to_string()));
+    for verb in command.get_subcommands() {
+        if !verb.is_hide_set() && verb.get_name() != "help" {
+            help_texts(verb, texts);
+        }
+    }
+}
+
+#[test]
+fn help_of_every_verb_is_what_was_read() {
+    let mut program = Cli::command().term_width(HELP_WIDTH);
+    program.build();
+    let mut texts = Vec::new();
+    help_texts(&program, &mut texts);
+
+    for (file, text) in &texts {
+        assert_current(&format!("{HELP_FOLDER}/{file}"), text);
+    }
+    let entries = std::fs::read_dir(root().join(HELP_FOLDER)).expect("the folder is there");
+    let names = entries.map(|entry| entry.expect("it can be read").file_name());
+    for name in names.map(|name| name.to_string_lossy().into_owned()) {
+        let is_made = texts.iter().any(|(file, _)| *file == name);
+        assert!(is_made, "{HELP_FOLDER}/{name} is of no verb: delete it");
+    }
+}
