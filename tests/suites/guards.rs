@@ -587,6 +587,32 @@ async fn deletes_that_wait_go_with_a_pipeline_that_is_renamed() {
 }
 
 #[tokio::test]
+async fn deletes_of_all_units_of_a_run_are_counted_together() {
+    for target in targets().await {
+        let lab = Lab::synced(target, 1000, "", XMIN).await;
+        let arguments = ["pipeline", "run", "p", "--full-refresh"];
+        let action = [("SYNCSET_FAIL_POINT", "load.begun=exit9")];
+        let killed = lab.project.spawn_with(arguments, &action);
+        assert_eq!(killed.wait().await.code, 137);
+        // The window behind the load finds the first, comparing keys the others: neither is too
+        // many by itself.
+        lab.change("UPDATE t SET grp = 2 WHERE id <= 40; DELETE FROM t WHERE id BETWEEN 41 AND 80")
+            .await;
+
+        let stopped = lab.run(&["--on-lock", "wait=30s"]).await.expect_code(8);
+
+        let message = table(&stopped)["failure"]["message"].to_string();
+        assert!(
+            message.contains("would delete 80 of the 1000 rows"),
+            "{message}"
+        );
+        lab.assert_rows(960).await;
+        lab.run(&[]).await.expect_success();
+        lab.assert_same().await;
+    }
+}
+
+#[tokio::test]
 async fn loading_again_forgets_what_was_pending() {
     for target in targets().await {
         let lab = Lab::synced(target, 1000, "", XMIN).await;

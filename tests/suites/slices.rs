@@ -158,6 +158,14 @@ async fn slice_joins_conditions_of_every_kind() {
             let expected = (10..20).filter(|id| !is_part || id % 5 < 3);
             let expected: Vec<String> = expected.map(|id| id.to_string()).collect();
             assert_eq!(lab.ids("t").await, expected, "{settings}");
+
+            // What the condition drops here is not to be deleted, now or later.
+            lab.slice("id between 12 and 13").await.expect_success();
+            assert_eq!(lab.ids("t").await, expected, "{settings}");
+            let pending = lab.target.state_table("pending_delete");
+            let pending = format!("SELECT count(*) FROM {pending}");
+            let pending = lab.target.place().rows(&pending).await;
+            assert_eq!(pending[0][0].as_deref(), Some("0"), "{settings}");
         }
     }
 }
