@@ -2,6 +2,7 @@
 //! tables they touched.
 
 use crate::targets::Target;
+use kit::postgres::send;
 use kit::{Database, Project};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -144,7 +145,7 @@ impl Teller {
                      INSERT INTO purchase VALUES ({customer}, {customer});
                      COMMIT"
                 );
-                kit::postgres::send(&mut session, &sql).await;
+                send(&mut session, &sql).await;
                 customer += 1;
                 counted.fetch_add(1, Ordering::SeqCst);
             }
@@ -397,6 +398,23 @@ async fn some_tables_alone_are_refused() {
 }
 
 #[tokio::test]
+async fn slice_of_tables_that_go_together_is_refused() {
+    let lab = Lab::new(Target::postgres().await, CURSOR).await;
+
+    let refused = lab
+        .project
+        .syncset(["pipeline", "run", "p", "--where", "id = 1"])
+        .await;
+
+    insta::assert_snapshot!(refused.snapshot(), @r"
+    exit: 2
+    stderr:
+    error: `--where` copies table by table, and the tables of `p` are committed together (`consistency: pipeline`)
+    hint: load the table again instead: syncset pipeline reset p --tables ..., then run
+    ");
+}
+
+#[tokio::test]
 async fn switching_from_table_to_pipeline_needs_nothing() {
     let lab = Lab::new(Target::postgres().await, CURSOR).await;
     lab.write_pipeline("table", CURSOR);
@@ -405,6 +423,40 @@ async fn switching_from_table_to_pipeline_needs_nothing() {
     let teller = Teller::start(&lab.source, 1).await;
     teller.commits(5).await;
     teller.stop().await;
+
+    lab.project.syncset(RUN).await.expect_success();
+
+    lab.assert_whole("after the switch").await;
+    lab.assert_equal().await;
+}
+
+#[tokio::test]
+async fn window_that_was_cut_ends_before_tables_go_together() {
+    let lab = Lab::new(Target::postgres().await, CURSOR).await;
+    lab.write_pipeline("table", CURSOR);
+    lab.project.syncset(RUN).await.expect_success();
+    // Begins before the rows of the window, and commits behind the place at which it is cut.
+    let mut late = lab.source.connect().await;
+    send(
+        &mut late,
+        "BEGIN; INSERT INTO customer VALUES (700, 'late', now())",
+    )
+    .await;
+    let wide = "INSERT INTO customer SELECT i, repeat('x', 20000) FROM generate_series(1, 600) i";
+    lab.source.execute(wide).await;
+    let cut = RUN.into_iter().chain(["--memory", "4MiB"]);
+    let action = [("SYNCSET_FAIL_POINT", "window.unit_committed=exit9")];
+    let killed = lab.project.spawn_with(cut, &action);
+    assert_eq!(killed.wait().await.code, 137);
+    let some = "SELECT count(*) BETWEEN 1 AND 599 FROM customer";
+    let some = lab.target.place().rows(some).await;
+    assert_eq!(some[0][0].as_deref(), Some("t"));
+    send(
+        &mut late,
+        "INSERT INTO purchase VALUES (700, 700, now()); COMMIT",
+    )
+    .await;
+    lab.write_pipeline("pipeline", CURSOR);
 
     lab.project.syncset(RUN).await.expect_success();
 
