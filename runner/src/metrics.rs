@@ -7,7 +7,6 @@
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::report::{Outcome, RunReport, TableReport};
-use crate::stop::seconds_since_epoch;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -92,16 +91,20 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
 }
 
-/// Collects the samples of one file.
-#[derive(Default)]
+/// Collects the samples of one process.
 pub(crate) struct Metrics {
+    /// When its runs were over, in seconds since the epoch.
+    now: i64,
     samples: Vec<Sample>,
 }
 
 impl Metrics {
-    /// What is known of every build.
-    pub(crate) fn new() -> Self {
-        let mut metrics = Self::default();
+    /// What is known of every build. `now`: when its runs were over, in seconds since the epoch.
+    pub(crate) fn at(now: i64) -> Self {
+        let mut metrics = Self {
+            now,
+            samples: Vec::new(),
+        };
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         metrics.add("syncset_build_info", &version, 1.0);
         metrics
@@ -133,7 +136,7 @@ impl Metrics {
             ("project", project.to_owned()),
             ("pipeline", report.pipeline.clone()),
         ];
-        let now = seconds_since_epoch();
+        let now = self.now;
         let known = report.last_success.map(seconds);
         let known = known.or_else(|| former_value(former, LAST_SUCCESS, &text_of(&run)));
         // A run that left its turn to another one says nothing about the pipeline.
@@ -297,7 +300,7 @@ mod tests {
         let file = "syncset_last_success_timestamp_seconds{project=\"p\",pipeline=\"a\"} 17\n\
                     syncset_last_success_timestamp_seconds{project=\"p\",pipeline=\"b\"} 18\n";
         let report = RunReport::new("b", "id", false);
-        let mut metrics = Metrics::new();
+        let mut metrics = Metrics::at(17);
 
         metrics.run("p", &report, false, file);
 

@@ -50,7 +50,8 @@ impl Telemetry {
     /// What the environment asks for; `None` if it asks for nothing. `variable` looks a variable
     /// up. What cannot be done is said on stderr.
     pub(crate) fn start(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        let settings = Settings::read(&variable);
+        let mut settings = Settings::read(&variable);
+        settings.leave_out(post::check);
         for warning in &settings.warnings {
             render::warning(warning, None);
         }
@@ -109,7 +110,7 @@ impl Telemetry {
             let (destination, metrics) = (self.numbers?, metrics?);
             let timed_out = Loss::timed_out("the metrics", &destination, limit);
             let sent = in_thread(limit, move || {
-                numbers::send(&metrics, &destination, resource)
+                numbers::send(&metrics, &destination, resource, limit)
             });
             sent.await.unwrap_or(Some(timed_out))
         };

@@ -1,7 +1,7 @@
 //! The metrics of all runs of the process, sent once, at its end. Names and numbers are those of
 //! `--metrics-file`.
 
-use super::post::{Loss, Poster, Trouble};
+use super::post::{Loss, Poster, Trouble, no_answer};
 use super::settings::Destination;
 use super::traces::scope;
 use crate::metrics::{Metrics, Sample};
@@ -16,15 +16,17 @@ use std::time::Duration;
 /// alone.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
-/// Sends the numbers; blocks. Returns what was lost.
+/// Sends the numbers; blocks for so long at most. Returns what was lost.
 pub(super) fn send(
     metrics: &Metrics,
     destination: &Destination,
     resource: Resource,
+    limit: Duration,
 ) -> Option<Loss> {
     let trouble = Trouble::default();
     let sent = try_send(metrics, destination, resource, &trouble);
-    let reason = sent.err()?;
+    // Where nothing failed, the SDK has stopped to wait before we did.
+    let reason = sent.err()?.unwrap_or_else(|| no_answer(limit));
     Some(Loss {
         what: "the metrics".to_owned(),
         origin: destination.origin.clone(),
@@ -37,7 +39,7 @@ fn try_send(
     destination: &Destination,
     resource: Resource,
     trouble: &Trouble,
-) -> Result<(), String> {
+) -> Result<(), Option<String>> {
     let poster = Poster::new(destination, trouble.clone())?;
     let exporter = MetricExporter::builder()
         .with_http()
@@ -48,7 +50,7 @@ fn try_send(
         .with_headers(destination.headers.clone())
         .build()
         // What it says may hold the URL.
-        .map_err(|_| "its settings cannot be used")?;
+        .map_err(|_| Some("its settings cannot be used".to_owned()))?;
     let reader = PeriodicReader::builder(exporter)
         .with_interval(NEVER)
         .build();
@@ -74,9 +76,7 @@ fn try_send(
         }
     }
     // Collects and sends.
-    provider
-        .shutdown()
-        .map_err(|_| "it took nothing".to_owned())
+    provider.shutdown().map_err(|_| None)
 }
 
 /// The unit that a name ends with, in the code that OpenTelemetry uses. What has none gets none:

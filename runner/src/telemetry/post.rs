@@ -58,6 +58,12 @@ impl Poster {
     }
 }
 
+/// Says why nothing can be sent there, as far as that is known without asking.
+pub(super) fn check(destination: &Destination) -> Result<(), String> {
+    let path = destination.certificate.as_ref();
+    path.map_or(Ok(()), |path| certificates(path).map(drop))
+}
+
 fn tls(destination: &Destination) -> Result<TlsConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let authorities = match &destination.certificate {

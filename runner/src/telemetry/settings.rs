@@ -67,6 +67,18 @@ impl Settings {
         settings
     }
 
+    /// Leaves out what cannot be sent; `check` says why.
+    pub(super) fn leave_out(&mut self, check: fn(&Destination) -> Result<(), String>) {
+        let [traces, metrics] = [self.traces.take(), self.metrics.take()].map(|destination| {
+            let destination = destination?;
+            match check(&destination) {
+                Ok(()) => Some(destination),
+                Err(warning) => self.give_up(warning),
+            }
+        });
+        (self.traces, self.metrics) = (traces, metrics);
+    }
+
     /// Where one signal goes, if anywhere.
     fn destination(
         &mut self,

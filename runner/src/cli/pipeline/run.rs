@@ -12,7 +12,7 @@ use crate::metrics::{self, Metrics};
 use crate::progress::Progress;
 use crate::report::{HookReport, RunReport};
 use crate::run::{self, Extent, RunSettings};
-use crate::stop::Stop;
+use crate::stop::{Stop, seconds_since_epoch};
 use crate::telemetry::Telemetry;
 use std::collections::BTreeSet;
 
@@ -65,7 +65,9 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
         reports.push(report);
     }
     let code = code_of(&reports, args);
-    write_metrics(args, |former| metrics_of(context, args, &reports, former));
+    let now = seconds_since_epoch();
+    let metrics = |former: &str| metrics_of(context, args, &reports, (now, former));
+    write_metrics(args, metrics);
     if context.output == Output::Json {
         match reports.as_slice() {
             [report] if chosen.is_one => render::json(report),
@@ -74,7 +76,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
     }
     if let Some(telemetry) = telemetry {
         // A dry run says nothing about how fresh the target is.
-        let metrics = (!args.dry_run).then(|| metrics_of(context, args, &reports, ""));
+        let metrics = (!args.dry_run).then(|| metrics(""));
         telemetry.finish(metrics, &stop).await;
     }
     Ok(code)
@@ -90,9 +92,15 @@ fn variable(context: &Context, name: &str) -> Option<String> {
     std::env::var(name).ok().or_else(stored)
 }
 
-/// The metrics of all runs. `former`: the text of the metrics file, if there is one.
-fn metrics_of(context: &Context, args: &RunArgs, reports: &[RunReport], former: &str) -> Metrics {
-    let mut metrics = Metrics::new();
+/// The metrics of all runs, which were over at `now`. `former`: the text of the metrics file, if
+/// there is one.
+fn metrics_of(
+    context: &Context,
+    args: &RunArgs,
+    reports: &[RunReport],
+    (now, former): (i64, &str),
+) -> Metrics {
+    let mut metrics = Metrics::at(now);
     for report in reports {
         let nothing_to_do = args.skip_exit_code.map(i32::from);
         let was_done =
@@ -117,8 +125,9 @@ async fn refuse(
         false => args.choice.names.clone(),
     };
     let names = BTreeSet::from_iter(&names);
+    let now = seconds_since_epoch();
     let refused = |former: &str| {
-        let mut metrics = Metrics::new();
+        let mut metrics = Metrics::at(now);
         for name in &names {
             metrics.refused(project, name, failures.exit_code(), former);
         }
