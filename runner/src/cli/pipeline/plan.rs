@@ -277,11 +277,11 @@ fn delete_note(table: &PlannedTable, decision: &Decision, pipeline: &str) -> Str
         true => "rows that are no longer selected",
         false => "rows that are gone from the source",
     };
-    let fate = match table.plan.on_delete {
+    let taken_away = match table.plan.on_delete {
         OnDelete::Soft => "marked as gone",
         OnDelete::Hard | OnDelete::Keep => "deleted",
     };
-    let note = format!("{rows} are {fate} at the end of the load");
+    let note = format!("{rows} are {taken_away} at the end of the load");
     let guards = &table.plan.guards;
     if guards.max_delete_percent >= 100.0 {
         return note;
