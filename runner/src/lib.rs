@@ -12,6 +12,8 @@ mod files;
 mod hooks;
 mod logging;
 mod metrics;
+// Without telemetry nobody looks on.
+#[cfg_attr(not(feature = "otel"), allow(dead_code))]
 mod observer;
 mod open;
 mod orphan;

@@ -32,6 +32,7 @@ pub(crate) struct SpanIds {
 static SPAN: Mutex<Option<SpanIds>> = Mutex::new(None);
 
 /// From here on each line of a JSON log names this span.
+#[cfg(feature = "otel")]
 pub(crate) fn belongs_to(span: SpanIds) {
     *SPAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(span);
 }

@@ -20,8 +20,8 @@ pub(crate) enum Telemetry {}
 impl Telemetry {
     /// Nothing. `variable` looks a variable up.
     pub(crate) fn start(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        let is_set = |name: &&str| variable(name).is_some_and(|value| !value.is_empty());
-        if let Some(name) = ENDPOINTS.iter().find(is_set) {
+        let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+        if let Some(name) = ENDPOINTS.into_iter().find(|name| is_set(name)) {
             let warning = format!("`{name}` is set, but this build sends no telemetry");
             render::warning(&warning, None);
         }
