@@ -7,7 +7,7 @@ pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -33,9 +33,9 @@ pub(crate) fn bytes(number: u64) -> String {
 
 /// How long something took: `412 ms`, `12.3 s`, `2 min 5 s`, `3 h 2 min`.
 pub(crate) fn duration(duration: Duration) -> String {
-    match duration.as_millis() {
-        ms @ ..1_000 => format!("{ms} ms"),
-        ms @ ..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (0, ms) => format!("{ms} ms"),
+        (seconds @ 1..60, ms) => format!("{seconds}.{} s", ms / 100),
         _ => clock(duration),
     }
 }
@@ -44,9 +44,9 @@ pub(crate) fn duration(duration: Duration) -> String {
 pub(crate) fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours) = (seconds / 60, seconds / 3_600);
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        ..3_600 => format!("{minutes} min {} s", seconds % 60),
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} min {} s", seconds % 60),
         _ => format!("{hours} h {} min", minutes % 60),
     }
 }
