@@ -1,6 +1,7 @@
 //! All suites as one binary, so that they are linked once and share one server.
 
 mod append;
+mod append_from_sqlite;
 mod append_windows;
 mod arrows;
 mod capture_lab;
