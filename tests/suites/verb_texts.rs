@@ -271,6 +271,8 @@ async fn verbs_tell_people_what_went_wrong_and_what_to_do() {
     table bills: loading, 0 of 1 chunks -> bills
     table orders: following -> orders, 1 rejected row waits, 1 delete waits for the guard
     run [run] of [instant]: exit 8 in [time], 0 rows written, 0 deleted, 1 rejected
+      error: table `bills`: the target refused the row with key ["2"]
+      error: table `orders`: the run would delete 1 of the 1 rows of `orders` (100 %), and the guard allows 0 %
     run [run] of [instant]: exit 0 in [time], 2 rows written, 0 deleted, 1 rejected
     # pipeline reset p --tables orders
       exit 0
