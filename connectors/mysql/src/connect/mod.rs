@@ -1,0 +1,237 @@
+//! Connecting: settings, sessions, and what the server says about itself.
+//!
+//! Every session is set up by one message after the handshake; nothing of the server's defaults
+//! that decides about values is left as it is.
+
+mod config;
+mod facts;
+mod session;
+mod settings;
+mod tls;
+
+pub(crate) use config::{Config, SETTINGS};
+pub(crate) use facts::ServerFacts;
+pub(crate) use session::{Done, RowStream, Session, TextRow};
+pub(crate) use settings::SQL_MODE;
+
+use crate::error;
+use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+use syncset_connector::{ConnectorError, ErrorClass, OpenOptions, Result};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
+
+/// Bytes of one packet that we are ready to take: what the protocol allows.
+const PACKET_BYTES_MAX: usize = 1 << 30;
+
+/// Sent on links at rest, so that a firewall between does not forget them.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// An opened database of MySQL or MariaDB.
+///
+/// The reading side, the writing side and the state are implemented on it in their own modules.
+pub(crate) struct MysqlStore {
+    pub(crate) config: Config,
+    pub(crate) options: OpenOptions,
+    control: Mutex<Session>,
+    facts: ServerFacts,
+    sessions: Arc<Semaphore>,
+    /// Sessions at rest, in no transaction. They hold no place among those that may be open, so
+    /// that whoever waits for a place is never kept waiting by them.
+    idle: Arc<StdMutex<Vec<Session>>>,
+    /// Numbers of all sessions that this store has opened.
+    own_sessions: StdMutex<Vec<u64>>,
+}
+
+impl MysqlStore {
+    /// Connects the control session and asks the server who it is, in one round trip.
+    pub(crate) async fn open(config: Config, options: OpenOptions) -> Result<Self> {
+        let (session, facts) = connect(&config, &options, None).await?;
+        facts.check_version()?;
+        Ok(Self {
+            sessions: Arc::new(Semaphore::new(options.sessions_max)),
+            own_sessions: StdMutex::new(vec![session.id]),
+            control: Mutex::new(session),
+            idle: Arc::default(),
+            config,
+            options,
+            facts,
+        })
+    }
+
+    /// A session at rest, or a new one; waits while `sessions_max` of them are open.
+    pub(crate) async fn session(&self) -> Result<Session> {
+        let place = Arc::clone(&self.sessions)
+            .acquire_owned()
+            .await
+            .expect("the store never closes its semaphore");
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        if let Some(mut session) = idle {
+            session.take_place(place);
+            return Ok(session);
+        }
+        self.new_session(Some(place)).await
+    }
+
+    /// Takes back a session that is in no transaction and set as it was when it was given out.
+    pub(crate) fn give_back(&self, mut session: Session) {
+        if session.is_usable() {
+            session.leave_place();
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push(session);
+        }
+    }
+
+    /// The pool that [`give_back`](Self::give_back) fills, for whoever outlives this borrow.
+    pub(crate) fn idle_sessions(&self) -> IdleSessions {
+        IdleSessions(Arc::clone(&self.idle))
+    }
+
+    /// A session that is not among those that may be open.
+    pub(crate) async fn new_session(&self, place: Option<OwnedSemaphorePermit>) -> Result<Session> {
+        let (session, _) = connect(&self.config, &self.options, place).await?;
+        self.note(session.id);
+        Ok(session)
+    }
+
+    /// The control session: short statements, no transaction that outlives the guard.
+    ///
+    /// # Errors
+    /// When the link was lost and cannot be made again.
+    pub(crate) async fn control(&self) -> Result<MutexGuard<'_, Session>> {
+        let mut session = self.control.lock().await;
+        if !session.is_usable() {
+            *session = self.new_session(None).await?;
+        }
+        Ok(session)
+    }
+
+    /// What the server said when the store was opened.
+    pub(crate) fn facts(&self) -> &ServerFacts {
+        &self.facts
+    }
+
+    /// Numbers of the sessions that this store has opened so far.
+    pub(crate) fn own_sessions(&self) -> Vec<u64> {
+        let own = self.own_sessions.lock();
+        own.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, id: u64) {
+        let own = self.own_sessions.lock();
+        own.unwrap_or_else(PoisonError::into_inner).push(id);
+    }
+
+    /// Ends the sessions that are not in use.
+    pub(crate) async fn close(self) {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for session in idle {
+            session.close().await;
+        }
+        self.control.into_inner().close().await;
+    }
+}
+
+/// The sessions at rest of one store.
+#[derive(Clone)]
+pub(crate) struct IdleSessions(Arc<StdMutex<Vec<Session>>>);
+
+impl IdleSessions {
+    /// Takes back a session that is in no transaction.
+    pub(crate) fn give_back(&self, mut session: Session) {
+        if session.is_usable() {
+            session.leave_place();
+            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push(session);
+        }
+    }
+}
+
+async fn connect(
+    config: &Config,
+    options: &OpenOptions,
+    place: Option<OwnedSemaphorePermit>,
+) -> Result<(Session, ServerFacts)> {
+    config.tls_files.check().await?;
+    let work = async {
+        let link = link(config)
+            .await
+            .map_err(|failure| cannot_connect(config, failure))?;
+        let mut session = Session::new(link, config.name.clone(), place);
+        let sql = format!("{}; {}", settings::first_statements(options), facts::sql());
+        let sets = session.result_sets(&sql).await?;
+        let (facts, id) = ServerFacts::read(&sets)?;
+        session.id = id;
+        Ok((session, facts))
+    };
+    match tokio::time::timeout(options.connect_timeout, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(ConnectorError::new(
+            ErrorClass::Connection,
+            format!(
+                "`{}` did not answer within {} s at {}",
+                config.name,
+                options.connect_timeout.as_secs(),
+                config.place()
+            ),
+        )
+        .with_hint("check host, port and firewalls")),
+    }
+}
+
+/// Makes a link: encrypted as `sslmode` asks, not encrypted where it only prefers that.
+async fn link(config: &Config) -> mysql_async::Result<Conn> {
+    // What goes through a socket does not leave the machine.
+    let is_local = config.socket.is_some() && config.sslmode == tls::SslMode::Prefer;
+    let encryption = tls::options(config).filter(|_| !is_local);
+    let falls_back = encryption.is_some() && config.sslmode == tls::SslMode::Prefer;
+    match Conn::new(driver_options(config, encryption)).await {
+        Err(failure) if falls_back && tls::is_without_tls(&failure) => {
+            Conn::new(driver_options(config, None)).await
+        }
+        outcome => outcome,
+    }
+}
+
+fn driver_options(config: &Config, encryption: Option<SslOpts>) -> Opts {
+    let password = config.password.as_ref().map(|password| password.expose());
+    OptsBuilder::default()
+        .ip_or_hostname(config.host.clone())
+        .tcp_port(config.port)
+        .socket(config.socket.as_ref().map(|path| path.display().to_string()))
+        // Otherwise the driver leaves the host it was told for the socket that the server names.
+        .prefer_socket(config.socket.is_some())
+        .user(Some(config.user.clone()))
+        .pass(password.cloned())
+        .db_name(Some(config.database.clone()))
+        .ssl_opts(encryption)
+        .tcp_keepalive(Some(KEEPALIVE))
+        .tcp_nodelay(true)
+        // Each statement is prepared for one use.
+        .stmt_cache_size(0)
+        // Known here, so that the driver does not ask.
+        .max_allowed_packet(Some(PACKET_BYTES_MAX))
+        .wait_timeout(Some(usize::MAX >> 1))
+        .conn_ttl(None::<Duration>)
+        .into()
+}
+
+fn cannot_connect(config: &Config, failure: mysql_async::Error) -> ConnectorError {
+    if let Some(error) = tls::refused(config, &failure) {
+        return error;
+    }
+    let mut error = error::of(failure);
+    if error.class == ErrorClass::Connection && error.code.is_none() {
+        error.message = format!(
+            "cannot reach the server of `{}` at {}",
+            config.name,
+            config.place()
+        );
+        error.hint = Some("check host, port, `sslmode`, and whether the server runs".to_owned());
+    }
+    error
+}
