@@ -146,7 +146,7 @@ fn writer(
 ) -> Option<WrittenBy> {
     let setting = &planner.settings.capture;
     // A store without sessions that could be asked has no bound but a clock.
-    let is_server = planner.spec.source.info.capabilities.schemas;
+    let is_server = planner.spec.source.info.capabilities.shows_writers;
     match setting.written_by {
         Some((WrittenBy::Database, place)) if !is_server && kind != CursorKind::Integer => {
             problems.hinted(

@@ -44,6 +44,8 @@ pub struct Capabilities {
     pub statements: bool,
     /// Tables live in schemas.
     pub schemas: bool,
+    /// It shows which transactions are open, so that a stamp of its own clock has a bound.
+    pub shows_writers: bool,
     /// Capture modes it offers, by their names in the config file.
     pub capture_modes: &'static [&'static str],
 }

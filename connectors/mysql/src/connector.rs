@@ -26,6 +26,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     parallel_writes: true,
     statements: true,
     schemas: false,
+    shows_writers: true,
     capture_modes: &["full", "cursor"],
 };
 

@@ -32,6 +32,7 @@ const INFO: ConnectorInfo = ConnectorInfo {
         parallel_writes: true,
         statements: true,
         schemas: true,
+        shows_writers: true,
         capture_modes: &["full", "cursor", "xmin"],
     },
 };

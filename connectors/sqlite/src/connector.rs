@@ -40,6 +40,7 @@ static INFO: ConnectorInfo = ConnectorInfo {
         parallel_writes: false,
         statements: true,
         schemas: false,
+        shows_writers: false,
         capture_modes: &["full", "cursor"],
     },
 };

@@ -37,6 +37,7 @@ const fn capabilities(schemas: bool, capture_modes: &'static [&'static str]) -> 
         parallel_writes: true,
         statements: schemas,
         schemas,
+        shows_writers: schemas,
         capture_modes,
     }
 }
