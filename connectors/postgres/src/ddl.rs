@@ -19,7 +19,36 @@ pub(crate) fn map_type(column: &TargetColumn) -> TypeMapping {
             exactness: Exactness::Exact,
             note: own_note(native),
         },
-        None => map_arrow(&column.data_type),
+        None => of_mysql(column).unwrap_or_else(|| map_arrow(&column.data_type)),
+    }
+}
+
+/// What types of MySQL and MariaDB become that say more than their Arrow type; `None` for others.
+fn of_mysql(column: &TargetColumn) -> Option<TypeMapping> {
+    let native = column
+        .native
+        .as_ref()
+        .filter(|native| matches!(native.engine.as_str(), "mysql" | "mariadb"))?;
+    let end = native.name.find(['(', ' ']).unwrap_or(native.name.len());
+    let exact = |native: &str| Some(mapping(native, Exactness::Exact, None));
+    let widened = |native: &str, note: &str| Some(mapping(native, Exactness::Widened, Some(note)));
+    match (&column.data_type, &native.name[..end]) {
+        (DataType::Time64(_), "time") => {
+            widened("interval", "a time may be negative or longer than a day")
+        }
+        (DataType::Utf8, "json") => exact("json"),
+        (DataType::Utf8, "bit") => exact(&native.name),
+        (DataType::Utf8, "inet4" | "inet6") => widened("inet", "it could hold networks too"),
+        (DataType::Utf8, "enum") => widened("text", "its label"),
+        (DataType::Utf8, "set") => widened("text", "its labels with commas between"),
+        (DataType::Utf8, "date" | "datetime" | "timestamp") => widened("text", "its text form"),
+        (DataType::Int16, "year") => widened("smallint", "it could hold other years too"),
+        (DataType::Binary, "vector") => widened("bytea", "its floats of 32 bits"),
+        (DataType::Binary, "binary" | "varbinary") => exact("bytea"),
+        (DataType::Binary, name) if !name.ends_with("blob") => {
+            widened("bytea", "the number of its reference system, then its WKB")
+        }
+        _ => None,
     }
 }
 

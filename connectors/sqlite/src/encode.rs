@@ -180,7 +180,7 @@ fn values(column: &TargetColumn, array: &ArrayRef) -> ArrowResult<Values> {
         }
         (DataType::Time64(TimeUnit::Microsecond), _) => {
             let times = array.as_primitive::<Time64MicrosecondType>();
-            Values::Text(times.iter().map(|value| value.map(format_time)).collect())
+            Values::Text(times.iter().map(|value| value.map(format_span)).collect())
         }
         (DataType::Timestamp(TimeUnit::Microsecond, zone), _) => {
             let zone = if zone.is_some() {
@@ -210,6 +210,15 @@ fn printed(array: &ArrayRef) -> ArrowResult<Values> {
         });
     }
     Ok(Values::Text(texts.into_iter().collect()))
+}
+
+/// A time of day, or a span that is negative or longer than a day.
+fn format_span(micros: i64) -> String {
+    if micros < 0 {
+        format!("-{}", format_time(micros.saturating_neg()))
+    } else {
+        format_time(micros)
+    }
 }
 
 fn uuid_text(bytes: &[u8]) -> Option<String> {

@@ -208,6 +208,14 @@ fn by_arrow(column: &TargetColumn) -> (TypeMapping, Storage) {
             Storage::Real,
         ),
         DataType::Decimal128(precision, scale) => return decimal_mapping(*precision, *scale),
+        DataType::Decimal256(..) => {
+            let note = Some("text, with every digit");
+            ("NUMERIC_TEXT".into(), Widened, note, Storage::Text)
+        }
+        DataType::Time64(TimeUnit::Microsecond) if is_span(column) => {
+            let note = Some("text: it may be negative or longer than a day");
+            ("TEXT".into(), Widened, note, Storage::Text)
+        }
         DataType::Date32 => ("DATE".into(), Exact, None, Storage::Text),
         DataType::Time64(TimeUnit::Microsecond) => ("TIME".into(), Exact, None, Storage::Text),
         DataType::Timestamp(TimeUnit::Microsecond, None) => {
@@ -252,6 +260,21 @@ fn by_arrow(column: &TargetColumn) -> (TypeMapping, Storage) {
     (mapping(native, exactness, note), storage)
 }
 
+/// Whether the type's name before its length is one of these, in a server of MySQL's family.
+fn is_of_mysql(column: &TargetColumn, names: &[&str]) -> bool {
+    column.native.as_ref().is_some_and(|native| {
+        let end = native.name.find(['(', ' ']).unwrap_or(native.name.len());
+        matches!(native.engine.as_str(), "mysql" | "mariadb")
+            && !native.as_text
+            && names.contains(&&native.name[..end])
+    })
+}
+
+/// Whether a time is a span rather than a time of day.
+fn is_span(column: &TargetColumn) -> bool {
+    is_of_mysql(column, &["time"])
+}
+
 fn decimal_mapping(precision: u8, scale: i8) -> (TypeMapping, Storage) {
     let plain = u8::try_from(scale).is_ok_and(|scale| scale <= precision);
     if !plain {
@@ -276,7 +299,16 @@ fn text_mapping(column: &TargetColumn) -> (TypeMapping, Storage) {
         .as_ref()
         .map_or("", |native| native.name.as_str());
     let lower = name.to_ascii_lowercase();
+    let plain = [
+        "char",
+        "varchar",
+        "tinytext",
+        "text",
+        "mediumtext",
+        "longtext",
+    ];
     let (native, exactness, note) = match lower.as_str() {
+        _ if is_of_mysql(column, &plain) => ("TEXT", Exactness::Exact, None),
         "json" | "jsonb" => ("JSON_TEXT", Exactness::Widened, Some("text")),
         "" | "text" | "citext" => ("TEXT", Exactness::Exact, None),
         _ if lower.starts_with("numeric") || lower.starts_with("decimal") => (

@@ -215,6 +215,7 @@ enum Values<'a> {
     Date(&'a PrimitiveArray<t::Date32Type>),
     Timestamp(Ticks<'a>),
     Time(Ticks<'a>),
+    Interval(Ticks<'a>),
 }
 
 impl<'a> Values<'a> {
@@ -248,6 +249,7 @@ impl<'a> Values<'a> {
             (Wire::Date, DataType::Date32) => Self::Date(array.as_primitive()),
             (Wire::Timestamp, _) => Self::Timestamp(Ticks::timestamps(array)?),
             (Wire::Time, _) => Self::Time(Ticks::times(array)?),
+            (Wire::Interval, _) => Self::Interval(Ticks::times(array)?),
             _ => return None,
         })
     }
@@ -308,6 +310,12 @@ impl<'a> Cell<'a> {
                 put_fixed(&timestamp(ticks.micros(row)?).to_be_bytes(), out)
             }
             Values::Time(ticks) => put_fixed(&ticks.micros(row)?.to_be_bytes(), out),
+            Values::Interval(ticks) => {
+                // Microseconds, then days and months of four bytes each.
+                let mut interval = [0; 16];
+                interval[..8].copy_from_slice(&ticks.micros(row)?.to_be_bytes());
+                put_fixed(&interval, out);
+            }
         }
         Ok(())
     }

@@ -55,6 +55,8 @@ pub(crate) enum Wire {
     Timestamp,
     /// `time`
     Time,
+    /// `interval` of microseconds alone
+    Interval,
 }
 
 /// Why one value cannot be written, without the value.

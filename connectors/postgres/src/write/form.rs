@@ -79,6 +79,7 @@ fn wire_of(actual: &ActualColumn) -> Option<Wire> {
         "date" => Wire::Date,
         "timestamp" | "timestamptz" => Wire::Timestamp,
         "time" => Wire::Time,
+        "interval" => Wire::Interval,
         _ => return None,
     })
 }
