@@ -24,7 +24,7 @@ pub(crate) struct Context<'a> {
 }
 
 /// Types that later versions will have.
-const LATER_KINDS: [&str; 3] = ["mysql", "mariadb", "google_sheets"];
+const LATER_KINDS: [&str; 1] = ["google_sheets"];
 
 /// What to write instead of the form that shells have.
 const VARIABLE_FORM: &str = "a variable is written `${NAME}`, with braces";

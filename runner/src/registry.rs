@@ -4,6 +4,10 @@ use syncset_connector::{Connector, ConnectorInfo};
 
 /// The connectors of this build.
 pub(crate) const CONNECTORS: &[&dyn Connector] = &[
+    #[cfg(feature = "mysql")]
+    syncset_mysql::MYSQL,
+    #[cfg(feature = "mysql")]
+    syncset_mysql::MARIADB,
     #[cfg(feature = "postgres")]
     syncset_postgres::CONNECTOR,
     #[cfg(feature = "sqlite")]

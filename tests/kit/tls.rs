@@ -63,6 +63,14 @@ impl Certificates {
             "ssl = on\nssl_cert_file = '{folder}/server.crt'\nssl_key_file = '{folder}/server.key'"
         )
     }
+
+    /// Lines of the section `[mysqld]`.
+    pub fn mysql_config(&self) -> String {
+        let folder = self.folder.display();
+        format!(
+            "ssl_ca = {folder}/ca.crt\nssl_cert = {folder}/server.crt\nssl_key = {folder}/server.key"
+        )
+    }
 }
 
 impl Drop for Certificates {

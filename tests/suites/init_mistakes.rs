@@ -22,7 +22,7 @@ async fn mistakes_are_told_and_nothing_is_written() {
             &["no URL", "postgres://user:password@host"],
         ),
         (
-            &["--from", "mysql://u:geheim@h/d", "--to", &to],
+            &["--from", "oracle://u:geheim@h/d", "--to", &to],
             2,
             &["no URL"],
         ),

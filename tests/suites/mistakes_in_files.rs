@@ -53,7 +53,7 @@ async fn slips_in_the_project_file_name_their_place() {
         ),
         (
             "connector of a later version",
-            connection("shop: { type: mysql, url: \"mysql://h/d\" }"),
+            connection("shop: { type: google_sheets, spreadsheet: x }"),
         ),
         (
             "key of a connection misspelt",
@@ -142,8 +142,8 @@ async fn slips_in_the_project_file_name_their_place() {
     hint: did you mean `postgres`?
     # connector of a later version
       exit 2
-    error: `type: mysql` is not supported by this version (syncset.yaml:3:17)
-    hint: the types are `sqlite`, `postgres`
+    error: `type: google_sheets` is not supported by this version (syncset.yaml:3:17)
+    hint: the types are `postgres`, `sqlite`, `mysql`, `mariadb`
     # key of a connection misspelt
       exit 2
     error: unknown key `pasword` (syncset.yaml:3:36)
@@ -432,7 +432,7 @@ async fn wrong_names_and_folders_say_what_is_there() {
     # kind of store misspelt
       exit 2
     error: unknown kind of store `sqllite`
-    hint: kinds: postgres, sqlite
+    hint: kinds: mysql, mariadb, postgres, sqlite
     # project file with the other ending
       exit 2
     error: no syncset.yaml in `[folder]` or a folder above it

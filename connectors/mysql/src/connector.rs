@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use syncset_connector::{
     Atomicity, Capabilities, Connector, ConnectorError, ConnectorInfo, Diagnosis, ErrorClass,
     Examination, OpenOptions, Result, ServerInfo, Settings, Source, StateStore, Store, Survey,
-    TableDescription, TableEntry, TableName, Target, TargetColumn, TypeMapping,
+    TableDescription, TableEntry, TableName, Target, TargetColumn,
 };
 
 /// The connector of `type: mysql`.

@@ -225,8 +225,12 @@ impl Catalog {
             let name = row.required(1)?;
             if keys.last().is_none_or(|key| key.name != name) {
                 let schema = row.required(3)?;
-                let changes =
-                    |index| matches!(row.text(index), Some("CASCADE" | "SET NULL" | "SET DEFAULT"));
+                let changes = |index| {
+                    matches!(
+                        row.text(index),
+                        Some("CASCADE" | "SET NULL" | "SET DEFAULT")
+                    )
+                };
                 keys.push(ForeignKey {
                     name: name.to_owned(),
                     columns: Vec::new(),
@@ -287,7 +291,11 @@ fn generated_of(extra: &str) -> Option<Generated> {
     if extra.contains("auto_increment") {
         return Some(Generated::IdentityByDefault);
     }
-    let words = ["virtual generated", "stored generated", "persistent generated"];
+    let words = [
+        "virtual generated",
+        "stored generated",
+        "persistent generated",
+    ];
     words
         .into_iter()
         .any(|words| extra.contains(words))

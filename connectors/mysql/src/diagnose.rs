@@ -54,7 +54,9 @@ async fn clock_ahead_ms(store: &MysqlStore) -> Result<i64> {
 
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 fn link(store: &MysqlStore) -> Check {
@@ -68,7 +70,10 @@ fn link(store: &MysqlStore) -> Check {
     let host = &store.config.host;
     let is_local = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
     if is_local {
-        return Check::ok("link", "the link is not encrypted and does not leave the machine");
+        return Check::ok(
+            "link",
+            "the link is not encrypted and does not leave the machine",
+        );
     }
     Check::warning("link", format!("the link to `{host}` is not encrypted"))
         .with_hint("set `ssl_cert` and `ssl_key` at the server, and `sslmode: require` here")
@@ -78,7 +83,10 @@ fn clock(ahead_ms: i64) -> Check {
     if ahead_ms.abs() <= CLOCK_MS_MAX {
         return Check::ok("clock", "the clocks of both machines agree");
     }
-    let (amount, word) = (ahead_ms.unsigned_abs() / 1_000, if ahead_ms > 0 { "ahead of" } else { "behind" });
+    let (amount, word) = (
+        ahead_ms.unsigned_abs() / 1_000,
+        if ahead_ms > 0 { "ahead of" } else { "behind" },
+    );
     Check::warning(
         "clock",
         format!("the server's clock is {amount} s {word} the one of this machine"),

@@ -55,7 +55,8 @@ fn of_driver(driver: DriverError) -> ConnectorError {
             format!("the server wants to authenticate by `{name}`, which is not supported"),
         )
         .with_hint(
-            "let the user log in by `caching_sha2_password` (MySQL) or `mysql_native_password`",
+            "check the name of the user, because MySQL answers so for users that do not exist; \
+             users log in by `caching_sha2_password` (MySQL) or `mysql_native_password`",
         ),
         DriverError::MysqlOldPasswordDisabled | DriverError::CleartextPluginDisabled => {
             ConnectorError::new(
@@ -87,8 +88,8 @@ fn of_driver(driver: DriverError) -> ConnectorError {
 
 fn of_server(server: &ServerError) -> ConnectorError {
     let class = class_of(server.code, &server.state);
-    let mut error = ConnectorError::new(class, sentence(server, class))
-        .with_code(server.code.to_string());
+    let mut error =
+        ConnectorError::new(class, sentence(server, class)).with_code(server.code.to_string());
     if let Some(hint) = hint_of(server.code) {
         error = error.with_hint(hint);
     }
@@ -116,8 +117,24 @@ pub(crate) fn class_of(code: u16, state: &str) -> ErrorClass {
         }
         1235 | 1286 | 1289 | 1295 => ErrorClass::Unsupported,
         // What a value, a check or a trigger refuses.
-        1048 | 1138 | 1263..=1265 | 1292 | 1300 | 1364 | 1366 | 1367 | 1406 | 1411 | 1416 | 1644
-        | 1690 | 1526 | 3140..=3158 | 3819 | 4025 | 1977 => ErrorClass::RowRefused,
+        1048
+        | 1138
+        | 1263..=1265
+        | 1292
+        | 1300
+        | 1364
+        | 1366
+        | 1367
+        | 1406
+        | 1411
+        | 1416
+        | 1644
+        | 1690
+        | 1526
+        | 3140..=3158
+        | 3819
+        | 4025
+        | 1977 => ErrorClass::RowRefused,
         _ => match state.get(..2) {
             Some("08") => ErrorClass::Connection,
             Some("22" | "45") => ErrorClass::RowRefused,
@@ -184,7 +201,9 @@ fn hint_of(code: u16) -> Option<&'static str> {
             "lower `--jobs`, or raise `max_connections` or the user's own limits at the server"
         }
         1205 | 3572 => "another session holds a lock on the table; run again when it is done",
-        1317 | 1969 | 3024 => "raise `statement_timeout`, or run again when the server is less busy",
+        1317 | 1969 | 3024 => {
+            "raise `statement_timeout`, or run again when the server is less busy"
+        }
         1021 | 1114 | 1026 => "free space on the server's disk, then run again",
         1153 => "raise `max_allowed_packet` of the server",
         1290 | 1836 => "the server is read-only: it may be a replica",
@@ -253,8 +272,16 @@ mod tests {
                  CONSTRAINT `fk` FOREIGN KEY (`a`) REFERENCES `p` (`id`))",
                 "a foreign key refused a row, constraint `fk`",
             ),
-            (1292, "Truncated incorrect INTEGER value: 'secret'", "the server refused a value"),
-            (1644, "secret", "a trigger or procedure of the database raised an error"),
+            (
+                1292,
+                "Truncated incorrect INTEGER value: 'secret'",
+                "the server refused a value",
+            ),
+            (
+                1644,
+                "secret",
+                "a trigger or procedure of the database raised an error",
+            ),
         ] {
             assert_eq!(server(code, "22000", message).message, expected);
         }

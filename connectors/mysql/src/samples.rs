@@ -58,10 +58,19 @@ pub(crate) fn columns(kind: &str) -> Vec<TargetColumn> {
             "utf8mb4_uca1400_ai_ci",
             ["uuid", "inet4", "inet6"].as_slice(),
         ),
-        _ => (Flavour::MySql, "utf8mb4_0900_ai_ci", ["vector(3)"].as_slice()),
+        _ => (
+            Flavour::MySql,
+            "utf8mb4_0900_ai_ci",
+            ["vector(3)"].as_slice(),
+        ),
     };
-    let plain = BOTH.iter().chain(own).map(|column_type| (*column_type, None));
-    let texts = TEXTS.iter().map(|column_type| (*column_type, Some(collation)));
+    let plain = BOTH
+        .iter()
+        .chain(own)
+        .map(|column_type| (*column_type, None));
+    let texts = TEXTS
+        .iter()
+        .map(|column_type| (*column_type, Some(collation)));
     let column = |(column_type, collation)| {
         let declared = Declared {
             column_type,

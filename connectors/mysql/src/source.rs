@@ -39,9 +39,7 @@ impl Source for MysqlStore {
         requests: &[SnapshotRequest],
         shared: Option<&SnapshotToken>,
     ) -> Result<Box<dyn Snapshot>> {
-        Ok(Box::new(
-            MysqlSnapshot::open(self, requests, shared).await?,
-        ))
+        Ok(Box::new(MysqlSnapshot::open(self, requests, shared).await?))
     }
 
     fn position_time(&self, read: &TableRead, position: &Position) -> Option<i64> {

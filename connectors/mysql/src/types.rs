@@ -114,7 +114,9 @@ impl Parsed {
             } else {
                 let end = inside.find(')').unwrap_or(inside.len());
                 let numbers = inside[..end].split(',');
-                parsed.arguments = numbers.filter_map(|part| part.trim().parse().ok()).collect();
+                parsed.arguments = numbers
+                    .filter_map(|part| part.trim().parse().ok())
+                    .collect();
                 end
             };
             rest = inside.get(used + 1..).unwrap_or_default();
@@ -343,7 +345,11 @@ mod tests {
             ("point", "point", T::Binary),
         ];
         for (declared, name, data_type) in cases {
-            assert_eq!(read(declared, None), (name.to_owned(), data_type), "{declared}");
+            assert_eq!(
+                read(declared, None),
+                (name.to_owned(), data_type),
+                "{declared}"
+            );
         }
     }
 

@@ -103,6 +103,11 @@ fn candidate(column: &Column, survey: &Survey) -> Option<Cursor> {
         survey.update_triggers.is_empty(),
     ) {
         ("sqlite", _) => "overlap: 10m",
+        // Only this kind of column is stamped by the server's own clock whatever a session does.
+        ("mysql" | "mariadb", _) if zone.is_some() && is_stamped_on_update(column) => {
+            "written_by: database"
+        }
+        ("mysql" | "mariadb", _) => "written_by: application, overlap: 10m",
         (_, false) => "written_by: database",
         (_, true) => "written_by: application, overlap: 10m",
     };
@@ -117,4 +122,11 @@ fn candidate(column: &Column, survey: &Survey) -> Option<Cursor> {
         evidence,
         capture: format!("{{ mode: cursor, column: {quoted}, {stamped}{zone} }}"),
     })
+}
+
+fn is_stamped_on_update(column: &Column) -> bool {
+    let default = column.default.as_deref().unwrap_or_default();
+    default
+        .to_ascii_lowercase()
+        .contains("on update current_timestamp")
 }

@@ -6,7 +6,7 @@
 //! yet; once its session rests in the transaction nothing shows when that was. So the bound is
 //! never exact here, and windows always start below it by an overlap.
 
-use crate::connect::{MysqlStore, Session, TextRow};
+use crate::connect::{MysqlStore, ServerFacts, Session, TextRow};
 use crate::error;
 use crate::types::Flavour;
 use std::time::Duration;
@@ -50,10 +50,11 @@ pub(crate) struct Activity {
     pub(crate) replica: bool,
 }
 
-fn statements_sql(flavour: Flavour, own: &[u64]) -> String {
+fn statements_sql(facts: &ServerFacts, own: &[u64]) -> String {
     let own: Vec<_> = own.iter().map(u64::to_string).collect();
-    let (table, milliseconds) = match flavour {
-        Flavour::MySql => ("performance_schema.processlist", "NULL"),
+    let (table, milliseconds) = match facts.flavour {
+        Flavour::MySql if facts.performance_schema => ("performance_schema.processlist", "NULL"),
+        Flavour::MySql => ("information_schema.processlist", "NULL"),
         Flavour::MariaDb => ("information_schema.processlist", "p.TIME_MS"),
     };
     format!(
@@ -86,11 +87,10 @@ impl Activity {
 
     async fn observe_in(store: &MysqlStore, session: &mut Session) -> Result<Self> {
         let own = store.own_sessions();
-        let flavour = store.facts().flavour;
         // The clock first: whatever begins later is above the bound anyway.
         let sql = format!(
             "SELECT UNIX_TIMESTAMP(NOW(6)); {}",
-            statements_sql(flavour, &own)
+            statements_sql(store.facts(), &own)
         );
         let sets = session.result_sets(&sql).await?;
         let mut activity = Self::read_statements(&sets)?;
@@ -373,7 +373,9 @@ mod tests {
         let mut activity = observed(vec![]);
         activity.prepared = vec![xid(&row(&["1", "3", "2", "job42"]))];
 
-        let error = activity.check_first_load("orders").expect_err("one is open");
+        let error = activity
+            .check_first_load("orders")
+            .expect_err("one is open");
 
         assert_eq!(error.class, ErrorClass::NotYet);
         assert!(error.message.contains("'job','42',1"), "{}", error.message);
@@ -382,7 +384,10 @@ mod tests {
     #[test]
     fn overlap_is_never_nothing() {
         assert_eq!(time_overlap(None), TIME_OVERLAP);
-        assert_eq!(time_overlap(Some(Overlap::Time(Duration::ZERO))), TIME_OVERLAP);
+        assert_eq!(
+            time_overlap(Some(Overlap::Time(Duration::ZERO))),
+            TIME_OVERLAP
+        );
         let minute = Duration::from_secs(60);
         assert_eq!(time_overlap(Some(Overlap::Time(minute))), minute);
     }

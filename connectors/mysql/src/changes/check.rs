@@ -120,8 +120,11 @@ impl TableCheck<'_> {
             (Capture::Cursor(_), Some(cursor)) => self.cursor(cursor, plan),
             (other, _) => plan.problems.push(
                 config(
-                    format!("MySQL and MariaDB have no capture mode `{:?}`", other.mode())
-                        .to_lowercase(),
+                    format!(
+                        "MySQL and MariaDB have no capture mode `{:?}`",
+                        other.mode()
+                    )
+                    .to_lowercase(),
                 )
                 .with_hint("use `cursor` or `full`"),
             ),

@@ -64,10 +64,7 @@ const UNSTABLE_FUNCTIONS: &[&str] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     /// A name, in lower case unless it was quoted.
-    Name {
-        text: String,
-        quoted: bool,
-    },
+    Name { text: String, quoted: bool },
     /// A string constant.
     Text,
     /// Anything else, one character of it.
@@ -248,7 +245,12 @@ mod tests {
 
     #[test]
     fn answers_that_change_by_themselves_are_found() {
-        for sql in ["rand() < 0.5", "a = @x", "owner = CURRENT_USER()", "a = UUID()"] {
+        for sql in [
+            "rand() < 0.5",
+            "a = @x",
+            "owner = CURRENT_USER()",
+            "a = UUID()",
+        ] {
             assert!(Condition::of(sql).unstable.is_some(), "{sql}");
         }
         let found = Condition::of("id IN (SELECT a FROM b) AND user = 'x'");

@@ -338,7 +338,10 @@ mod tests {
 
         assert_eq!(at.as_deref(), Some("DATE'2026-07-01'"));
         let units = Some(Overlap::Units(7));
-        assert_eq!(CursorKind::Integer.lower_sql(50, units).as_deref(), Some("43"));
+        assert_eq!(
+            CursorKind::Integer.lower_sql(50, units).as_deref(),
+            Some("43")
+        );
         assert_eq!(
             CursorKind::Integer.lower_sql(i64::MIN, units).as_deref(),
             Some("-9223372036854775815")

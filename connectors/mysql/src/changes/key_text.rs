@@ -98,23 +98,22 @@ pub(crate) fn literal(column: &Column, text: &str) -> Result<String> {
     };
     let is_number = || {
         let digits = text.strip_prefix('-').unwrap_or(text);
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        !digits.is_empty()
+            && digits
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
     };
     Ok(match &column.data_type {
         DataType::Utf8 => sql::text(text),
         DataType::Binary => {
             let is_hex = text.len() % 2 == 0 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            is_hex
-                .then(|| format!("X'{text}'"))
-                .ok_or_else(strange)?
+            is_hex.then(|| format!("X'{text}'")).ok_or_else(strange)?
         }
         DataType::FixedSizeBinary(_) => sql::text(text),
         DataType::Date32 => typed("DATE", text).ok_or_else(strange)?,
         DataType::Time64(_) => typed("TIME", text).ok_or_else(strange)?,
         DataType::Timestamp(..) => typed("TIMESTAMP", text).ok_or_else(strange)?,
-        _ => is_number()
-            .then(|| text.to_owned())
-            .ok_or_else(strange)?,
+        _ => is_number().then(|| text.to_owned()).ok_or_else(strange)?,
     })
 }
 

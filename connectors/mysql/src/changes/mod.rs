@@ -22,6 +22,7 @@ mod window;
 pub(crate) use bound::{Activity, account};
 pub(crate) use check::{grant, hidden_columns};
 pub(crate) use chunk::boundaries;
+pub(crate) use key_text::text_of;
 pub(crate) use low::low_positions;
 pub(crate) use position::{compare, position_time};
 pub(crate) use prepare::prepare;

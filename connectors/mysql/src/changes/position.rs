@@ -130,13 +130,7 @@ pub(crate) fn compare(left: &Position, right: &Position) -> PositionOrder {
     if left.identity != right.identity || left.selection != right.selection {
         return PositionOrder::Unknown;
     }
-    let rank = |mark: &Watermark| {
-        (
-            mark.bound.cursor,
-            mark.window_count,
-            mark.pending.is_some(),
-        )
-    };
+    let rank = |mark: &Watermark| (mark.bound.cursor, mark.window_count, mark.pending.is_some());
     match rank(&left).cmp(&rank(&right)) {
         std::cmp::Ordering::Less => PositionOrder::Before,
         std::cmp::Ordering::Greater => PositionOrder::After,

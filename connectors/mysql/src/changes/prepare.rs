@@ -39,10 +39,7 @@ pub(crate) struct Answers {
 
 /// Checks reads. A few round trips, however many reads there are; more only to find out which
 /// condition is wrong.
-pub(crate) async fn prepare(
-    store: &MysqlStore,
-    reads: &[Arc<TableRead>],
-) -> Result<Vec<ReadPlan>> {
+pub(crate) async fn prepare(store: &MysqlStore, reads: &[Arc<TableRead>]) -> Result<Vec<ReadPlan>> {
     let mut plans: Vec<ReadPlan> = reads.iter().map(|_| ReadPlan::default()).collect();
     let mut candidates = Vec::new();
     for (index, (read, plan)) in reads.iter().zip(&mut plans).enumerate() {

@@ -59,11 +59,7 @@ pub(crate) fn rows_by_key_sql(
                     format!("{} = {}", order.sql, literal(&order.column, &text)?)
                 }
                 // The text that the server makes of the value.
-                Some(text) => format!(
-                    "CAST({} AS CHAR) = {}",
-                    order.sql,
-                    crate::sql::text(&text)
-                ),
+                Some(text) => format!("CAST({} AS CHAR) = {}", order.sql, crate::sql::text(&text)),
             });
         }
         list.push(format!("({})", parts.join(" AND ")));
@@ -146,10 +142,7 @@ impl WindowQuery {
             Some(filter) if disjoint => format!(" AND {filter}"),
             _ => String::new(),
         };
-        let from = format!(
-            "FROM {} WHERE {}{selected}",
-            shape.from, plan.condition
-        );
+        let from = format!("FROM {} WHERE {}{selected}", shape.from, plan.condition);
         let by: Vec<_> = shape
             .order()
             .iter()
@@ -319,7 +312,11 @@ impl Reading<'_> {
         self.after.append(order)?;
         let row = self.after.flush()?;
         let row = row.ok_or_else(|| error::unexpected("a window was cut before its first row"))?;
-        let after: Result<Vec<_>> = row.columns().iter().map(|array| text_of(array, 0)).collect();
+        let after: Result<Vec<_>> = row
+            .columns()
+            .iter()
+            .map(|array| text_of(array, 0))
+            .collect();
         let mut mark: Watermark = self.plan.base.clone();
         mark.pending = Some(Pending {
             bound: self.plan.next.bound.clone(),

@@ -208,8 +208,7 @@ pub(crate) fn is_unique(read: &TableRead) -> bool {
     let is_table = matches!(description.kind, TableKind::Table | TableKind::Partitioned);
     let mut unique = description.unique_keys.iter();
     is_table
-        && (covers(&description.primary_key)
-            || unique.any(|key| key.total && covers(&key.columns)))
+        && (covers(&description.primary_key) || unique.any(|key| key.total && covers(&key.columns)))
 }
 
 /// `a > 1`, or for several columns `a >= 1 AND (a > 1 OR b > 2)`: a comparison of rows would read
@@ -222,7 +221,12 @@ pub(crate) fn compare_row(
     let (Some((column, rest)), Some((value, other_values))) =
         (columns.split_first(), values.split_first())
     else {
-        return Ok(if inclusive.ends_with('=') { "TRUE" } else { "FALSE" }.to_owned());
+        return Ok(if inclusive.ends_with('=') {
+            "TRUE"
+        } else {
+            "FALSE"
+        }
+        .to_owned());
     };
     let name = &column.sql;
     let value = column.literal(value)?;

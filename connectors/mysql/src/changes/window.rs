@@ -59,7 +59,9 @@ impl<'a> Evidence<'a> {
             read,
             shape,
             cursor,
-            identity: table.map(|table| table.identity.clone()).unwrap_or_default(),
+            identity: table
+                .map(|table| table.identity.clone())
+                .unwrap_or_default(),
             columns: table.map(|table| table.columns.clone()).unwrap_or_default(),
             activity: &opened.activity,
         }
@@ -146,9 +148,8 @@ impl<'a> Evidence<'a> {
         if base.columns != self.columns {
             return Some("a column that is read has another type than in the last run".into());
         }
-        let differs = stored.storage != found.storage
-            && stored.storage.is_some()
-            && found.storage.is_some();
+        let differs =
+            stored.storage != found.storage && stored.storage.is_some() && found.storage.is_some();
         if stored.created != found.created || differs {
             return Some("the table was altered, truncated or made anew since the last run".into());
         }

@@ -194,7 +194,11 @@ impl Given {
             })
         });
         if self.sslcert.is_some() != self.sslkey.is_some() {
-            let missing = if self.sslcert.is_some() { "sslkey" } else { "sslcert" };
+            let missing = if self.sslcert.is_some() {
+                "sslkey"
+            } else {
+                "sslcert"
+            };
             problem(missing, "`sslcert` and `sslkey` go together".to_owned());
         }
         let rules = ReadRules {

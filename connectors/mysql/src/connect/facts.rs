@@ -24,6 +24,7 @@ const VARIABLES: &[&str] = &[
     "default_storage_engine",
     "wsrep_on",
     "group_replication_group_name",
+    "performance_schema",
     "version_comment",
     "system_time_zone",
 ];
@@ -67,6 +68,8 @@ pub(crate) struct ServerFacts {
     pub(crate) local_infile: bool,
     /// `ROW`, `MIXED` or `STATEMENT`, if there is a binary log.
     pub(crate) binlog_format: Option<String>,
+    /// Whether the server keeps its own statistics; without them sessions are listed elsewhere.
+    pub(crate) performance_schema: bool,
     /// Galera or Group Replication: locks of one member are not seen by the others.
     pub(crate) is_cluster: bool,
 }
@@ -91,8 +94,7 @@ impl ServerFacts {
         let is_on = |name: &str| matches!(value(name), Some("ON" | "1" | "on"));
         let version = who.required(0)?.to_owned();
         let comment = value("version_comment").unwrap_or_default().to_lowercase();
-        let is_mariadb =
-            version.to_lowercase().contains("mariadb") || comment.contains("mariadb");
+        let is_mariadb = version.to_lowercase().contains("mariadb") || comment.contains("mariadb");
         let facts = Self {
             flavour: if is_mariadb {
                 Flavour::MariaDb
@@ -121,6 +123,7 @@ impl ServerFacts {
             binlog_format: value("binlog_format")
                 .filter(|_| is_on("log_bin"))
                 .map(str::to_owned),
+            performance_schema: is_on("performance_schema"),
             is_cluster: is_on("wsrep_on") || value("group_replication_group_name").is_some(),
         };
         Ok((facts, who.parse(1)?))

@@ -188,12 +188,23 @@ async fn link(config: &Config) -> mysql_async::Result<Conn> {
     // What goes through a socket does not leave the machine.
     let is_local = config.socket.is_some() && config.sslmode == tls::SslMode::Prefer;
     let encryption = tls::options(config).filter(|_| !is_local);
-    let falls_back = encryption.is_some() && config.sslmode == tls::SslMode::Prefer;
-    match Conn::new(driver_options(config, encryption)).await {
-        Err(failure) if falls_back && tls::is_without_tls(&failure) => {
+    let failure = match Conn::new(driver_options(config, encryption.clone())).await {
+        Ok(link) => return Ok(link),
+        Err(failure) => failure,
+    };
+    match (config.sslmode, encryption) {
+        (tls::SslMode::Prefer, Some(_)) if tls::is_without_tls(&failure) => {
             Conn::new(driver_options(config, None)).await
         }
-        outcome => outcome,
+        (tls::SslMode::VerifyCa, Some(encryption)) => match tls::name_shown(&failure) {
+            // Any name of the same authority will do, so the one that it shows is asked for.
+            Some(name) => {
+                let encryption = encryption.with_danger_tls_hostname_override(Some(name));
+                Conn::new(driver_options(config, Some(encryption))).await
+            }
+            None => Err(failure),
+        },
+        _ => Err(failure),
     }
 }
 
@@ -202,7 +213,12 @@ fn driver_options(config: &Config, encryption: Option<SslOpts>) -> Opts {
     OptsBuilder::default()
         .ip_or_hostname(config.host.clone())
         .tcp_port(config.port)
-        .socket(config.socket.as_ref().map(|path| path.display().to_string()))
+        .socket(
+            config
+                .socket
+                .as_ref()
+                .map(|path| path.display().to_string()),
+        )
         // Otherwise the driver leaves the host it was told for the socket that the server names.
         .prefer_socket(config.socket.is_some())
         .user(Some(config.user.clone()))

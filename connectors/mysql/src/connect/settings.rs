@@ -34,7 +34,10 @@ pub(super) fn first_statements(options: &OpenOptions) -> String {
     let mut mysql = vec!["information_schema_stats_expiry = 0".to_owned()];
     let mut mariadb = Vec::new();
     if !options.statement_timeout.is_zero() {
-        let ms = options.statement_timeout.as_millis().min(u128::from(u32::MAX));
+        let ms = options
+            .statement_timeout
+            .as_millis()
+            .min(u128::from(u32::MAX));
         mysql.push(format!("max_execution_time = {ms}"));
         mariadb.push(format!(
             "max_statement_time = {}.{:03}",

@@ -74,10 +74,11 @@ impl TlsFiles {
                     .caused_by(cause)
             })?;
             if !String::from_utf8_lossy(&content).contains("-----BEGIN ") {
-                return Err(
-                    ConnectorError::new(ErrorClass::Config, format!("{place} holds no PEM"))
-                        .with_hint("PEM files hold a line like `-----BEGIN CERTIFICATE-----`"),
-                );
+                return Err(ConnectorError::new(
+                    ErrorClass::Config,
+                    format!("{place} holds no PEM"),
+                )
+                .with_hint("PEM files hold a line like `-----BEGIN CERTIFICATE-----`"));
             }
         }
         Ok(())
@@ -95,8 +96,7 @@ pub(super) fn options(config: &Config) -> Option<SslOpts> {
                 .with_danger_accept_invalid_certs(true)
                 .with_danger_skip_domain_validation(true);
         }
-        SslMode::VerifyCa => options = options.with_danger_skip_domain_validation(true),
-        SslMode::VerifyFull => {}
+        SslMode::VerifyCa | SslMode::VerifyFull => {}
     }
     if let Some(root) = &files.root {
         options = options.with_root_certs(vec![root.path.clone().into()]);
@@ -132,6 +132,15 @@ pub(super) fn refused(config: &Config, failure: &mysql_async::Error) -> Option<C
             "set `sslrootcert` to the file of the authority that signed it".to_owned(),
         );
     }
+    if reason.contains("not valid for any names") {
+        return error(
+            ErrorClass::Authentication,
+            format!("the server {server} shows a certificate that holds no name"),
+            "give the server a certificate with a `subjectAltName`, as the ones it makes by \
+             itself have none; `sslmode: require` does not look at certificates"
+                .to_owned(),
+        );
+    }
     if reason.contains("not valid for name") || reason.starts_with("NotValidForName") {
         return error(
             ErrorClass::Authentication,
@@ -155,6 +164,16 @@ pub(super) fn is_without_tls(failure: &mysql_async::Error) -> bool {
         failure,
         mysql_async::Error::Driver(mysql_async::DriverError::NoClientSslFlagFromServer)
     )
+}
+
+/// A name that the server's certificate holds, if it was refused only because it holds another one
+/// than the host's.
+pub(super) fn name_shown(failure: &mysql_async::Error) -> Option<String> {
+    let text = text_of(failure);
+    let (_, shown) = text.split_once("certificate is only valid for ")?;
+    let (_, name) = shown.split_once("DnsName(\"")?;
+    let (name, _) = name.split_once('"')?;
+    Some(name.replace('*', "any"))
 }
 
 /// All causes as one text.

@@ -1,8 +1,10 @@
 //! One column of a batch.
 
 use super::Misfit;
+use crate::changes::text_of;
 use crate::civil;
 use crate::types::{Parsed, ReadRules, ZeroDates};
+use arrow_array::ArrayRef;
 use arrow_array::builder::{
     BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder, FixedSizeBinaryBuilder,
     PrimitiveBuilder, StringBuilder,
@@ -12,9 +14,7 @@ use arrow_array::types::{
     Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
 };
-use arrow_array::{Array, ArrayRef};
 use arrow_buffer::i256;
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, TimeUnit};
 use mysql_async::Value;
 use std::sync::Arc;
@@ -242,9 +242,9 @@ impl ColumnBuilder {
             Builder::Float64(builder) => builder.append_null(),
             Builder::Decimal(builder, _) => builder.append_null(),
             Builder::WideDecimal(builder, _) => builder.append_null(),
-            Builder::Text(builder)
-            | Builder::Bits(builder, _)
-            | Builder::DatedText(builder, _) => builder.append_null(),
+            Builder::Text(builder) | Builder::Bits(builder, _) | Builder::DatedText(builder, _) => {
+                builder.append_null()
+            }
             Builder::Binary(builder) => builder.append_null(),
             Builder::Uuid(builder) => builder.append_null(),
             Builder::Date(builder) => builder.append_null(),
@@ -269,9 +269,9 @@ impl ColumnBuilder {
             Builder::Float64(builder) => Arc::new(builder.finish()),
             Builder::Decimal(builder, _) => Arc::new(builder.finish()),
             Builder::WideDecimal(builder, _) => Arc::new(builder.finish()),
-            Builder::Text(builder)
-            | Builder::Bits(builder, _)
-            | Builder::DatedText(builder, _) => Arc::new(builder.finish()),
+            Builder::Text(builder) | Builder::Bits(builder, _) | Builder::DatedText(builder, _) => {
+                Arc::new(builder.finish())
+            }
             Builder::Binary(builder) => Arc::new(builder.finish()),
             Builder::Uuid(builder) => Arc::new(builder.finish()),
             Builder::Date(builder) => Arc::new(builder.finish()),
@@ -286,9 +286,9 @@ impl ColumnBuilder {
         let Some(last) = array.len().checked_sub(1) else {
             return "?".to_owned();
         };
-        let options = FormatOptions::new().with_null("NULL");
-        match ArrayFormatter::try_new(array.as_ref(), &options) {
-            Ok(formatter) => formatter.value(last).to_string(),
+        match text_of(&array, last) {
+            Ok(Some(text)) => text,
+            Ok(None) => "NULL".to_owned(),
             Err(_) => "?".to_owned(),
         }
     }

@@ -65,10 +65,18 @@ fn watching(store: &MysqlStore, read: &TableRead, activity: &Activity) -> Vec<Ch
         );
     };
     if activity.hidden {
-        hidden("writers.hidden", "PROCESS", "the transactions of other users");
+        hidden(
+            "writers.hidden",
+            "PROCESS",
+            "the transactions of other users",
+        );
     }
     if activity.prepared_hidden {
-        hidden("writers.prepared", "XA_RECOVER_ADMIN", "prepared transactions");
+        hidden(
+            "writers.prepared",
+            "XA_RECOVER_ADMIN",
+            "prepared transactions",
+        );
     }
     if checks.is_empty() {
         checks.push(Check::ok("writers", "all transactions can be seen"));
@@ -79,7 +87,9 @@ fn watching(store: &MysqlStore, read: &TableRead, activity: &Activity) -> Vec<Ch
                 "replica",
                 "the server is a replica: cursors have to be `written_by: application`",
             )
-            .with_hint("read from the primary, or set an `overlap:` of more than the replica's delay"),
+            .with_hint(
+                "read from the primary, or set an `overlap:` of more than the replica's delay",
+            ),
         );
     }
     if let Err(error) = activity.check_first_load("any table") {

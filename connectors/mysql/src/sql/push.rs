@@ -172,10 +172,7 @@ impl Renderer<'_> {
     }
 
     fn is_dated(&self, column: &Column) -> bool {
-        matches!(
-            column.data_type,
-            DataType::Date32 | DataType::Timestamp(..)
-        )
+        matches!(column.data_type, DataType::Date32 | DataType::Timestamp(..))
     }
 
     fn kind(&self, column: &Column) -> Result<Kind, String> {
