@@ -9,10 +9,11 @@ const DIGITS: &str = "WITH d AS (SELECT 0 n UNION ALL SELECT 1 UNION ALL SELECT 
     SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL \
     SELECT 8 UNION ALL SELECT 9)";
 
-/// A table of several chunks of four megabytes.
+/// A table of several chunks of four megabytes, whose rows are too old for any window.
 pub(crate) fn wide_table() -> String {
     format!(
-        "CREATE TABLE t (id bigint PRIMARY KEY, v text NOT NULL,
+        "SET timestamp = UNIX_TIMESTAMP() - 86400;
+         CREATE TABLE t (id bigint PRIMARY KEY, v text NOT NULL,
            updated_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
              ON UPDATE CURRENT_TIMESTAMP(6), KEY (updated_at));
          INSERT INTO t (id, v) {DIGITS}

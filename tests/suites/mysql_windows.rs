@@ -74,26 +74,27 @@ async fn row_of_an_open_transaction_is_found_when_it_commits() {
 #[tokio::test]
 async fn row_of_a_statement_that_waits_before_it_writes_is_found() {
     for flavour in FLAVOURS {
-        let setup = format!("{STAMPED}; INSERT INTO t (id, v) VALUES (1, 'early')");
+        let setup = format!(
+            "{STAMPED}; INSERT INTO t (id, v) VALUES (1, 'early');
+             CREATE TABLE held (v varchar(9)); INSERT INTO held VALUES ('late')"
+        );
         let lab = lab(flavour, &setup, NARROW).await;
         lab.run().await.expect_success();
-        let lock = format!("wait_{}", lab.source.name());
         let mut holder = lab.source.connect().await;
         holder
-            .query_drop(format!("DO GET_LOCK('{lock}', 10)"))
+            .query_drop("LOCK TABLES held WRITE")
             .await
-            .expect("the lock is free");
+            .expect("nobody else has the table");
         let mut writer = lab.source.connect().await;
-        let insert = format!(
-            "INSERT INTO t (id, v) SELECT 2, 'late' FROM (SELECT GET_LOCK('{lock}', 100) l) w"
-        );
         let began = lab.source.value("SELECT NOW(6)").await;
+        // It has its time already, and no transaction yet.
+        let insert = "INSERT INTO t (id, v) SELECT 2, v FROM held";
         let writing = tokio::spawn(async move { writer.query_drop(insert).await });
         grows_old(&lab.source, &began).await;
 
         lab.run().await.expect_success();
         holder
-            .query_drop(format!("DO RELEASE_LOCK('{lock}')"))
+            .query_drop("UNLOCK TABLES")
             .await
             .expect("the lock is ours");
         writing
@@ -206,10 +207,13 @@ async fn rows_that_leave_the_selection_are_deleted() {
 #[tokio::test]
 async fn cut_window_goes_on_behind_its_last_row() {
     for flavour in FLAVOURS {
-        let lab = lab(flavour, &wide_table(), PLAIN).await;
+        let lab = lab(flavour, &wide_table(), NARROW).await;
         lab.project.syncset(RUN).await.expect_success();
         // Many rows of one stamp: only their keys tell where the window was cut.
         lab.source.execute("UPDATE t SET v = concat(v, '.')").await;
+        let stamp = lab.source.value("SELECT max(updated_at) FROM t").await;
+        // No later window reads them again.
+        grows_old(&lab.source, &stamp).await;
         let variables = [("SYNCSET_FAIL_POINT", "window.unit_committed=exit9")];
         let killed = lab.project.spawn_with(RUN, &variables).wait().await;
         assert_eq!(killed.code, 137, "the window was never cut");

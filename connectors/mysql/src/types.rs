@@ -142,12 +142,6 @@ impl Parsed {
     pub(crate) fn second_digits(&self) -> u32 {
         self.arguments.first().copied().unwrap_or(0).min(6)
     }
-
-    /// Whether two texts are equal here only if their bytes are, padding aside.
-    pub(crate) fn is_binary_collation(&self) -> bool {
-        let collation = self.collation.as_deref();
-        collation.is_some_and(|name| name == "binary" || name.ends_with("_bin"))
-    }
 }
 
 /// Labels of an enum or a set, and where the closing parenthesis is.
@@ -362,8 +356,6 @@ mod tests {
         assert_eq!(data_type, DataType::Utf8);
         assert_eq!(parsed.arguments, [3]);
         assert_eq!(parsed.charset(), Some("latin1"));
-        assert!(!parsed.is_binary_collation());
-        assert!(Parsed::of("text collate utf8mb4_0900_bin").is_binary_collation());
     }
 
     #[test]

@@ -106,7 +106,8 @@ pub(crate) fn literal(column: &Column, text: &str) -> Result<String> {
     Ok(match &column.data_type {
         DataType::Utf8 => sql::text(text),
         DataType::Binary => {
-            let is_hex = text.len() % 2 == 0 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_hex =
+                text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
             is_hex.then(|| format!("X'{text}'")).ok_or_else(strange)?
         }
         DataType::FixedSizeBinary(_) => sql::text(text),
