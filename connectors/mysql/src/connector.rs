@@ -1,11 +1,12 @@
 //! The connectors as the registry sees them, and what an opened store answers by itself.
 
 use crate::connect::{Config, MysqlStore, SETTINGS};
+use crate::types::Flavour;
 use async_trait::async_trait;
 use syncset_connector::{
     Atomicity, Capabilities, Connector, ConnectorError, ConnectorInfo, Diagnosis, ErrorClass,
     Examination, OpenOptions, Result, ServerInfo, Settings, Source, StateStore, Store, Survey,
-    TableDescription, TableEntry, TableName, Target, TargetColumn,
+    TableDescription, TableEntry, TableName, Target, TargetColumn, TypeMapping,
 };
 
 /// The connector of `type: mysql`.
@@ -18,8 +19,8 @@ pub const MARIADB: &dyn Connector = &MysqlConnector {
 
 const CAPABILITIES: Capabilities = Capabilities {
     source: true,
-    target: false,
-    state: false,
+    target: true,
+    state: true,
     atomicity: Atomicity::RowsAndWatermark,
     transactional_ddl: false,
     share_snapshot: false,
@@ -56,6 +57,14 @@ impl Connector for MysqlConnector {
 
     fn type_samples(&self) -> Vec<TargetColumn> {
         crate::samples::columns(self.info.kind)
+    }
+
+    fn map_type(&self, column: &TargetColumn) -> TypeMapping {
+        let flavour = match self.info.kind {
+            "mariadb" => Flavour::MariaDb,
+            _ => Flavour::MySql,
+        };
+        crate::ddl::map_type(column, flavour)
     }
 
     fn check_settings(&self, settings: &Settings) -> Vec<(String, String)> {
@@ -137,11 +146,11 @@ impl Store for MysqlStore {
     }
 
     fn target(&self) -> Option<&dyn Target> {
-        None
+        Some(self)
     }
 
     fn state(&self) -> Option<&dyn StateStore> {
-        None
+        Some(self)
     }
 
     async fn close(self: Box<Self>) {

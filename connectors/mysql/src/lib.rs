@@ -3,18 +3,25 @@
 //! Only [`MYSQL`] and [`MARIADB`] are public; they differ in their names. Which server it really
 //! is, every session is told by the server itself.
 
+mod alter;
 mod changes;
 mod civil;
 mod connect;
 mod connector;
+mod ddl;
 mod decode;
 mod describe;
 mod diagnose;
+mod digest;
+mod encode;
 mod error;
 mod samples;
 mod source;
 mod sql;
+mod state;
 mod survey;
+mod target;
 mod types;
+mod write;
 
 pub use connector::{MARIADB, MYSQL};

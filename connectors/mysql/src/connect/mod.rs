@@ -11,10 +11,10 @@ mod tls;
 
 pub(crate) use config::{Config, SETTINGS};
 pub(crate) use facts::ServerFacts;
-pub(crate) use session::{Done, RowStream, Session, TextRow};
-pub(crate) use settings::SQL_MODE;
+pub(crate) use session::{RowStream, Session, TextRow};
 
 use crate::error;
+use crate::write::WriterPool;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub(crate) struct MysqlStore {
     idle: Arc<StdMutex<Vec<Session>>>,
     /// Numbers of all sessions that this store has opened.
     own_sessions: StdMutex<Vec<u64>>,
+    /// What the units of a target share.
+    pub(crate) writers: Arc<WriterPool>,
 }
 
 impl MysqlStore {
@@ -53,6 +55,7 @@ impl MysqlStore {
             own_sessions: StdMutex::new(vec![session.id]),
             control: Mutex::new(session),
             idle: Arc::default(),
+            writers: Arc::default(),
             config,
             options,
             facts,
@@ -128,6 +131,7 @@ impl MysqlStore {
 
     /// Ends the sessions that are not in use.
     pub(crate) async fn close(self) {
+        self.writers.close().await;
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for session in idle {
             session.close().await;

@@ -1,0 +1,429 @@
+//! Changes to the columns and the key of a target table.
+//!
+//! All changes of one table are one ALTER TABLE, which happens as a whole or not at all, and bears
+//! a mark that tells after a crash whether it did. Only what we made is dropped or renamed;
+//! whatever else depends on it is named, and the table stays as it was: the server itself would
+//! take a dropped column out of indexes without a word.
+
+use crate::connect::{MysqlStore, Session};
+use crate::ddl;
+use crate::error;
+use crate::sql::{identifier, identifiers, table as table_name, text};
+use crate::state;
+use crate::types::{Flavour, Parsed};
+use crate::write::catalog::{self, Shape};
+use std::time::Duration;
+use syncset_connector::{
+    AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Result, TableAlteration,
+    TableChange, TargetTable,
+};
+
+/// Tries to lock the table. Each waits [`LOCK_TIMEOUT_S`] at most: whoever comes after a waiting
+/// ALTER TABLE waits behind it, readers included.
+const TRIES_MAX: u32 = 10;
+
+/// Longest wait in seconds for the table's lock in one try.
+const LOCK_TIMEOUT_S: u64 = 1;
+
+/// Pause between two tries, in which those who waited behind the lock get their turn.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Ways to alter a table without keeping others from it, in the order in which they are tried.
+const ALGORITHMS: [&str; 2] = [", ALGORITHM=INSTANT", ", ALGORITHM=INPLACE, LOCK=NONE"];
+
+/// Says what [`alter`] would run, and what stands in its way.
+pub(crate) async fn plan(
+    store: &MysqlStore,
+    alteration: &TableAlteration,
+) -> Result<AlterationPlan> {
+    let table = &alteration.table;
+    let shape = catalog::shape(store, &table.name)
+        .await?
+        .ok_or_else(|| gone(table))?;
+    let filled = filled(store, alteration).await?;
+    let flavour = store.facts().flavour;
+    let clauses = clauses(alteration, &shape, flavour)?;
+    Ok(AlterationPlan {
+        statements: statement(table, &clauses, "").into_iter().collect(),
+        blockers: blockers(alteration, &shape, &filled),
+    })
+}
+
+/// Alters the table and stores what is made of it.
+pub(crate) async fn alter(
+    store: &MysqlStore,
+    session: &mut Session,
+    lease: &Lease,
+    alteration: &TableAlteration,
+) -> Result<()> {
+    let table = &alteration.table;
+    let planned = plan(store, alteration).await?;
+    refuse(table, planned.blockers)?;
+    let shape = catalog::shape(store, &table.name)
+        .await?
+        .ok_or_else(|| gone(table))?;
+    let mark = uuid::Uuid::new_v4().simple().to_string();
+    let before = format!(
+        "{}{}",
+        state::reload_statement(&lease.key, &alteration.made),
+        state::plan_statement(&lease.key, &alteration.made, &mark)
+    );
+    let after = state::done_statement(&alteration.made, &mark);
+    let clauses = clauses(alteration, &shape, store.facts().flavour)?;
+    if clauses.is_empty() {
+        let both = format!("{before}{after}");
+        return state::under_fences(session, &[lease], &both)
+            .await
+            .map(drop);
+    }
+    let comment = state::marked_comment(&shape.comment, &mark).ok_or_else(|| no_room(table))?;
+    state::under_fences(session, &[lease], &before).await?;
+    let altered = run(session, table, &clauses, &comment).await;
+    let reset = session
+        .execute("SET SESSION lock_wait_timeout = @syncset_wait")
+        .await;
+    altered?;
+    reset?;
+    state::under_fences(session, &[lease], &after)
+        .await
+        .map(drop)
+}
+
+async fn run(
+    session: &mut Session,
+    table: &TargetTable,
+    clauses: &[String],
+    comment: &str,
+) -> Result<()> {
+    session
+        .execute_each(&format!(
+            "SET @syncset_wait = @@lock_wait_timeout;\n\
+             SET SESSION lock_wait_timeout = {LOCK_TIMEOUT_S}"
+        ))
+        .await?;
+    let comment = format!(", COMMENT={}", plain_text(comment));
+    let (mut tries, mut algorithm) = (1, 0);
+    loop {
+        let way = format!("{comment}{}", ALGORITHMS[algorithm]);
+        let sql = statement(table, clauses, &way).unwrap_or_default();
+        let Err(failure) = session.execute(&sql).await else {
+            return Ok(());
+        };
+        // The first error is the one to report; a broken session rolls back by itself.
+        let _ = session.execute("ROLLBACK").await;
+        match error::number(&failure) {
+            // Not supported, or not for this reason.
+            Some(1845 | 1846) if algorithm + 1 < ALGORITHMS.len() => algorithm += 1,
+            Some(1845 | 1846) => return Err(would_copy(table, clauses, failure)),
+            Some(1205) if tries < TRIES_MAX => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Some(1205) => return Err(kept_locked(table, failure)),
+            _ => return Err(explained(failure, table)),
+        }
+    }
+}
+
+/// A literal where the grammar takes no character set before it.
+fn plain_text(value: &str) -> String {
+    text(value).trim_start_matches("_utf8mb4").to_owned()
+}
+
+/// The whole statement; `None` if nothing is changed.
+fn statement(table: &TargetTable, clauses: &[String], more: &str) -> Option<String> {
+    (!clauses.is_empty()).then(|| {
+        format!(
+            "ALTER TABLE {} {}{more}",
+            table_name(&table.name),
+            clauses.join(", ")
+        )
+    })
+}
+
+/// What is changed, in the order in which it has to be named.
+fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Result<Vec<String>> {
+    let table = &alteration.table;
+    let types = ddl::column_types(table, flavour)?;
+    let mut clauses = Vec::new();
+    let old_key = shape.primary_key();
+    let new_key = alteration.changes.iter().find_map(|change| match change {
+        TableChange::Key(key) => Some(key),
+        _ => None,
+    });
+    for change in &alteration.changes {
+        match change {
+            TableChange::Drop(name) => clauses.push(format!("DROP COLUMN {}", identifier(name))),
+            TableChange::Rename { from, to } => clauses.push(format!(
+                "RENAME COLUMN {} TO {}",
+                identifier(from),
+                identifier(to)
+            )),
+            TableChange::Add(column) => {
+                let place = table.columns.iter().position(|it| it.name == column.name);
+                let native = place.map_or_else(
+                    || ddl::map_type(column, flavour).native,
+                    |place| types[place].clone(),
+                );
+                clauses.push(format!(
+                    "ADD COLUMN {}",
+                    ddl::column_definition(column, &native, true)
+                ));
+            }
+            TableChange::Key(_) => {}
+        }
+    }
+    if let (Some(old), Some(new)) = (old_key, new_key) {
+        clauses.extend(freed(alteration, shape, &old.columns, new));
+    }
+    if let Some(key) = new_key {
+        if old_key.is_some() {
+            clauses.push("DROP PRIMARY KEY".to_owned());
+        }
+        clauses.push(format!("ADD PRIMARY KEY ({})", identifiers(key)));
+    }
+    Ok(clauses)
+}
+
+/// Columns that leave the key may hold NULL again, if the source's may.
+fn freed(
+    alteration: &TableAlteration,
+    shape: &Shape,
+    old_key: &[Option<String>],
+    new_key: &[String],
+) -> Vec<String> {
+    let is_touched = |name: &str| {
+        alteration.changes.iter().any(|change| match change {
+            TableChange::Drop(it) | TableChange::Rename { from: it, .. } => it == name,
+            TableChange::Add(_) | TableChange::Key(_) => false,
+        })
+    };
+    let columns = old_key.iter().flatten();
+    let freed = columns.filter(|name| !new_key.contains(name) && !is_touched(name));
+    let modify = freed.filter_map(|name| {
+        let column = alteration
+            .table
+            .columns
+            .iter()
+            .find(|it| it.name == *name)?;
+        let actual = shape.column(name).filter(|_| column.nullable)?;
+        let collation = actual.parsed.collation.as_deref();
+        let collation = collation.map_or(String::new(), |it| format!(" COLLATE {it}"));
+        Some(format!(
+            "MODIFY COLUMN {} {}{collation} NULL",
+            identifier(name),
+            actual.declared
+        ))
+    });
+    modify.collect()
+}
+
+fn blockers(alteration: &TableAlteration, shape: &Shape, filled: &[String]) -> Vec<Blocker> {
+    let name = &alteration.table.name;
+    let mut blockers = Vec::new();
+    let depends = |what: String, dependent: String| Blocker {
+        sentence: format!("{what}: {dependent} depends on it"),
+        hint: format!("drop {dependent} or change it, then run again; or undo the edit"),
+    };
+    for change in &alteration.changes {
+        match change {
+            TableChange::Drop(column) => {
+                let what = format!("column `{column}` of `{name}` cannot be dropped");
+                for dependent in dependents(shape, column) {
+                    blockers.push(depends(what.clone(), dependent));
+                }
+            }
+            TableChange::Key(key) => {
+                let what = format!("the primary key of `{name}` cannot be replaced");
+                let old = shape.primary_key();
+                let is_of_key = |column: &str| {
+                    old.is_some_and(|old| old.columns.iter().flatten().any(|it| it == column))
+                };
+                for (column, constraint, child) in &shape.pointed_at {
+                    if is_of_key(column) {
+                        let dependent = format!("foreign key `{constraint}` of `{child}`");
+                        blockers.push(depends(what.clone(), dependent));
+                    }
+                }
+                blockers.extend(no_index(alteration, shape, key));
+            }
+            TableChange::Rename { .. } | TableChange::Add(_) => {}
+        }
+    }
+    blockers.extend(filled.iter().map(|column| holds_values(alteration, column)));
+    blockers
+}
+
+/// What else of the database has to do with a column.
+fn dependents(shape: &Shape, column: &str) -> Vec<String> {
+    let mut dependents = Vec::new();
+    let others = shape.indexes.iter().filter(|index| index.name != "PRIMARY");
+    for index in others {
+        if index.columns.iter().flatten().any(|it| it == column) {
+            dependents.push(format!("index `{}`", index.name));
+        }
+    }
+    for (constraint, of, _) in &shape.foreign_keys {
+        if of == column {
+            dependents.push(format!("foreign key `{constraint}`"));
+        }
+    }
+    for (of, constraint, child) in &shape.pointed_at {
+        if of == column {
+            dependents.push(format!("foreign key `{constraint}` of `{child}`"));
+        }
+    }
+    dependents
+}
+
+/// A column that no index can hold as it is: long texts and blobs.
+fn no_index(alteration: &TableAlteration, shape: &Shape, key: &[String]) -> Option<Blocker> {
+    let name = &alteration.table.name;
+    let was_named = |column: &String| {
+        let from = alteration.changes.iter().find_map(|change| match change {
+            TableChange::Rename { from, to } if to == column => Some(from),
+            _ => None,
+        });
+        from.unwrap_or(column).clone()
+    };
+    let is_long = |parsed: &Parsed| {
+        parsed.base.ends_with("text") || parsed.base.ends_with("blob") || parsed.base == "json"
+    };
+    key.iter().find_map(|column| {
+        let actual = shape.column(&was_named(column))?;
+        is_long(&actual.parsed).then(|| Blocker {
+            sentence: format!(
+                "column `{column}` of `{name}` is {}, which no primary key can hold",
+                actual.declared
+            ),
+            hint: "write to another table with `to:`, or drop this one: it is created and loaded \
+                   again"
+                .to_owned(),
+        })
+    })
+}
+
+fn holds_values(alteration: &TableAlteration, column: &str) -> Blocker {
+    let name = &alteration.table.name;
+    let (quoted, table) = (identifier(column), table_name(name));
+    let is_written = alteration.table.columns.iter().any(|it| it.name == *column);
+    if is_written {
+        Blocker {
+            sentence: format!(
+                "column `{column}` of `{name}` holds values and was not made by syncset"
+            ),
+            hint: format!(
+                "give the column of the pipeline another name with `rename: {{ .. }}`, or give this one up: ALTER TABLE {table} DROP COLUMN {quoted}"
+            ),
+        }
+    } else {
+        Blocker {
+            sentence: format!(
+                "column `{column}` of `{name}` is no longer selected, holds what was copied, and was not made by syncset"
+            ),
+            hint: format!(
+                "drop it: ALTER TABLE {table} DROP COLUMN {quoted}; or clear it: UPDATE {table} SET {quoted} = NULL; then run again"
+            ),
+        }
+    }
+}
+
+/// Columns that somebody else made and that hold values.
+async fn filled(store: &MysqlStore, alteration: &TableAlteration) -> Result<Vec<String>> {
+    if alteration.must_be_empty.is_empty() {
+        return Ok(Vec::new());
+    }
+    let table = table_name(&alteration.table.name);
+    let questions: Vec<_> = alteration
+        .must_be_empty
+        .iter()
+        .map(|column| {
+            let column = identifier(column);
+            format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE NOT {column} <=> NULL)")
+        })
+        .collect();
+    let mut session = store.control().await?;
+    let answers = session.result_sets(&questions.join(";\n")).await?;
+    let columns = alteration.must_be_empty.iter().zip(answers);
+    let filled = columns.filter(|(_, rows)| rows.first().is_some_and(|row| row.is_true(0)));
+    Ok(filled.map(|(column, _)| column.clone()).collect())
+}
+
+fn refuse(table: &TargetTable, blockers: Vec<Blocker>) -> Result<()> {
+    let Some(first) = blockers.first() else {
+        return Ok(());
+    };
+    let sentences: Vec<_> = blockers.iter().map(|it| it.sentence.as_str()).collect();
+    Err(left_as_it_is(table, &sentences.join("; ")).with_hint(first.hint.clone()))
+}
+
+fn left_as_it_is(table: &TargetTable, reason: &str) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::TargetDiffers,
+        format!("`{}` was left as it is: {reason}", table.name),
+    )
+}
+
+fn gone(table: &TargetTable) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Transient,
+        format!("the target has no table `{}` any more", table.name),
+    )
+    .with_hint("run again: the table is created when it is missing")
+}
+
+fn no_room(table: &TargetTable) -> ConnectorError {
+    left_as_it_is(table, "its comment has no room for our mark")
+        .with_hint("shorten the table's comment to 2,000 characters, then run again")
+}
+
+/// A copy of a table keeps everybody from writing to it for as long as it takes.
+fn would_copy(table: &TargetTable, clauses: &[String], cause: ConnectorError) -> ConnectorError {
+    let sql = statement(table, clauses, "").unwrap_or_default();
+    left_as_it_is(
+        table,
+        "the change would copy the table and lock it meanwhile",
+    )
+    .with_hint(format!(
+        "run it yourself when that suits: {sql}; or write to another table with `to:`"
+    ))
+    .caused_by(cause)
+}
+
+/// Errors of ALTER TABLE that a person has to do something about.
+fn explained(error: ConnectorError, table: &TargetTable) -> ConnectorError {
+    match error.class {
+        ErrorClass::RowParked | ErrorClass::RowRefused => left_as_it_is(
+            table,
+            &format!(
+                "its rows cannot be told apart by the key ({})",
+                table.key.join(", ")
+            ),
+        )
+        .with_hint(
+            "write to another table with `to:`, or drop this one: it is created and loaded again",
+        )
+        .caused_by(error),
+        ErrorClass::Store => ConnectorError {
+            class: ErrorClass::TargetDiffers,
+            ..error
+        },
+        _ => error,
+    }
+}
+
+/// The error of a table that others kept locked for all tries.
+fn kept_locked(table: &TargetTable, cause: ConnectorError) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Transient,
+        format!(
+            "other sessions kept `{}` locked in all of {TRIES_MAX} tries",
+            table.name
+        ),
+    )
+    .with_hint(
+        "look for them: `SELECT * FROM performance_schema.metadata_locks` (MySQL), \
+         `SELECT * FROM information_schema.processlist` (MariaDB); run again when they are done",
+    )
+    .caused_by(cause)
+}

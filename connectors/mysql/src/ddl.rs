@@ -1,0 +1,593 @@
+//! What columns of any source become here, and the statement that creates a target table.
+
+use crate::sql::{identifier, identifiers, table, text};
+use crate::types::{self, Flavour, Parsed};
+use arrow_schema::{DataType, TimeUnit};
+use syncset_connector::{
+    ConnectorError, ErrorClass, Exactness, NativeType, Result, TargetColumn, TargetTable,
+    TypeDefinition, TypeMapping,
+};
+
+/// Bytes that an index entry of InnoDB holds.
+const KEY_BYTES_MAX: u32 = 3_072;
+/// Bytes of a character of utf8mb4.
+const CHARACTER_BYTES: u32 = 4;
+/// Bytes that the columns of a row take at most, texts and blobs aside.
+const ROW_BYTES_MAX: u32 = 65_535;
+/// Bytes of a row that are left for everything that is not a `varchar`.
+const ROW_BYTES_SPARED: u32 = 16_384;
+/// Largest `varchar` that is made; what may be longer becomes a `longtext`.
+const VARCHAR_MAX: u32 = 4_000;
+/// Digits of a DECIMAL.
+const DECIMAL_DIGITS: u8 = 65;
+/// Characters of a name.
+const NAME_CHARS_MAX: usize = 64;
+/// Labels of PostgreSQL's enumerations have 63 bytes at most.
+const LABEL_CHARS: u32 = 63;
+
+/// The collation in which texts of utf8mb4 differ as their bytes do, trailing blanks included.
+pub(crate) fn collation_of(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::MySql => "utf8mb4_0900_bin",
+        Flavour::MariaDb => "utf8mb4_nopad_bin",
+    }
+}
+
+/// What a column becomes at a server of this flavour. Part of a key, it may become something
+/// shorter: see [`key_types`].
+pub(crate) fn map_type(column: &TargetColumn, flavour: Flavour) -> TypeMapping {
+    match &column.native {
+        Some(native) if types::is_ours(native) => map_ours(column, native, flavour),
+        Some(native) if is_text(&column.data_type) => map_text(native, flavour),
+        _ => map_arrow(&column.data_type, flavour),
+    }
+}
+
+/// A type of either server at one of this flavour.
+fn map_ours(column: &TargetColumn, native: &NativeType, flavour: Flavour) -> TypeMapping {
+    let parsed = Parsed::of(&native.name);
+    let is_same = native.engine == flavour.engine();
+    let without_collation = match native.name.split_once(" collate ") {
+        Some((name, _)) if !is_same => name.to_owned(),
+        _ => native.name.clone(),
+    };
+    let of_other = |name: &str| match name {
+        _ if is_same => None,
+        "uuid" | "vector" => Some(map_arrow(&column.data_type, flavour)),
+        "inet4" | "inet6" => Some(widened("varchar(45)", "its text form")),
+        "json" if flavour == Flavour::MySql => Some(json(flavour)),
+        "geomcollection" => Some(exact("geometrycollection")),
+        "decimal" | "numeric" => match &column.data_type {
+            DataType::Decimal128(..) | DataType::Decimal256(..) => {
+                Some(map_arrow(&column.data_type, flavour))
+            }
+            _ => None,
+        },
+        "char" | "varchar" => parsed
+            .arguments
+            .first()
+            .filter(|length| **length > VARCHAR_MAX)
+            .map(|_| exact("longtext")),
+        _ => None,
+    };
+    of_other(&parsed.base).unwrap_or_else(|| exact(&without_collation))
+}
+
+/// A text of another engine, by what its native type promises.
+fn map_text(native: &NativeType, flavour: Flavour) -> TypeMapping {
+    if let Some(TypeDefinition::Enum { .. }) = &native.definition {
+        return widened(&format!("varchar({LABEL_CHARS})"), "its label");
+    }
+    let name = native.name.to_ascii_lowercase();
+    let (base, length) = match name.split_once('(') {
+        Some((base, rest)) => (
+            base,
+            rest.split(')')
+                .next()
+                .and_then(|it| it.trim().parse::<u32>().ok()),
+        ),
+        None => (name.as_str(), None),
+    };
+    match (native.engine.as_str(), base) {
+        ("postgres", "character varying" | "character") => match length {
+            Some(length) if length <= VARCHAR_MAX => exact(&format!("varchar({length})")),
+            _ => exact("longtext"),
+        },
+        ("postgres", "json" | "jsonb") => json(flavour),
+        ("postgres", "text" | "citext" | "name" | "xml") | ("sqlite", _) if !native.as_text => {
+            exact("longtext")
+        }
+        (_, "numeric" | "decimal") => widened("longtext", "text, with every digit"),
+        _ => widened("longtext", "its text form"),
+    }
+}
+
+/// JSON of another store. MySQL's own JSON sorts keys, drops doubles of them and rounds numbers.
+fn json(flavour: Flavour) -> TypeMapping {
+    match flavour {
+        Flavour::MySql => widened(
+            "longtext",
+            "its text: a JSON column would order keys and round numbers",
+        ),
+        Flavour::MariaDb => mapping(
+            "json",
+            Exactness::Exact,
+            Some("its text, checked; what is nested deeper than 32 times is refused"),
+        ),
+    }
+}
+
+fn map_arrow(data_type: &DataType, flavour: Flavour) -> TypeMapping {
+    match data_type {
+        DataType::Boolean => exact("tinyint(1)"),
+        DataType::Int8 => exact("tinyint"),
+        DataType::Int16 => exact("smallint"),
+        DataType::Int32 => exact("int"),
+        DataType::Int64 => exact("bigint"),
+        DataType::UInt8 => exact("tinyint unsigned"),
+        DataType::UInt16 => exact("smallint unsigned"),
+        DataType::UInt32 => exact("int unsigned"),
+        DataType::UInt64 => exact("bigint unsigned"),
+        DataType::Float32 => float("float", flavour),
+        DataType::Float64 => float("double", flavour),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            decimal(*precision, *scale, flavour)
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => exact("longtext"),
+        DataType::Null => widened("longtext", "the column holds nothing but NULL"),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => exact("longblob"),
+        DataType::FixedSizeBinary(16) => match flavour {
+            Flavour::MariaDb => exact("uuid"),
+            Flavour::MySql => widened("char(36) collate ascii_bin", "its text form"),
+        },
+        DataType::FixedSizeBinary(length) if (1..=255).contains(length) => {
+            exact(&format!("binary({length})"))
+        }
+        DataType::FixedSizeBinary(_) => widened("longblob", "the length is not fixed"),
+        DataType::Date32 => mapping("date", Exactness::Exact, Some(DATES)),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Time64(TimeUnit::Nanosecond) => {
+            mapping(
+                "datetime(6)",
+                Exactness::Lossy,
+                Some("a value that is finer than a microsecond cannot be kept"),
+            )
+        }
+        DataType::Timestamp(_, None) => mapping("datetime(6)", Exactness::Exact, Some(DATES)),
+        DataType::Timestamp(_, Some(_)) => widened(
+            "datetime(6)",
+            "the time in UTC: a TIMESTAMP would end in 2038",
+        ),
+        DataType::Time32(_) | DataType::Time64(_) => exact("time(6)"),
+        other => mapping(
+            "longtext",
+            Exactness::Lossy,
+            Some(&format!("{other} has no type here and cannot be written")),
+        ),
+    }
+}
+
+fn float(native: &str, flavour: Flavour) -> TypeMapping {
+    match flavour {
+        Flavour::MySql => mapping(
+            native,
+            Exactness::Exact,
+            Some("NaN and infinities are refused"),
+        ),
+        Flavour::MariaDb => widened(
+            native,
+            "minus zero becomes zero; NaN and infinities are refused",
+        ),
+    }
+}
+
+const DATES: &str = "years 1 to 9999; what is outside is refused, infinities too";
+
+fn decimal(precision: u8, scale: i8, flavour: Flavour) -> TypeMapping {
+    let scale_max = match flavour {
+        Flavour::MySql => 30,
+        Flavour::MariaDb => 38,
+    };
+    match u8::try_from(scale) {
+        Ok(scale) if precision <= DECIMAL_DIGITS && scale <= scale_max && scale <= precision => {
+            exact(&format!("decimal({precision},{scale})"))
+        }
+        _ => widened("longtext", "text, with every digit"),
+    }
+}
+
+fn exact(native: &str) -> TypeMapping {
+    mapping(native, Exactness::Exact, None)
+}
+
+fn widened(native: &str, note: &str) -> TypeMapping {
+    mapping(native, Exactness::Widened, Some(note))
+}
+
+fn mapping(native: &str, exactness: Exactness, note: Option<&str>) -> TypeMapping {
+    TypeMapping {
+        native: native.to_owned(),
+        exactness,
+        note: note.map(str::to_owned),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+/// The types of a table's columns as its DDL spells them, in their order.
+///
+/// # Errors
+/// `Unsupported` for a key that no index can hold.
+pub(crate) fn column_types(table: &TargetTable, flavour: Flavour) -> Result<Vec<String>> {
+    let keys = key_types(table, flavour)?;
+    let mut types: Vec<String> = Vec::with_capacity(table.columns.len());
+    for column in &table.columns {
+        let of_key = table.key.iter().position(|name| *name == column.name);
+        types.push(match of_key {
+            Some(place) => keys[place].clone(),
+            None => map_type(column, flavour).native,
+        });
+    }
+    shorten_rows(table, &mut types);
+    Ok(types)
+}
+
+/// Makes long texts of the longest `varchar`s until all of them fit into one row.
+fn shorten_rows(table: &TargetTable, types: &mut [String]) {
+    let bytes = |native: &str| varchar_length(native).unwrap_or(0) * CHARACTER_BYTES + 2;
+    while types.iter().map(|native| bytes(native)).sum::<u32>() > ROW_BYTES_MAX - ROW_BYTES_SPARED {
+        let free = (0..types.len()).filter(|place| {
+            let is_key = table.key.contains(&table.columns[*place].name);
+            !is_key && varchar_length(&types[*place]).is_some()
+        });
+        let Some(longest) = free.max_by_key(|place| varchar_length(&types[*place])) else {
+            return;
+        };
+        let collation = types[longest].split_once(" collate ").map(|(_, it)| it);
+        types[longest] = collation.map_or("longtext".to_owned(), |collation| {
+            format!("longtext collate {collation}")
+        });
+    }
+}
+
+fn varchar_length(native: &str) -> Option<u32> {
+    let rest = native.strip_prefix("varchar(")?;
+    rest.split(')').next()?.parse().ok()
+}
+
+/// How a column of a key is stored.
+enum KeyPart {
+    /// As it is, in this many bytes.
+    Fixed(String, u32),
+    /// As a text of this many characters, if its source says how many.
+    Text(Option<u32>),
+    /// As bytes, of this many at most, if its source says how many.
+    Bytes(Option<u32>),
+}
+
+/// The types of the key's columns, in key order. Texts differ by their bytes, and nothing is ever
+/// cut: what is longer than its part of the index is refused.
+fn key_types(table: &TargetTable, flavour: Flavour) -> Result<Vec<String>> {
+    let mut parts = Vec::with_capacity(table.key.len());
+    for name in &table.key {
+        let column = table.columns.iter().find(|column| column.name == *name);
+        let column = column.ok_or_else(|| not_selected(table, name))?;
+        let native = map_type(column, flavour).native;
+        parts.push(key_part(&native).ok_or_else(|| no_key(table, name, &native))?);
+    }
+    let (mut used, mut open) = (0, 0);
+    for part in &parts {
+        match part {
+            KeyPart::Fixed(_, bytes) | KeyPart::Bytes(Some(bytes)) => used += bytes,
+            KeyPart::Text(Some(length)) => used += length * CHARACTER_BYTES,
+            KeyPart::Text(None) | KeyPart::Bytes(None) => open += 1,
+        }
+    }
+    let left = KEY_BYTES_MAX
+        .checked_sub(used)
+        .filter(|left| open == 0 || left / open >= CHARACTER_BYTES)
+        .ok_or_else(|| too_long(table))?;
+    let share = left.checked_div(open).unwrap_or(0);
+    let collation = collation_of(flavour);
+    let spelled = parts.into_iter().map(|part| match part {
+        KeyPart::Fixed(native, _) => native,
+        KeyPart::Text(length) => {
+            let length = length.unwrap_or(share / CHARACTER_BYTES);
+            format!("varchar({length}) collate {collation}")
+        }
+        KeyPart::Bytes(length) => format!("varbinary({})", length.unwrap_or(share)),
+    });
+    Ok(spelled.collect())
+}
+
+fn key_part(native: &str) -> Option<KeyPart> {
+    let parsed = Parsed::of(native);
+    let length = parsed.arguments.first().copied();
+    Some(match parsed.base.as_str() {
+        // A text form of fixed length, such as that of a UUID.
+        "char" if parsed.charset() == Some("ascii") => {
+            KeyPart::Fixed(native.to_owned(), length.unwrap_or(1))
+        }
+        "char" | "varchar" => KeyPart::Text(length),
+        "tinytext" => KeyPart::Text(Some(255)),
+        "text" | "mediumtext" | "longtext" => KeyPart::Text(None),
+        "binary" | "varbinary" => KeyPart::Bytes(length),
+        "tinyblob" => KeyPart::Bytes(Some(255)),
+        "blob" | "mediumblob" | "longblob" => KeyPart::Bytes(None),
+        "decimal" | "numeric" => KeyPart::Fixed(native.to_owned(), 32),
+        "uuid" | "inet6" => KeyPart::Fixed(native.to_owned(), 16),
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "float" | "double" | "real"
+        | "date" | "datetime" | "timestamp" | "time" | "year" | "bit" | "enum" | "set"
+        | "inet4" => KeyPart::Fixed(native.to_owned(), 8),
+        _ => return None,
+    })
+}
+
+fn not_selected(table: &TargetTable, name: &str) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Config,
+        format!("key column `{name}` of `{}` is not selected", table.name),
+    )
+}
+
+fn no_key(table: &TargetTable, name: &str, native: &str) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Unsupported,
+        format!(
+            "column `{name}` of `{}` becomes {native} at the target, which no key can hold",
+            table.name
+        ),
+    )
+    .with_hint("name another key with `key:`")
+}
+
+fn too_long(table: &TargetTable) -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Unsupported,
+        format!(
+            "the key of `{}` ({}) is longer than the {KEY_BYTES_MAX} bytes that an index holds",
+            table.name,
+            table.key.join(", ")
+        ),
+    )
+    .with_hint("name a shorter key with `key:`")
+}
+
+/// A column as DDL spells it.
+pub(crate) fn column_definition(column: &TargetColumn, native: &str, nullable: bool) -> String {
+    let null = if nullable { "NULL" } else { "NOT NULL" };
+    format!("{} {native} {null}", identifier(&column.name))
+}
+
+/// The statement that creates a target table.
+///
+/// # Errors
+/// `Unsupported` for a key that no index can hold, or a name that no table can have.
+pub(crate) fn create_table(
+    target: &TargetTable,
+    flavour: Flavour,
+    comment: &str,
+) -> Result<String> {
+    check_names(target)?;
+    let types = column_types(target, flavour)?;
+    let mut lines: Vec<String> = target
+        .columns
+        .iter()
+        .zip(&types)
+        .map(|(column, native)| {
+            let nullable = column.nullable && !target.key.contains(&column.name);
+            format!("  {}", column_definition(column, native, nullable))
+        })
+        .collect();
+    if !target.key.is_empty() {
+        lines.push(format!("  PRIMARY KEY ({})", identifiers(&target.key)));
+    }
+    let comment = if comment.is_empty() {
+        String::new()
+    } else {
+        // Not every place of the grammar takes a character set before a literal.
+        format!(" COMMENT={}", text(comment).trim_start_matches("_utf8mb4"))
+    };
+    Ok(format!(
+        "CREATE TABLE {} (\n{}\n) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {}{comment}",
+        table(&target.name),
+        lines.join(",\n"),
+        collation_of(flavour)
+    ))
+}
+
+fn check_names(target: &TargetTable) -> Result<()> {
+    let names = target.columns.iter().map(|column| &column.name);
+    let cannot_be = |name: &&String| {
+        name.chars().count() > NAME_CHARS_MAX
+            || name.is_empty()
+            || name.ends_with(' ')
+            || name.chars().any(|it| it == '\0' || u32::from(it) > 0xffff)
+    };
+    let Some(name) = names.chain([&target.name.name]).find(cannot_be) else {
+        return Ok(());
+    };
+    Err(ConnectorError::new(
+        ErrorClass::Unsupported,
+        format!("`{name}` cannot be a name at the target"),
+    )
+    .with_hint(
+        "names have 1 to 64 characters of the first plane of Unicode and do not end in a blank: \
+         choose another with `to:` or `rename:`",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syncset_connector::TableName;
+
+    fn column(name: &str, data_type: DataType, native: Option<(&str, &str)>) -> TargetColumn {
+        TargetColumn {
+            name: name.into(),
+            data_type,
+            native: native.map(|(engine, name)| NativeType {
+                engine: engine.into(),
+                name: name.into(),
+                as_text: false,
+                definition: None,
+            }),
+            nullable: true,
+        }
+    }
+
+    fn native(data_type: DataType, native: Option<(&str, &str)>, flavour: Flavour) -> String {
+        map_type(&column("c", data_type, native), flavour).native
+    }
+
+    #[test]
+    fn columns_become_types_that_hold_their_values() {
+        use Flavour::{MariaDb, MySql};
+        let utf8 = || DataType::Utf8;
+        for (data_type, from, flavour, expected) in [
+            (utf8(), Some(("postgres", "text")), MySql, "longtext"),
+            (
+                utf8(),
+                Some(("postgres", "character varying(20)")),
+                MySql,
+                "varchar(20)",
+            ),
+            (
+                utf8(),
+                Some(("postgres", "character varying(9000)")),
+                MySql,
+                "longtext",
+            ),
+            (utf8(), Some(("sqlite", "VARCHAR(20)")), MySql, "longtext"),
+            (utf8(), Some(("postgres", "jsonb")), MySql, "longtext"),
+            (utf8(), Some(("postgres", "jsonb")), MariaDb, "json"),
+            (utf8(), Some(("mysql", "json")), MySql, "json"),
+            (
+                utf8(),
+                Some(("mysql", "char(3) collate latin1_swedish_ci")),
+                MySql,
+                "char(3) collate latin1_swedish_ci",
+            ),
+            (
+                utf8(),
+                Some(("mysql", "char(3) collate utf8mb4_0900_ai_ci")),
+                MariaDb,
+                "char(3)",
+            ),
+            (utf8(), Some(("mariadb", "inet6")), MySql, "varchar(45)"),
+            (
+                DataType::FixedSizeBinary(16),
+                None,
+                MySql,
+                "char(36) collate ascii_bin",
+            ),
+            (DataType::FixedSizeBinary(16), None, MariaDb, "uuid"),
+            (DataType::Decimal128(38, 38), None, MySql, "longtext"),
+            (
+                DataType::Decimal128(38, 38),
+                None,
+                MariaDb,
+                "decimal(38,38)",
+            ),
+            (
+                DataType::Decimal256(65, 30),
+                Some(("mysql", "decimal(65,30)")),
+                MariaDb,
+                "decimal(65,30)",
+            ),
+            (
+                types::instant(),
+                Some(("mysql", "timestamp(3)")),
+                MySql,
+                "timestamp(3)",
+            ),
+            (types::instant(), None, MySql, "datetime(6)"),
+        ] {
+            assert_eq!(
+                native(data_type, from, flavour),
+                expected,
+                "{from:?} {flavour:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_fit_their_index_and_differ_by_their_bytes() {
+        let mut table = TargetTable {
+            name: TableName::bare("t"),
+            columns: vec![
+                column("a", DataType::Utf8, None),
+                column("b", DataType::Int64, None),
+                column("c", DataType::Binary, None),
+            ],
+            key: vec!["a".into()],
+        };
+        let types = |table: &TargetTable| column_types(table, Flavour::MySql).expect("a key");
+
+        assert_eq!(types(&table)[0], "varchar(768) collate utf8mb4_0900_bin");
+        table.key = vec!["b".into(), "a".into()];
+        assert_eq!(types(&table)[0], "varchar(766) collate utf8mb4_0900_bin");
+        table.key = vec!["c".into(), "a".into()];
+        assert_eq!(types(&table)[0], "varchar(384) collate utf8mb4_0900_bin");
+        assert_eq!(types(&table)[2], "varbinary(1536)");
+    }
+
+    #[test]
+    fn keys_that_no_index_holds_are_refused() {
+        let table = TargetTable {
+            name: TableName::bare("t"),
+            columns: vec![column(
+                "a",
+                DataType::Utf8,
+                Some(("postgres", "character varying(900)")),
+            )],
+            key: vec!["a".into()],
+        };
+
+        let error = column_types(&table, Flavour::MySql).expect_err("too long");
+
+        assert_eq!(error.class, ErrorClass::Unsupported);
+    }
+
+    #[test]
+    fn rows_of_many_long_texts_still_fit() {
+        let columns = (0..40).map(|number| {
+            column(
+                &format!("c{number}"),
+                DataType::Utf8,
+                Some(("postgres", "character varying(1000)")),
+            )
+        });
+        let table = TargetTable {
+            name: TableName::bare("t"),
+            columns: columns.collect(),
+            key: Vec::new(),
+        };
+
+        let types = column_types(&table, Flavour::MySql).expect("types");
+
+        let short = types.iter().filter(|native| *native == "varchar(1000)");
+        assert_eq!(short.count(), 12);
+    }
+
+    #[test]
+    fn tables_are_created_with_their_mark() {
+        let table = TargetTable {
+            name: TableName::bare("t"),
+            columns: vec![column("id", DataType::Int32, None)],
+            key: vec!["id".into()],
+        };
+
+        let sql = create_table(&table, Flavour::MariaDb, "[syncset it's]").expect("a table");
+
+        assert_eq!(
+            sql,
+            "CREATE TABLE `t` (\n  `id` int NOT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB \
+             DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin COMMENT='[syncset it\\'s]'"
+        );
+    }
+}
