@@ -8,6 +8,7 @@ mod bags;
 mod chinook;
 mod cluster;
 mod collector;
+mod commit_proxy;
 mod database;
 mod frames;
 pub mod load;
@@ -31,6 +32,7 @@ pub use chinook::{
     CHINOOK_TABLES, ChinookTable, load_chinook, load_chinook_mysql, load_chinook_sqlite,
 };
 pub use collector::{Answer, Collector, Received, SeenSpan};
+pub use commit_proxy::CommitProxy;
 pub use database::{Database, Role};
 pub use load::{Ledger, Load, LoadOptions, RunningLoad, Stamp, Weights, eventually};
 pub use mysql::{Flavour, MysqlDatabase, MysqlServer, mariadb, mysql};

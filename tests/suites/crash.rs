@@ -10,10 +10,10 @@ use rand::Rng;
 use std::time::{Duration, Instant};
 
 /// Kills over all tests, unless the environment says otherwise.
-const KILLS_DEFAULT: u32 = 30;
+const KILLS_DEFAULT: u32 = 50;
 
 /// Tests that share the kills.
-const RANDOM_TESTS: u32 = 8;
+const RANDOM_TESTS: u32 = 14;
 
 /// Kills between two comparisons of everything.
 const KILLS_COMPARED: u32 = 10;
@@ -130,7 +130,7 @@ impl Lab {
 fn to(target: &Target) -> &'static str {
     match target {
         Target::Postgres(_) => "public.{table}",
-        Target::Sqlite(..) => "{table}",
+        Target::Mysql(_) | Target::Sqlite(..) => "{table}",
     }
 }
 
@@ -307,4 +307,44 @@ async fn every_fail_point_to_postgres_is_survived() {
 #[tokio::test]
 async fn every_fail_point_to_sqlite_is_survived() {
     killed_at_every_fail_point(Target::sqlite()).await;
+}
+
+#[tokio::test]
+async fn first_load_to_mysql_survives_kills() {
+    first_load_killed_at_random(Target::mysql(kit::mysql()).await).await;
+}
+
+#[tokio::test]
+async fn first_load_to_mariadb_survives_kills() {
+    first_load_killed_at_random(Target::mysql(kit::mariadb()).await).await;
+}
+
+#[tokio::test]
+async fn cursor_windows_to_mysql_survive_kills() {
+    windows_killed_at_random(Target::mysql(kit::mysql()).await, CURSOR, narrow()).await;
+}
+
+#[tokio::test]
+async fn cursor_windows_to_mariadb_survive_kills() {
+    windows_killed_at_random(Target::mysql(kit::mariadb()).await, CURSOR, narrow()).await;
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_to_mysql_survive_kills() {
+    windows_killed_at_random(Target::mysql(kit::mysql()).await, FULL, with_deletes()).await;
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_to_mariadb_survive_kills() {
+    windows_killed_at_random(Target::mysql(kit::mariadb()).await, FULL, with_deletes()).await;
+}
+
+#[tokio::test]
+async fn every_fail_point_to_mysql_is_survived() {
+    killed_at_every_fail_point(Target::mysql(kit::mysql()).await).await;
+}
+
+#[tokio::test]
+async fn every_fail_point_to_mariadb_is_survived() {
+    killed_at_every_fail_point(Target::mysql(kit::mariadb()).await).await;
 }

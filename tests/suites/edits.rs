@@ -77,6 +77,10 @@ impl Lab {
                 "SELECT column_name FROM information_schema.columns \
                  WHERE table_name = '{table}' AND table_schema = 'public' ORDER BY 1"
             ),
+            Target::Mysql(_) => format!(
+                "SELECT COLUMN_NAME FROM information_schema.COLUMNS \
+                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' ORDER BY 1"
+            ),
             Target::Sqlite(..) => {
                 format!("SELECT name FROM pragma_table_info('{table}') ORDER BY 1")
             }
@@ -438,6 +442,7 @@ async fn primary_key_follows_the_key_of_the_pipeline() {
         let doubled = "INSERT INTO t (code, name) VALUES ('c2', 'twice')";
         let refused = match &lab.target {
             Target::Postgres(database) => database.try_execute(doubled).await.is_err(),
+            Target::Mysql(database) => database.try_execute(doubled).await.is_err(),
             Target::Sqlite(file, _) => {
                 let sql = "SELECT sql LIKE '%PRIMARY KEY (\"code\")%' FROM sqlite_schema \
                            WHERE name = 't'";

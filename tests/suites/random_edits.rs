@@ -391,6 +391,11 @@ impl Lab {
                  AND attnum > 0 AND NOT attisdropped",
                 chosen.to
             ),
+            Target::Mysql(_) => format!(
+                "SELECT COLUMN_NAME FROM information_schema.COLUMNS \
+                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{}'",
+                chosen.to
+            ),
             Target::Sqlite(..) => format!("SELECT name FROM pragma_table_info('{}')", chosen.to),
         };
         let names = self.target.place().rows(&names).await;

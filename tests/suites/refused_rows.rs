@@ -73,7 +73,10 @@ impl Lab {
 
     /// What is stored of the watermarks, apart from the time of day.
     async fn watermarks(&self) -> String {
-        let text = "string_agg(CAST(position AS text), ',' ORDER BY stream)";
+        let text = match self.target {
+            Target::Mysql(_) => "GROUP_CONCAT(position ORDER BY stream)",
+            _ => "string_agg(CAST(position AS text), ',' ORDER BY stream)",
+        };
         let table = self.target.state_table("watermark");
         self.value(&format!("SELECT {text} FROM {table}")).await
     }
@@ -104,6 +107,16 @@ async fn tables_that_refer_to_each_other(target: Target, capture: &str) {
                     "CREATE TABLE a (id int PRIMARY KEY, b_id int); \
                      CREATE TABLE b (id int PRIMARY KEY, a_id int REFERENCES a); \
                      ALTER TABLE a ADD FOREIGN KEY (b_id) REFERENCES b",
+                )
+                .await;
+        }
+        Target::Mysql(database) => {
+            database
+                .execute(
+                    "CREATE TABLE a (id int PRIMARY KEY, b_id int); \
+                     CREATE TABLE b (id int PRIMARY KEY, a_id int, \
+                       FOREIGN KEY (a_id) REFERENCES a (id)); \
+                     ALTER TABLE a ADD FOREIGN KEY (b_id) REFERENCES b (id)",
                 )
                 .await;
         }
@@ -150,6 +163,15 @@ async fn tables_that_refer_to_each_other_reach_sqlite_by_windows() {
 #[tokio::test]
 async fn tables_that_refer_to_each_other_reach_sqlite_whole() {
     tables_that_refer_to_each_other(Target::sqlite(), "full").await;
+}
+
+#[tokio::test]
+async fn tables_that_refer_to_each_other_reach_mysql_and_mariadb() {
+    for server in [kit::mysql(), kit::mariadb()] {
+        for capture in ["xmin", "full"] {
+            tables_that_refer_to_each_other(Target::mysql(server).await, capture).await;
+        }
+    }
 }
 
 /// Rows that need each other: no order of rows takes them either.
@@ -264,6 +286,9 @@ fn people(target: &Target) -> &'static str {
         Target::Postgres(_) => {
             "CREATE TABLE people (id int PRIMARY KEY, email text NOT NULL UNIQUE)"
         }
+        Target::Mysql(_) => {
+            "CREATE TABLE people (id int PRIMARY KEY, email varchar(200) NOT NULL UNIQUE)"
+        }
         Target::Sqlite(..) => {
             "CREATE TABLE people (id INTEGER NOT NULL PRIMARY KEY, email TEXT NOT NULL UNIQUE)"
         }
@@ -320,6 +345,13 @@ async fn row_that_stays_refused_by_sqlite_fails_its_table_or_is_rejected() {
     row_that_stays_refused(Target::sqlite()).await;
 }
 
+#[tokio::test]
+async fn row_that_stays_refused_by_mysql_or_mariadb_fails_its_table_or_is_rejected() {
+    for server in [kit::mysql(), kit::mariadb()] {
+        row_that_stays_refused(Target::mysql(server).await).await;
+    }
+}
+
 /// Each row takes the value that the next one gives up.
 async fn values_handed_on(target: Target) {
     let lab = people_lab(target).await;
@@ -342,6 +374,13 @@ async fn unique_values_are_handed_on_in_postgres() {
 #[tokio::test]
 async fn unique_values_are_handed_on_in_sqlite() {
     values_handed_on(Target::sqlite()).await;
+}
+
+#[tokio::test]
+async fn unique_values_are_handed_on_in_mysql_and_mariadb() {
+    for server in [kit::mysql(), kit::mariadb()] {
+        values_handed_on(Target::mysql(server).await).await;
+    }
 }
 
 #[tokio::test]

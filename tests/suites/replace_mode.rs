@@ -40,7 +40,7 @@ fn counted(output: &Output, name: &str) -> u64 {
 fn postgres_of(target: &Target) -> &Database {
     match target {
         Target::Postgres(database) => database,
-        Target::Sqlite(..) => unreachable!("the test made a PostgreSQL target"),
+        Target::Mysql(_) | Target::Sqlite(..) => unreachable!("the test made a PostgreSQL target"),
     }
 }
 

@@ -1,0 +1,740 @@
+//! How units write to MySQL and MariaDB: exactly the rows that differ, or nothing.
+
+use crate::mysql_target_lab::{
+    Lab, PLAIN, STREAM, ints, key, keys, on_both, open_ready, plain, state, table_of, texts,
+    written_carefully,
+};
+use arrow_array::{ArrayRef, Float64Array};
+use futures::StreamExt;
+use kit::{Flavour, MysqlServer};
+use serde_json::json;
+use std::sync::Arc;
+use syncset_connector::{
+    Advice, ErrorClass, OnDelete, Position, RejectedRow, ReplaceRules, Replaced, StreamPhase,
+    UnitStart,
+};
+
+on_both!(
+    chunk_into_an_empty_table_is_written_and_done,
+    replayed_window_changes_no_row_and_fires_no_trigger,
+    images_that_are_equal_for_the_server_are_updated_once,
+    deletes_go_before_upserts_whatever_the_order_of_calls,
+    further_unique_key_never_rewrites_a_row_that_was_not_named,
+    keys_that_differ_by_their_bytes_stay_apart,
+    keys_that_a_collation_takes_for_one_stop_the_unit,
+    prune_deletes_exactly_the_rows_that_are_not_named,
+    careful_unit_refuses_exactly_the_bad_rows,
+    plain_unit_names_the_column_and_can_be_given_up,
+    unit_given_up_leaves_nothing,
+    row_written_by_someone_else_parks_a_direct_load,
+    older_epoch_can_begin_nothing,
+    refused_rows_commit_with_the_unit,
+    pending_deletes_wait_and_are_taken_back_by_an_upsert,
+    replace_by_key_leaves_what_is_equal_alone,
+    replace_by_image_counts_equal_rows,
+    append_leaves_out_keys_that_are_there,
+    large_batches_arrive_whole_and_load_data_is_used,
+    row_longer_than_a_packet_is_refused_and_the_link_lives,
+    digest_of_keys_tells_a_missing_row,
+);
+
+async fn chunk_into_an_empty_table_is_written_and_done(server: &'static MysqlServer) {
+    let lab = Lab::new(server, PLAIN).await;
+    let (table, batch) = plain(&[(1, Some("a"), "1.50"), (2, None, "-2")]);
+
+    let mut unit = lab.begin(lab.chunk()).await;
+    unit.upsert(&table, batch.clone()).await.expect("accepted");
+    let (_, more) = plain(&[(3, Some("it's \\ \0 😀"), "-0.001")]);
+    unit.upsert(&table, more).await.expect("accepted");
+    let receipt = unit.commit(None).await.expect("commits");
+
+    assert_eq!(receipt.rows_written, 3);
+    assert_eq!(
+        lab.content("id, name, amount").await,
+        "1,a,1.500 2,-,-2.000 3,it's \\ \0 😀,-0.001"
+    );
+    let again = lab
+        .target()
+        .begin(lab.chunk())
+        .await
+        .err()
+        .expect("the chunk is done");
+    assert_eq!(again.class, ErrorClass::Fenced);
+    assert!(
+        lab.target()
+            .was_committed(&lab.chunk())
+            .await
+            .expect("decided")
+    );
+}
+
+async fn replayed_window_changes_no_row_and_fires_no_trigger(server: &'static MysqlServer) {
+    let setup = format!(
+        "{PLAIN}; CREATE TABLE audit (n int AUTO_INCREMENT PRIMARY KEY, id int);
+         CREATE TRIGGER a AFTER INSERT ON t FOR EACH ROW INSERT INTO audit (id) VALUES (NEW.id);
+         CREATE TRIGGER b AFTER UPDATE ON t FOR EACH ROW INSERT INTO audit (id) VALUES (NEW.id)"
+    );
+    let mut lab = Lab::new(server, &setup).await;
+    let (table, batch) = plain(&[(1, Some("a"), "1.0"), (2, None, "2")]);
+    let first = lab.write(&table, batch.clone()).await;
+
+    let second = lab.write(&table, batch).await;
+    let third = lab
+        .write(
+            &table,
+            plain(&[(1, Some("a"), "1.0"), (2, Some("b"), "2")]).1,
+        )
+        .await;
+
+    let written = [first, second, third].map(|receipt| receipt.rows_written);
+    assert_eq!(written, [2, 0, 1]);
+    assert_eq!(lab.database.value("SELECT COUNT(*) FROM audit").await, "3");
+}
+
+async fn images_that_are_equal_for_the_server_are_updated_once(server: &'static MysqlServer) {
+    let mut lab = Lab::new(
+        server,
+        "CREATE TABLE t (id int PRIMARY KEY, name varchar(9) COLLATE utf8mb4_general_ci,
+           long_name longtext COLLATE utf8mb4_general_ci, f double) CHARACTER SET utf8mb4",
+    )
+    .await;
+    let row = |name, float: f64| {
+        table_of(&[
+            ("id", "integer", ints([1])),
+            ("name", "text", texts([Some(name)])),
+            ("long_name", "text", texts([Some(name)])),
+            (
+                "f",
+                "double precision",
+                Arc::new(Float64Array::from(vec![float])) as ArrayRef,
+            ),
+        ])
+    };
+    let (table, batch) = row("a", 0.0);
+    lab.write(&table, batch).await;
+
+    for (name, float) in [("A", 0.0), ("ä", 0.0), ("ä ", 0.0), ("ä ", 5e-324)] {
+        let first = lab.write(&table, row(name, float).1).await;
+        let second = lab.write(&table, row(name, float).1).await;
+        assert_eq!((first.rows_written, second.rows_written), (1, 0), "{name}");
+    }
+    let zero = lab.write(&table, row("ä ", 0.0).1).await;
+    let negative = lab.write(&table, row("ä ", -0.0).1).await;
+
+    assert_eq!(zero.rows_written, 1);
+    // MariaDB has no negative zero.
+    let expected = u64::from(server.flavour() == Flavour::Mysql);
+    assert_eq!(negative.rows_written, expected);
+    assert_eq!(
+        lab.content("CONCAT(name, '|'), CONCAT(long_name, '|')")
+            .await,
+        "ä |,ä |"
+    );
+}
+
+async fn deletes_go_before_upserts_whatever_the_order_of_calls(server: &'static MysqlServer) {
+    let mut lab = Lab::new(
+        server,
+        "CREATE TABLE t (id int PRIMARY KEY, name varchar(20) UNIQUE)",
+    )
+    .await;
+    let row = |id, name| {
+        table_of(&[
+            ("id", "integer", ints([id])),
+            ("name", "text", texts([Some(name)])),
+        ])
+    };
+    let (table, batch) = row(1, "taken");
+    lab.write(&table, batch).await;
+
+    let mut unit = lab.begin(lab.window()).await;
+    unit.upsert(&table, row(2, "taken").1)
+        .await
+        .expect("accepted");
+    unit.delete(&table, keys(&table, ints([1, 77])))
+        .await
+        .expect("accepted");
+    let receipt = lab.commit(unit).await;
+
+    assert_eq!((receipt.rows_written, receipt.rows_deleted), (1, 1));
+    assert_eq!(lab.content("id, name").await, "2,taken");
+}
+
+async fn further_unique_key_never_rewrites_a_row_that_was_not_named(server: &'static MysqlServer) {
+    let mut lab = Lab::new(
+        server,
+        "CREATE TABLE t (id int PRIMARY KEY, name varchar(20) UNIQUE, v int);
+         INSERT INTO t VALUES (1, 'taken', 1), (3, 'c', 1)",
+    )
+    .await;
+    let (table, batch) = table_of(&[
+        ("id", "integer", ints([2, 3, 4])),
+        ("name", "text", texts([Some("taken"), Some("c"), Some("d")])),
+        ("v", "integer", ints([9, 2, 1])),
+    ]);
+
+    let mut unit = lab.begin(lab.window()).await;
+    unit.upsert(&table, batch.clone()).await.expect("accepted");
+    let error = lab.try_commit(unit).await.expect_err("`taken` is taken");
+    let (rejections, receipt) = written_carefully(&mut lab, &table, batch).await;
+
+    assert_eq!(error.class, ErrorClass::RowParked);
+    let rows: Vec<_> = rejections.iter().map(|it| (it.row, it.parked)).collect();
+    assert_eq!(rows, [(0, true)]);
+    assert_eq!(receipt.rows_written, 2);
+    assert_eq!(lab.content("id, name, v").await, "1,taken,1 3,c,2 4,d,1");
+}
+
+async fn keys_that_differ_by_their_bytes_stay_apart(server: &'static MysqlServer) {
+    let mut lab = Lab::new(server, "").await;
+    let names = ["a", "A", "a ", "ä", "á", "ß", "ss", ""];
+    let (table, batch) = table_of(&[
+        ("id", "text", texts(names.map(Some))),
+        ("n", "integer", ints(0..8)),
+    ]);
+    lab.target()
+        .create(&lab.lease, &[(&table, Default::default())])
+        .await
+        .expect("created");
+
+    let first = lab.write(&table, batch.clone()).await;
+    let again = lab.write(&table, batch).await;
+    let mut unit = lab.begin(lab.window()).await;
+    unit.delete(&table, keys(&table, texts([Some("A"), Some("a ")])))
+        .await
+        .expect("accepted");
+    let deleted = lab.commit(unit).await;
+
+    assert_eq!((first.rows_written, again.rows_written), (8, 0));
+    assert_eq!(deleted.rows_deleted, 2);
+    let left = "SELECT GROUP_CONCAT(n ORDER BY n) FROM t";
+    assert_eq!(lab.database.value(left).await, "0,3,4,5,6,7");
+}
+
+async fn keys_that_a_collation_takes_for_one_stop_the_unit(server: &'static MysqlServer) {
+    let mut lab = Lab::new(
+        server,
+        "CREATE TABLE t (id varchar(9) COLLATE utf8mb4_general_ci PRIMARY KEY, n int)
+           CHARACTER SET utf8mb4",
+    )
+    .await;
+    let rows = |names: &[&'static str]| {
+        table_of(&[
+            ("id", "text", texts(names.iter().map(|name| Some(*name)))),
+            (
+                "n",
+                "integer",
+                ints(0..i32::try_from(names.len()).expect("few")),
+            ),
+        ])
+    };
+    let (table, both) = rows(&["b", "B"]);
+
+    let mut unit = lab.begin(lab.window()).await;
+    unit.upsert(&table, both).await.expect("accepted");
+    let within = lab.try_commit(unit).await.expect_err("two keys are one");
+    lab.write(&table, rows(&["a", "c"]).1).await;
+    let mut unit = lab.begin(lab.window()).await;
+    unit.upsert(&table, rows(&["A"]).1).await.expect("accepted");
+    let between = lab.try_commit(unit).await.expect_err("two keys are one");
+
+    for error in [within, between] {
+        assert_eq!(error.class, ErrorClass::TargetDiffers);
+        assert!(error.hint.expect("a hint").contains("utf8mb4_0900_bin"));
+    }
+    assert_eq!(lab.content("id, n").await, "a,0 c,1");
+}
+
+async fn prune_deletes_exactly_the_rows_that_are_not_named(server: &'static MysqlServer) {
+    let mut lab = Lab::new(server, PLAIN).await;
+    let rows: Vec<_> = (0..2000).map(|id| (id, Some("x"), "1")).collect();
+    let (table, batch) = plain(&rows);
+    lab.write(&table, batch).await;
+
+    let mut unit = lab.begin(lab.window()).await;
+    let (_, late) = plain(&[(5000, None, "1"), (5001, None, "1")]);
+    unit.upsert(&table, late).await.expect("accepted");
+    let named: Vec<_> = [ints((0..2000).filter(|id| id % 2 == 0)), ints([5000])]
+        .into_iter()
+        .map(|array| Ok(keys(&table, array)))
+        .collect();
+    let gone = unit
+        .prune(&table, futures::stream::iter(named).boxed())
+        .await
+        .expect("pruned");
+    let counted = unit.count_deletes(&table).await.expect("counted");
+    let receipt = lab.commit(unit).await;
+
+    assert_eq!((gone, counted, receipt.rows_deleted), (1001, 1001, 1001));
+    let left = "SELECT CONCAT(COUNT(*), ' ', SUM(id % 2)) FROM t";
+    assert_eq!(lab.database.value(left).await, "1001 0");
+}
+
+async fn careful_unit_refuses_exactly_the_bad_rows(server: &'static MysqlServer) {
+    let mut lab = Lab::new(
+        server,
+        "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
+         CREATE TABLE t (id int PRIMARY KEY, name varchar(20) UNIQUE CHECK (name <> 'secret'),
+           parent int, amount decimal(4,1), latin varchar(9) CHARACTER SET latin1,
+           FOREIGN KEY (parent) REFERENCES parent (id)) CHARACTER SET utf8mb4",
+    )
+    .await;
+    let count = 300;
+    let names: Vec<_> = (0..count)
+        .map(|id| match id {
+            7 => "secret".to_owned(),
+            20 => "name 19".to_owned(),
+            30 => "secret but too long for it".to_owned(),
+            _ => format!("name {id}"),
+        })
+        .collect();
+    let (table, batch) = table_of(&[
+        ("id", "integer", ints(0..count)),
+        (
+            "name",
+            "text",
+            texts(names.iter().map(|name| Some(name.as_str()))),
+        ),
+        (
+            "parent",
+            "integer",
+            ints((0..count).map(|id| 1 + i32::from(id == 250))),
+        ),
+        (
+            "amount",
+            "numeric(4,1)",
+            texts((0..count).map(|id| match id {
+                100 => Some("99999"),
+                101 => Some("secret"),
+                102 => Some("1.25"),
+                _ => Some("1.5"),
+            })),
+        ),
+        (
+            "latin",
+            "text",
+            texts((0..count).map(|id| Some(if id == 200 { "ж" } else { "é" }))),
+        ),
+    ]);
+
+    let (rejections, receipt) = written_carefully(&mut lab, &table, batch).await;
+
+    let check = match server.flavour() {
+        Flavour::Mysql => "3819",
+        Flavour::Mariadb => "4025",
+    };
+    let rows: Vec<_> = rejections
+        .iter()
+        .map(|rejection| (rejection.row, rejection.parked, rejection.code.as_deref()))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (7, false, Some(check)),
+            (20, true, Some("1062")),
+            (30, false, None),
+            (100, false, None),
+            (101, false, None),
+            (102, false, None),
+            (200, false, None),
+            (250, true, Some("1452")),
+        ]
+    );
+    for rejection in &rejections {
+        assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
+    }
+    assert_eq!(receipt.rows_written, 292);
+    let latin = "SELECT CONCAT(COUNT(*), ' ', MIN(HEX(latin)), MAX(HEX(latin))) FROM t";
+    assert_eq!(lab.database.value(latin).await, "292 E9E9");
+}
+
+async fn plain_unit_names_the_column_and_can_be_given_up(server: &'static MysqlServer) {
+    let mut lab = Lab::new(
+        server,
+        "CREATE TABLE t (id int PRIMARY KEY, name varchar(3))",
+    )
+    .await;
+    let row = |name| {
+        table_of(&[
+            ("id", "integer", ints([1])),
+            ("name", "text", texts([Some(name)])),
+        ])
+    };
+    let (table, batch) = row("abcd");
+
+    let mut unit = lab.begin(lab.window()).await;
+    let error = unit
+        .upsert(&table, batch)
+        .await
+        .expect_err("the value is too long");
+    unit.abort().await;
+
+    assert_eq!(error.class, ErrorClass::RowRefused);
+    assert!(error.message.contains("column `name` of `t`"), "{error}");
+    assert_eq!(error.advice(), Advice::GiveUp);
+    assert!(
+        !lab.target()
+            .was_committed(&lab.window())
+            .await
+            .expect("decided")
+    );
+    assert_eq!(lab.write(&table, row("abc").1).await.rows_written, 1);
+}
+
+async fn unit_given_up_leaves_nothing(server: &'static MysqlServer) {
+    let lab = Lab::new(server, PLAIN).await;
+    let (table, batch) = plain(&[(1, None, "1")]);
+
+    for start in [lab.chunk(), lab.window()] {
+        let mut unit = lab.begin(start).await;
+        unit.upsert(&table, batch.clone()).await.expect("accepted");
+        unit.abort().await;
+    }
+
+    assert_eq!(lab.database.value("SELECT COUNT(*) FROM t").await, "0");
+    assert!(
+        !lab.target()
+            .was_committed(&lab.chunk())
+            .await
+            .expect("decided")
+    );
+    let unit = lab.begin(lab.chunk()).await;
+    unit.commit(None)
+        .await
+        .expect("the chunk is still to be done");
+}
+
+async fn row_written_by_someone_else_parks_a_direct_load(server: &'static MysqlServer) {
+    let lab = Lab::new(server, PLAIN).await;
+    lab.database
+        .execute("INSERT INTO t VALUES (1, 'theirs', 0)")
+        .await;
+    // So many that they go by LOAD DATA, which only warns.
+    let rows: Vec<_> = (1..500).map(|id| (id, Some("ours"), "1")).collect();
+    let (table, batch) = plain(&rows);
+
+    let mut unit = lab.begin(lab.chunk()).await;
+    let error = unit
+        .upsert(&table, batch.clone())
+        .await
+        .expect_err("the key is there");
+    unit.abort().await;
+    assert_eq!(error.class, ErrorClass::RowParked);
+
+    let mut unit = lab
+        .begin(UnitStart {
+            into_empty: false,
+            ..lab.chunk()
+        })
+        .await;
+    unit.upsert(&table, batch).await.expect("accepted");
+    let receipt = unit.commit(None).await.expect("merged");
+    assert_eq!(receipt.rows_written, 499);
+    let theirs = "SELECT COUNT(*) FROM t WHERE name = 'theirs'";
+    assert_eq!(lab.database.value(theirs).await, "0");
+}
+
+async fn older_epoch_can_begin_nothing(server: &'static MysqlServer) {
+    let lab = Lab::new(server, PLAIN).await;
+    state(&*lab.store).unlock(&key()).await.expect("unlocked");
+
+    let error = lab
+        .target()
+        .begin(lab.window())
+        .await
+        .err()
+        .expect("fenced");
+
+    assert_eq!(error.class, ErrorClass::Fenced);
+}
+
+async fn refused_rows_commit_with_the_unit(server: &'static MysqlServer) {
+    let mut lab = Lab::new(server, PLAIN).await;
+    let row = RejectedRow {
+        stream: STREAM.into(),
+        key: json!(["1"]),
+        reason: "a check refused a row".into(),
+        code: Some("3819".into()),
+        row: json!({"id": "1"}),
+        first_at: None,
+        attempts: 0,
+    };
+    let count = "SELECT COUNT(*) FROM _syncset_rejected";
+
+    let mut unit = lab.begin(lab.careful()).await;
+    unit.store_rejected(&[row]).await.expect("stored");
+    lab.commit(unit).await;
+    assert_eq!(lab.database.value(count).await, "1");
+
+    let mut unit = lab.begin(lab.careful()).await;
+    unit.forget_rejected(STREAM, &[json!(["1"])])
+        .await
+        .expect("forgotten");
+    lab.commit(unit).await;
+    assert_eq!(lab.database.value(count).await, "0");
+}
+
+async fn pending_deletes_wait_and_are_taken_back_by_an_upsert(server: &'static MysqlServer) {
+    let mut lab = Lab::new(server, "").await;
+    let names = ["a", "it's \"", "ä\\", "gone"];
+    let (table, batch) = table_of(&[
+        ("id", "text", texts(names.map(Some))),
+        ("n", "integer", ints(0..4)),
+    ]);
+    lab.target()
+        .create(&lab.lease, &[(&table, Default::default())])
+        .await
+        .expect("created");
+    lab.write(&table, batch).await;
+    let named = |names: &[&'static str]| keys(&table, texts(names.iter().map(|name| Some(*name))));
+
+    let mut unit = lab.begin(lab.window()).await;
+    unit.heed_pending();
+    unit.stage_deletes(&table, named(&["a", "it's \"", "ä\\", "nobody"]))
+        .await
+        .expect("staged");
+    let postponed = unit.postpone_deletes(&table).await.expect("postponed");
+    lab.commit(unit).await;
+    let stored = state(&*lab.store).load(&key(), 0).await.expect("the state");
+    let row = |name, n| {
+        table_of(&[
+            ("id", "text", texts([Some(name)])),
+            ("n", "integer", ints([n])),
+        ])
+    };
+    // One comes back in a unit of its own, one in the unit that looks at what is pending.
+    let mut unit = lab.begin(lab.window()).await;
+    unit.heed_pending();
+    unit.upsert(&table, row("ä\\", 7).1)
+        .await
+        .expect("accepted");
+    lab.commit(unit).await;
+    let mut unit = lab.begin(lab.window()).await;
+    unit.heed_pending();
+    unit.upsert(&table, row("a", 8).1).await.expect("accepted");
+    unit.stage_pending(&table).await.expect("staged");
+    let counted = unit.count_deletes(&table).await.expect("counted");
+    let taken = unit.take_deletes(&table).await.expect("taken back");
+    for batch in taken {
+        unit.stage_deletes(&table, batch).await.expect("staged");
+    }
+    let receipt = lab.commit(unit).await;
+
+    assert_eq!(postponed, 3);
+    assert_eq!(stored.pending_of(&table.name), 3);
+    assert_eq!((counted, receipt.rows_deleted), (1, 1));
+    assert_eq!(lab.content("n, id").await, "3,gone 7,ä\\ 8,a");
+    let stored = state(&*lab.store).load(&key(), 0).await.expect("the state");
+    assert_eq!(stored.pending_deletes, []);
+}
+
+fn hard() -> ReplaceRules {
+    ReplaceRules {
+        absent: OnDelete::Hard,
+        max_rewrite_rows: 3,
+    }
+}
+
+async fn replace_by_key_leaves_what_is_equal_alone(server: &'static MysqlServer) {
+    let mut lab = Lab::new(server, PLAIN).await;
+    let (table, batch) = plain(&[(1, Some("a"), "1"), (2, Some("b"), "2"), (3, None, "3")]);
+    lab.write(&table, batch).await;
+    let (_, wanted) = plain(&[(1, Some("a"), "1"), (2, Some("B"), "2"), (4, None, "4")]);
+
+    let mut outcomes = Vec::new();
+    for _ in 0..2 {
+        let mut unit = lab.begin(lab.window()).await;
+        unit.collect(&table, wanted.clone())
+            .await
+            .expect("collected");
+        let done = unit.replace(&[(&table, hard())]).await.expect("replaced");
+        outcomes.extend(done);
+        lab.commit(unit).await;
+    }
+
+    let done = |rows_written, rows_deleted| Replaced::Done {
+        rows_written,
+        rows_deleted,
+    };
+    assert_eq!(outcomes, [done(2, 1), done(0, 0)]);
+    assert_eq!(lab.content("id, name").await, "1,a 2,B 4,-");
+}
+
+async fn replace_by_image_counts_equal_rows(server: &'static MysqlServer) {
+    let mut lab = Lab::new(
+        server,
+        "CREATE TABLE t (id int, name varchar(20) COLLATE utf8mb4_general_ci, j json, d double)
+           CHARACTER SET utf8mb4;
+         INSERT INTO t VALUES (1, 'a', '[1]', 0.5), (1, 'a', '[1]', 0.5), (1, 'a', '[1]', 0.5),
+           (2, NULL, NULL, NULL), (3, '~', NULL, 1e300)",
+    )
+    .await;
+    let rows = |rows: &[(i32, Option<&str>, Option<&str>, Option<f64>)]| {
+        let (mut table, batch) = table_of(&[
+            ("id", "integer", ints(rows.iter().map(|row| row.0))),
+            ("name", "text", texts(rows.iter().map(|row| row.1))),
+            ("j", "jsonb", texts(rows.iter().map(|row| row.2))),
+            (
+                "d",
+                "double precision",
+                Arc::new(rows.iter().map(|row| row.3).collect::<Float64Array>()) as ArrayRef,
+            ),
+        ]);
+        table.key.clear();
+        (table, batch)
+    };
+    let one = (1, Some("a"), Some("[1]"), Some(0.5));
+    let (two, three) = ((2, None, None, None), (3, Some("~"), None, Some(1e300)));
+    let (table, first) = rows(&[one, one, two, two, three]);
+
+    let mut replace = async |batch: arrow_array::RecordBatch| {
+        let mut unit = lab.begin(lab.window()).await;
+        unit.collect(&table, batch).await.expect("collected");
+        let done = unit.replace(&[(&table, hard())]).await.expect("replaced");
+        match done[0] {
+            Replaced::Done { .. } => {
+                lab.commit(unit).await;
+            }
+            Replaced::TooMany { .. } => unit.abort().await,
+        }
+        done[0]
+    };
+    let changed = replace(first.clone()).await;
+    let unchanged = replace(first).await;
+    let other_case =
+        replace(rows(&[one, (1, Some("A"), Some("[1]"), Some(0.5)), two, two, three]).1).await;
+    let too_many = replace(rows(&[two]).1).await;
+
+    let done = |rows_written, rows_deleted| Replaced::Done {
+        rows_written,
+        rows_deleted,
+    };
+    assert_eq!(changed, done(1, 1));
+    assert_eq!(unchanged, done(0, 0));
+    assert_eq!(other_case, done(1, 1));
+    assert_eq!(too_many, Replaced::TooMany { rows: 4 });
+    let content = "SELECT GROUP_CONCAT(CONCAT(id, COALESCE(name, '-')) \
+                   ORDER BY id, BINARY name SEPARATOR ' ') FROM t";
+    assert_eq!(lab.database.value(content).await, "1A 1a 2- 2- 3~");
+}
+
+async fn append_leaves_out_keys_that_are_there(server: &'static MysqlServer) {
+    let mut lab = Lab::new(server, PLAIN).await;
+    let (table, batch) = plain(&[(1, Some("old"), "1")]);
+    lab.write(&table, batch).await;
+
+    let mut unit = lab.begin(lab.window()).await;
+    let (_, more) = plain(&[(1, Some("new"), "1"), (2, Some("new"), "1")]);
+    unit.append(&table, more).await.expect("accepted");
+    let receipt = lab.commit(unit).await;
+
+    assert_eq!(receipt.rows_written, 1);
+    assert_eq!(lab.content("id, name").await, "1,old 2,new");
+}
+
+/// How often somebody has loaded data so far.
+async fn loads(lab: &Lab) -> u64 {
+    let rows = lab
+        .database
+        .rows("SHOW GLOBAL STATUS LIKE 'Com_load'")
+        .await;
+    let count = rows[0][1].as_deref().expect("a number");
+    count.parse().expect("a number")
+}
+
+async fn large_batches_arrive_whole_and_load_data_is_used(server: &'static MysqlServer) {
+    let mut lab = Lab::new(
+        server,
+        "CREATE TABLE t (id int PRIMARY KEY, name longtext, b longblob, f bit(9))
+           CHARACTER SET utf8mb4",
+    )
+    .await;
+    let count = 3_000;
+    let names: Vec<_> = (0..count)
+        .map(|id| match id % 5 {
+            0 => None,
+            1 => Some(format!("tab\tline\nback\\slash\0 nul {id}")),
+            2 => Some(String::new()),
+            3 => Some("\\N".to_owned()),
+            _ => Some(format!("{id} {}", "é😀".repeat(300))),
+        })
+        .collect();
+    let bytes: Vec<_> = (0..count)
+        .map(|id| (id % 3 > 0).then(|| vec![0_u8, 255, b'\\', b'\n', 9]))
+        .collect();
+    let bytes = arrow_array::BinaryArray::from_iter(bytes);
+    let bits = (0..count).map(|id| (id % 2 > 0).then_some("100000001"));
+    let (table, batch) = table_of(&[
+        ("id", "integer", ints(0..count)),
+        (
+            "name",
+            "text",
+            texts(names.iter().map(|name| name.as_deref())),
+        ),
+        ("b", "bytea", Arc::new(bytes) as ArrayRef),
+        ("f", "bit(9)", texts(bits)),
+    ]);
+
+    let before = loads(&lab).await;
+    let first = lab.write(&table, batch.clone()).await;
+    let after = loads(&lab).await;
+    let again = lab.write(&table, batch).await;
+
+    assert!(after > before);
+    assert_eq!((first.rows_written, again.rows_written), (3_000, 0));
+    let stored = lab
+        .database
+        .rows("SELECT name, HEX(b), f + 0 FROM t ORDER BY id LIMIT 6")
+        .await;
+    for (id, row) in stored.iter().enumerate() {
+        let bytes = (id % 3 > 0).then(|| "00FF5C0A09".to_owned());
+        let bits = (id % 2 > 0).then(|| "257".to_owned());
+        assert_eq!(*row, [names[id].clone(), bytes, bits], "{id}");
+    }
+}
+
+async fn row_longer_than_a_packet_is_refused_and_the_link_lives(server: &'static MysqlServer) {
+    let own = MysqlServer::start_own(server.flavour(), "max_allowed_packet = 1M");
+    let database = own.create_database("packet").await;
+    database
+        .execute("CREATE TABLE t (id int PRIMARY KEY, name longtext) CHARACTER SET utf8mb4")
+        .await;
+    let store = open_ready(&database.url()).await;
+    let mut lab = Lab::with(database, store).await;
+    let long = "x".repeat(1 << 20);
+    let (table, batch) = table_of(&[
+        ("id", "integer", ints([1, 2])),
+        ("name", "text", texts([Some(long.as_str()), Some("short")])),
+    ]);
+
+    let (rejections, receipt) = written_carefully(&mut lab, &table, batch).await;
+
+    let rows: Vec<_> = rejections.iter().map(|it| it.row).collect();
+    assert_eq!(rows, [0]);
+    assert!(rejections[0].reason.contains("packet"));
+    assert_eq!(receipt.rows_written, 1);
+}
+
+async fn digest_of_keys_tells_a_missing_row(server: &'static MysqlServer) {
+    let mut lab = Lab::new(server, PLAIN).await;
+    let rows: Vec<_> = (0..1_000).map(|id| (id, None, "1")).collect();
+    let (table, batch) = plain(&rows);
+    lab.write(&table, batch).await;
+    let whole = lab.target().key_digest(&table).await.expect("a digest");
+
+    lab.database
+        .execute("UPDATE t SET id = 1000 WHERE id = 7")
+        .await;
+    let mut unit = lab.begin(lab.window()).await;
+    let other = unit.key_digest(&table).await.expect("a digest");
+    unit.abort().await;
+
+    assert_eq!((whole.row_count, other.row_count), (1_000, 1_000));
+    assert!(whole.hash.is_some());
+    assert_ne!(whole.hash, other.hash);
+    let watermark = (Position(json!(1)), StreamPhase::Loading);
+    let unit = lab.begin(lab.window()).await;
+    unit.commit(Some(watermark))
+        .await
+        .expect("the unit is alive");
+}
