@@ -3,6 +3,7 @@
 //! Looks only; a few round trips, however many tables there are.
 
 mod source;
+mod target;
 
 use crate::connect::MysqlStore;
 use crate::error;
@@ -29,9 +30,10 @@ pub(crate) async fn diagnose(store: &MysqlStore, examination: &Examination) -> R
         link(store),
         clock(clock_ahead_ms),
     ];
-    if store.options.role == Role::Source {
-        checks.extend(source::examine(store, &examination.reads).await?);
-    }
+    checks.extend(match store.options.role {
+        Role::Source => source::examine(store, &examination.reads).await?,
+        Role::Target => target::examine(store).await?,
+    });
     Ok(Diagnosis {
         checks,
         clock_ahead_ms: Some(clock_ahead_ms),
