@@ -30,6 +30,13 @@ pub(crate) fn marks(
     let mut marks = Marks::default();
     if planner.settings.on_delete == OnDelete::Soft {
         check_soft(planner, key, problems);
+        check_filled(
+            planner,
+            "on_delete: soft",
+            write.on_delete_place,
+            "write `on_delete: hard`, which deletes such rows, or `keep`, which leaves them as they are",
+            problems,
+        );
         let filled_by = "`on_delete: soft` fills";
         check_free(
             planner,
@@ -41,6 +48,7 @@ pub(crate) fn marks(
         marks.deleted_at = Some(DELETED_AT.to_owned());
     }
     if let Some(name) = &write.synced_at {
+        check_filled(planner, "synced_at", name.place, "leave it out", problems);
         let is_deleted_at = folded(planner.spec, &name.text) == folded(planner.spec, DELETED_AT);
         if is_deleted_at && marks.deleted_at.is_some() {
             problems.hinted(
@@ -83,6 +91,24 @@ fn check_soft(planner: &Planner, key: &[String], problems: &mut Problems) {
             ),
         ),
         WriteMode::Replace | WriteMode::Upsert => {}
+    }
+}
+
+/// Notes that the target does not fill columns itself.
+fn check_filled(
+    planner: &Planner,
+    setting: &str,
+    place: Place,
+    hint: &str,
+    problems: &mut Problems,
+) {
+    let info = planner.spec.target.info;
+    if !info.capabilities.marks {
+        let (stream, kind) = (&planner.selected.stream, info.kind);
+        let message = format!(
+            "`{setting}` of `{stream}` is not supported by this version where the target is `{kind}`"
+        );
+        problems.hinted(place, message, hint);
     }
 }
 

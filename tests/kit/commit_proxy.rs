@@ -130,12 +130,12 @@ async fn cut(client: TcpStream, mut server: TcpStream, moment: CutMoment) -> std
         CutMoment::RequestLost => {}
         CutMoment::AnswerLost => {
             server.write_all(COMMIT).await?;
-            server.read(&mut answer).await?;
+            let _answered = server.read(&mut answer).await?;
         }
         CutMoment::AnswerOpen => {
             drop(client);
             server.write_all(COMMIT).await?;
-            server.read(&mut answer).await?;
+            let _answered = server.read(&mut answer).await?;
         }
     }
     Ok(())

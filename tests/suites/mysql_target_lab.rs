@@ -272,6 +272,7 @@ pub(crate) fn table_of(columns: &[(&str, &str, ArrayRef)]) -> (TargetTable, Reco
             })
             .collect(),
         key: vec![columns[0].0.into()],
+        marks: syncset_connector::Marks::default(),
     };
     let arrays = columns.iter().map(|(_, _, array)| Arc::clone(array));
     let batch = RecordBatch::try_new(table.schema(), arrays.collect()).expect("a batch");

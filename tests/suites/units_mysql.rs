@@ -46,6 +46,7 @@ fn orders() -> TargetTable {
             nullable: false,
         }],
         key: vec!["id".into()],
+        marks: syncset_connector::Marks::default(),
     }
 }
 

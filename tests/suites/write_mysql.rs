@@ -560,6 +560,9 @@ async fn replace_by_key_leaves_what_is_equal_alone(server: &'static MysqlServer)
     assert_eq!(lab.content("id, name").await, "1,a 2,B 4,-");
 }
 
+/// A key, two texts and a number.
+type Row<'a> = (i32, Option<&'a str>, Option<&'a str>, Option<f64>);
+
 async fn replace_by_image_counts_equal_rows(server: &'static MysqlServer) {
     let mut lab = Lab::new(
         server,
@@ -569,7 +572,7 @@ async fn replace_by_image_counts_equal_rows(server: &'static MysqlServer) {
            (2, NULL, NULL, NULL), (3, '~', NULL, 1e300)",
     )
     .await;
-    let rows = |rows: &[(i32, Option<&str>, Option<&str>, Option<f64>)]| {
+    let rows = |rows: &[Row<'_>]| {
         let (mut table, batch) = table_of(&[
             ("id", "integer", ints(rows.iter().map(|row| row.0))),
             ("name", "text", texts(rows.iter().map(|row| row.1))),

@@ -46,6 +46,8 @@ pub struct Capabilities {
     pub schemas: bool,
     /// It shows which transactions are open, so that a stamp of its own clock has a bound.
     pub shows_writers: bool,
+    /// As a target it fills the columns of [`Marks`](crate::Marks) itself.
+    pub marks: bool,
     /// Capture modes it offers, by their names in the config file.
     pub capture_modes: &'static [&'static str],
 }

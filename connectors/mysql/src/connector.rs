@@ -28,6 +28,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     statements: true,
     schemas: false,
     shows_writers: true,
+    marks: false,
     capture_modes: &["full", "cursor"],
 };
 

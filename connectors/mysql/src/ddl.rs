@@ -525,6 +525,7 @@ mod tests {
                 column("c", DataType::Binary, None),
             ],
             key: vec!["a".into()],
+            marks: syncset_connector::Marks::default(),
         };
         let types = |table: &TargetTable| column_types(table, Flavour::MySql).expect("a key");
 
@@ -546,6 +547,7 @@ mod tests {
                 Some(("postgres", "character varying(900)")),
             )],
             key: vec!["a".into()],
+            marks: syncset_connector::Marks::default(),
         };
 
         let error = column_types(&table, Flavour::MySql).expect_err("too long");
@@ -566,6 +568,7 @@ mod tests {
             name: TableName::bare("t"),
             columns: columns.collect(),
             key: Vec::new(),
+            marks: syncset_connector::Marks::default(),
         };
 
         let types = column_types(&table, Flavour::MySql).expect("types");
@@ -580,6 +583,7 @@ mod tests {
             name: TableName::bare("t"),
             columns: vec![column("id", DataType::Int32, None)],
             key: vec!["id".into()],
+            marks: syncset_connector::Marks::default(),
         };
 
         let sql = create_table(&table, Flavour::MariaDb, "[syncset it's]").expect("a table");

@@ -33,6 +33,7 @@ const INFO: ConnectorInfo = ConnectorInfo {
         statements: true,
         schemas: true,
         shows_writers: true,
+        marks: true,
         capture_modes: &["full", "cursor", "xmin"],
     },
 };

@@ -41,6 +41,7 @@ static INFO: ConnectorInfo = ConnectorInfo {
         statements: true,
         schemas: false,
         shows_writers: false,
+        marks: true,
         capture_modes: &["full", "cursor"],
     },
 };

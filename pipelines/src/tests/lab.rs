@@ -38,6 +38,7 @@ const fn capabilities(schemas: bool, capture_modes: &'static [&'static str]) -> 
         statements: schemas,
         schemas,
         shows_writers: schemas,
+        marks: true,
         capture_modes,
     }
 }
