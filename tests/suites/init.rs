@@ -1,7 +1,7 @@
 //! `init`: the files it writes are valid at once, hold no secret, and replace nothing.
 
 use crate::init_lab::Lab;
-use kit::Project;
+use kit::{Project, SqliteFile};
 use std::os::unix::fs::PermissionsExt;
 
 #[tokio::test]
@@ -360,4 +360,33 @@ async fn copies_within_one_database_get_names_of_their_own() {
             .await,
         "2"
     );
+}
+
+#[tokio::test]
+async fn new_folder_may_hold_the_files_of_its_stores() {
+    let lab = Lab::new().await;
+    let folder = lab.project.path();
+    let file = SqliteFile::new(folder.join("shop.db"));
+    file.execute("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await;
+    let words = [
+        "-C",
+        "new",
+        "init",
+        "--from",
+        "sqlite:../shop.db",
+        "--to",
+        "sqlite:copy.db",
+        "--name",
+        "p",
+    ];
+
+    lab.project.syncset(words).await.expect_success();
+    lab.project
+        .syncset(["-C", "new", "pipeline", "run", "p"])
+        .await
+        .expect_success();
+
+    let copy = SqliteFile::new(folder.join("new/copy.db"));
+    assert_eq!(copy.value("SELECT count(*) FROM t").await, "1");
 }

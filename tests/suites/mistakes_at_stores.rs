@@ -399,9 +399,9 @@ async fn sqlite_files_that_do_not_work_say_what_to_look_at() {
     # folder of the target that is not there
       exit 2
     error: cannot open `target`
-    cause: `[folder]/no/such/folder/copy.db` does not exist or cannot be reached
+    cause: the folder of `[folder]/no/such/folder/copy.db` does not exist or cannot be reached
     cause: No such file or directory (os error 2)
-    hint: check the path; relative paths start at the project folder, and a file that is only a target is made by the first run
+    hint: make the folder, or check the path: relative paths start at the project folder; the file itself is made by the first run
     # source that is its own target
       exit 2
     error: `orders` would be written onto itself (pipelines/p.yaml:4:11)

@@ -204,6 +204,18 @@ fn located(path: PathBuf, role: Role) -> Result<PathBuf> {
             let missing = error.kind() == std::io::ErrorKind::NotFound;
             match (role, folder.canonicalize(), path.file_name()) {
                 (Role::Target, Ok(folder), Some(name)) if missing => Ok(folder.join(name)),
+                (Role::Target, Err(error), _) if missing => Err(ConnectorError::new(
+                    ErrorClass::Config,
+                    format!(
+                        "the folder of `{}` does not exist or cannot be reached",
+                        path.display()
+                    ),
+                )
+                .with_hint(
+                    "make the folder, or check the path: relative paths start at the project \
+                     folder; the file itself is made by the first run",
+                )
+                .caused_by(error)),
                 _ => Err(ConnectorError::new(
                     ErrorClass::Config,
                     format!("`{}` does not exist or cannot be reached", path.display()),

@@ -7,6 +7,7 @@
 mod ask;
 mod ends;
 mod find;
+mod folder;
 mod trial;
 mod write;
 
@@ -17,6 +18,7 @@ use crate::failure::{Failure, Failures};
 use ask::Asker;
 use clap::Args;
 use ends::{Ends, Wanted};
+use folder::ProjectFolder;
 use serde::Serialize;
 use std::path::Path;
 use syncset_pipeline::scaffold::{Choice, PipelineScaffold, plain_name};
@@ -73,6 +75,7 @@ pub(crate) async fn init(
     args: &InitArgs,
 ) -> Result<i32, Failures> {
     let mut asker = Asker::of_terminal();
+    let _folder = ProjectFolder::ensure(folder)?;
     let wanted = Wanted::of(folder, set, args)?;
     let ends = Ends::open(wanted, args, &mut asker).await?;
     let found = find::find(&ends, args, &mut asker).await?;

@@ -127,7 +127,7 @@ fn add_lines(
     })
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn failed(path: &Path, error: &std::io::Error) -> Failure {
     let message = format!("cannot write `{}`: {error}", path.display());
     let hint = match error.kind() {
         std::io::ErrorKind::AlreadyExists => "it appeared meanwhile; look at it, and run again",
