@@ -31,10 +31,11 @@ on_both!(
     session_of_a_former_holder_is_not_listed_for_its_successor,
 );
 
-/// A session waits for the lock that a decision needs.
-const DECISION_WAITS: &str = "SELECT COUNT(*) > 0 FROM information_schema.innodb_trx t
-     JOIN information_schema.processlist p ON p.ID = t.trx_mysql_thread_id
-     WHERE t.trx_state = 'LOCK WAIT' AND t.trx_query LIKE '%FOR UPDATE%' AND p.DB = DATABASE()";
+/// A session is in the statement by which a decision takes the lock. InnoDB's own list of
+/// transactions would not do: it is not renewed while somebody reads it again and again.
+const DECISION_WAITS: &str = "SELECT COUNT(*) > 0 FROM information_schema.processlist p
+     WHERE p.DB = DATABASE() AND p.COMMAND = 'Query' AND p.INFO LIKE '%FOR UPDATE%'
+       AND p.ID <> CONNECTION_ID()";
 
 fn orders() -> TargetTable {
     TargetTable {
