@@ -11,6 +11,7 @@
 mod alteration;
 mod change;
 mod connector;
+mod cursor;
 mod diagnose;
 mod error;
 mod key;
@@ -32,6 +33,7 @@ pub use connector::{
     Atomicity, BoxError, Capabilities, Connector, ConnectorInfo, OpenOptions, Role, ServerInfo,
     SettingSchema, Settings, Store, TableEntry,
 };
+pub use cursor::{INTEGER_OVERLAP, integer_overlap, integer_step, smallest_local, zone_of};
 pub use diagnose::{Check, CheckStatus, Diagnosis, Examination};
 pub use error::{Advice, ConnectorError, ErrorClass, Result};
 pub use key::{KeyBound, KeyRange};

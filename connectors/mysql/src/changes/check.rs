@@ -3,13 +3,14 @@
 //! Pure, once the server has answered: every problem and note of one table at once.
 
 use super::bound::{account, time_overlap};
-use super::cursor::{CursorKind, INTEGER_OVERLAP, integer_overlap};
+use super::cursor::CursorKind;
 use super::prepare::{Answers, Candidate};
 use super::shape::{Cursor, columns_named, is_unique};
 use crate::connect::MysqlStore;
 use crate::sql::identifier;
 use syncset_connector::{
-    Capture, ConnectorError, ErrorClass, NullCursor, ReadPlan, TableKind, TableRead,
+    Capture, ConnectorError, ErrorClass, INTEGER_OVERLAP, NullCursor, ReadPlan, TableKind,
+    TableRead, integer_overlap,
 };
 
 fn config(message: String) -> ConnectorError {

@@ -1,13 +1,13 @@
 //! The SQL pieces that every statement of one read is made of.
 
 use super::bound::time_overlap;
-use super::cursor::{CursorKind, integer_overlap, micros};
+use super::cursor::{CursorKind, micros};
 use super::key_text::{has_literal, literal};
 use crate::sql::{self, identifier};
 use crate::types::ReadRules;
 use syncset_connector::{
     Capture, Column, ConnectorError, CursorSpec, ErrorClass, Filter, NullCursor, Overlap,
-    Predicate, Result, TableKind, TableRead, Windows,
+    Predicate, Result, TableKind, TableRead, Windows, integer_overlap,
 };
 
 /// A column that rows are ordered by.

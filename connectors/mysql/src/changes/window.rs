@@ -3,11 +3,12 @@
 //! Pure: values in, conditions out.
 
 use super::bound::Activity;
-use super::cursor::{integer_overlap, integer_step};
 use super::open::Opened;
 use super::position::{Bound, Identity, Pending, Watermark};
 use super::shape::{Cursor, Shape, compare_row};
-use syncset_connector::{ConnectorError, ErrorClass, Result, TableRead};
+use syncset_connector::{
+    ConnectorError, ErrorClass, Result, TableRead, integer_overlap, integer_step,
+};
 
 /// What a window does.
 #[derive(Debug, Clone)]

@@ -2,14 +2,15 @@
 //!
 //! Pure, once the server has answered: every problem and note of one table at once.
 
-use super::cursor::{CursorKind, INTEGER_OVERLAP};
+use super::cursor::CursorKind;
 use super::prepare::{Answers, Candidate, Function};
 use super::relation::{Relation, columns_named};
 use super::shape::Cursor;
 use crate::connect::PgStore;
 use crate::sql::{qualified, quote_ident};
 use syncset_connector::{
-    Capture, ConnectorError, ErrorClass, NullCursor, Overlap, ReadPlan, TableKind, TableRead,
+    Capture, ConnectorError, ErrorClass, INTEGER_OVERLAP, NullCursor, Overlap, ReadPlan, TableKind,
+    TableRead,
 };
 
 fn config(message: String) -> ConnectorError {

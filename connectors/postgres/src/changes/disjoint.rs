@@ -6,12 +6,12 @@
 //! committed when the bound was taken.
 
 use super::bound::MARGIN_MICROS;
-use super::cursor::{CursorKind, integer_overlap};
+use super::cursor::CursorKind;
 use super::position::{Leaf, Watermark};
 use super::shape::{Cursor, Shape};
 use super::window::Evidence;
 use crate::error;
-use syncset_connector::{Overlap, Position, Result, Windows};
+use syncset_connector::{Overlap, Position, Result, Windows, integer_overlap};
 
 impl Cursor {
     /// True if its windows read nothing twice.

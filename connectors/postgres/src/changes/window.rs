@@ -3,11 +3,12 @@
 //! Pure: values in, conditions out.
 
 use super::bound::Activity;
-use super::cursor::{integer_overlap, integer_step};
 use super::position::{Bound, Leaf, Pending, Watermark};
 use super::relation::{Relation, SnapshotNumbers};
 use super::shape::{Cursor, Shape, compare_row};
-use syncset_connector::{ConnectorError, CursorSpec, ErrorClass, Result, TableRead};
+use syncset_connector::{
+    ConnectorError, CursorSpec, ErrorClass, Result, TableRead, integer_overlap, integer_step,
+};
 
 /// Row xmins that one watermark holds at most; with more, it holds none.
 pub(crate) const SEEN_XMINS_MAX: usize = 10_000;
