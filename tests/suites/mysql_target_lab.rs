@@ -26,7 +26,7 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 /// Looks at a fact before a test gives up on it, 20 ms apart.
-const LOOKS_MAX: u32 = 500;
+const LOOKS_MAX: u32 = 3000;
 
 pub(crate) const STREAM: &str = "public.t";
 
