@@ -17,7 +17,7 @@ const DAEMON_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 const START_TRIES_MAX: u32 = 5;
 
 /// Longest wait for the next line of its log until the pooler listens.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What the watchdog runs: `$1` is the pooler, `$2` its folder.
 const SCRIPT: &str = "\"$1\" \"$2/pgbouncer.ini\" & pid=$!; exec 2>/dev/null; read line; \

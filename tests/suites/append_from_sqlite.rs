@@ -10,7 +10,7 @@ const RUN: [&str; 7] = [
     "--output",
     "json",
     "--on-lock",
-    "wait=30s",
+    "wait=170s",
 ];
 
 const BY_TIME: &str = "{ mode: cursor, column: at, overlap: 10s, zone: UTC }";

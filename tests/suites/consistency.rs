@@ -16,7 +16,7 @@ const RUN: [&str; 7] = [
     "--output",
     "json",
     "--on-lock",
-    "wait=30s",
+    "wait=170s",
 ];
 
 const CURSOR: &str = "{ mode: cursor, column: updated_at, written_by: database }";

@@ -12,7 +12,7 @@ const SOURCE: &str =
       FROM generate_series(1, 100) i";
 
 /// What every killed run may leave behind is waited for.
-const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=30s"];
+const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=170s"];
 
 struct Lab {
     source: Database,

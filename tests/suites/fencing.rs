@@ -7,7 +7,7 @@ use kit::{Cut, CutMoment, Database, Load, LoadOptions, Process, Project, Proxy, 
 const CUTS_MAX: u32 = 40;
 
 const RUN: [&str; 5] = ["pipeline", "run", "p", "--output", "json"];
-const RUN_WAITING: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=60s"];
+const RUN_WAITING: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=170s"];
 
 /// Rows of the target with the transactions that wrote them.
 const IMAGE: &str = "SELECT id, xmin, ctid, label, amount, region, revision FROM load_item";

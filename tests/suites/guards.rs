@@ -417,7 +417,7 @@ async fn run_killed_between_staging_and_deleting_forgets_nothing() {
             lab.assert_rows(1000).await;
             assert!(lab.pending().await > 0, "{point}");
 
-            lab.run(&["--on-lock", "wait=30s"]).await.expect_success();
+            lab.run(&["--on-lock", "wait=170s"]).await.expect_success();
             lab.assert_same().await;
             assert_eq!(lab.pending().await, 0);
         }
@@ -599,7 +599,7 @@ async fn deletes_of_all_units_of_a_run_are_counted_together() {
         lab.change("UPDATE t SET grp = 2 WHERE id <= 40; DELETE FROM t WHERE id BETWEEN 41 AND 80")
             .await;
 
-        let stopped = lab.run(&["--on-lock", "wait=30s"]).await.expect_code(8);
+        let stopped = lab.run(&["--on-lock", "wait=170s"]).await.expect_code(8);
 
         let message = table(&stopped)["failure"]["message"].to_string();
         assert!(
@@ -823,7 +823,7 @@ async fn rows_survive_any_history(target: Target, seed: u64) {
             "--memory",
             "4MiB",
             "--on-lock",
-            "wait=30s",
+            "wait=170s",
         ];
         let point = [
             "unit.before_commit:2",

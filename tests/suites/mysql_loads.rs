@@ -32,7 +32,7 @@ pub(crate) const RUN: [&str; 9] = [
     "--memory",
     "4MiB",
     "--on-lock",
-    "wait=30s",
+    "wait=170s",
 ];
 
 /// Both engines spell numbers and times as they do; zeros at the end of a fraction mean nothing.

@@ -18,7 +18,7 @@ const RUN: [&str; 7] = [
     "run",
     "p",
     "--on-lock",
-    "wait=60s",
+    "wait=170s",
     "--jobs",
     "3",
 ];

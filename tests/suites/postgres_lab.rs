@@ -12,7 +12,7 @@ use syncset_connector::{
 };
 
 /// Looks at a fact before a test gives up on it, 20 ms apart.
-const LOOKS_MAX: u32 = 500;
+const LOOKS_MAX: u32 = 3000;
 
 /// Opens a database in a role.
 pub(crate) async fn open_as(url: &str, role: Role) -> Result<Box<dyn Store>> {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Rounds of each test, unless the environment says otherwise.
 const ROUNDS_DEFAULT: u32 = 12;
 
-const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=30s"];
+const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=170s"];
 
 /// Where runs are killed.
 const POINTS: [&str; 10] = [

@@ -258,7 +258,7 @@ async fn chunks_of_one_table_that_refer_to_each_other_are_loaded() {
     let begun = lab.project.spawn_with(["pipeline", "run", "p"], &stopped);
     begun.wait().await;
     let chunks = lab.value("SELECT count(*) > 1 FROM _syncset.chunk").await;
-    let output = lab.run_with(&["--on-lock", "wait=30s"]).await;
+    let output = lab.run_with(&["--on-lock", "wait=170s"]).await;
 
     assert_eq!(chunks, "t", "one chunk proves nothing");
     output.expect_success();

@@ -12,7 +12,7 @@ const RUN: [&str; 9] = [
     "--memory",
     "4MiB",
     "--on-lock",
-    "wait=30s",
+    "wait=170s",
 ];
 
 const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v text,

@@ -50,7 +50,7 @@ impl Lab {
     }
 
     async fn run(&self, flags: &[&str]) -> Output {
-        let words = ["pipeline", "run", "p", "--on-lock", "wait=30s"];
+        let words = ["pipeline", "run", "p", "--on-lock", "wait=170s"];
         self.project.syncset(words.iter().chain(flags)).await
     }
 
