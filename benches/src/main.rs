@@ -1,15 +1,16 @@
-//! End-to-end benches against PostgreSQL: each prints the reference, ours and the ratio.
+//! End-to-end benches: each prints the reference, ours and the ratio.
 //!
-//! `cargo run --release -p syncset-benches -- [ROWS] [copy|replace]` after
+//! `cargo run --release -p syncset-benches -- [ROWS] [copy|replace|mysql|mariadb]` after
 //! `cargo build --release -p syncset`; without a second word all of them. `-- tables [COUNT]` for
 //! many tables over distant links.
-//! Starts a server of its own with durable settings; `SYNCSET_BIN` names another binary.
+//! Starts servers of its own with durable settings; `SYNCSET_BIN` names another binary.
 
+mod across;
 mod measured;
 mod replace;
 mod tables;
 
-use kit::{Database, PostgresServer};
+use kit::{Database, Flavour, PostgresServer};
 use measured::{Measured, kill_syncset, median, run_shell, run_syncset};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,6 +51,16 @@ async fn main() {
     let rows = argument.map_or(ROWS_DEFAULT, |text| {
         text.parse().expect("the argument is a number of rows")
     });
+    let only = std::env::args().nth(2);
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    for flavour in [Flavour::Mysql, Flavour::Mariadb] {
+        if wanted(flavour.name()) {
+            across::measure(SERVER, flavour, rows, &binary()).await;
+        }
+    }
+    if !wanted("copy") && !wanted("replace") {
+        return;
+    }
     let server = PostgresServer::start_own(SERVER);
     let source = server.database("bench_source").await;
     let bench = Bench {
@@ -65,8 +76,6 @@ async fn main() {
     );
     bench.fill_source().await;
 
-    let only = std::env::args().nth(2);
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("copy") {
         let (target, whole) = bench.first_load().await;
         bench.change(&target).await;
