@@ -1,6 +1,6 @@
 //! `on_delete: soft` and `synced_at` that are written into a pipeline later, changed or taken out.
 
-use crate::marks_lab::{Lab, NO_GUARD, TABLE, failure, targets};
+use crate::marks_lab::{Lab, NO_GUARD, TABLE, every_target, failure};
 
 const GONE: &str = "_deleted_at IS NOT NULL";
 
@@ -11,7 +11,7 @@ fn settings(capture: &str, on_delete: &str) -> String {
 /// Ten rows, of which the first three are marked.
 async fn with_three_marked(capture: &str) -> Vec<Lab> {
     let mut labs = Vec::new();
-    for target in targets().await {
+    for target in every_target().await {
         let lab = Lab::with_rows(target, 10).await;
         lab.pipeline(NO_GUARD, &settings(capture, "soft"));
         lab.counts(&[]).await;
@@ -25,7 +25,7 @@ async fn with_three_marked(capture: &str) -> Vec<Lab> {
 
 #[tokio::test]
 async fn hard_to_soft_marks_from_there_on() {
-    for target in targets().await {
+    for target in every_target().await {
         let lab = Lab::with_rows(target, 10).await;
         lab.pipeline(NO_GUARD, &settings("xmin", "hard"));
         lab.counts(&[]).await;
@@ -42,7 +42,11 @@ async fn hard_to_soft_marks_from_there_on() {
             .expect_success();
         for said in [
             "edited on_delete: + soft",
-            "ADD COLUMN \"_deleted_at\" ",
+            lab.target.own(
+                "ADD COLUMN \"_deleted_at\" ",
+                "ADD COLUMN \"_deleted_at\" ",
+                "ADD COLUMN `_deleted_at` datetime(6) NULL",
+            ),
             "rows that are gone are marked from here on, and not deleted",
             "rows that are gone stay at the target, with the time in `_deleted_at`",
             "column (since when the row is gone): instant -> _deleted_at ",
@@ -71,7 +75,11 @@ async fn soft_to_hard_deletes_what_was_marked() {
                 .expect_success();
             for said in [
                 "edited on_delete: - soft",
-                "DROP COLUMN \"_deleted_at\"",
+                lab.target.own(
+                    "DROP COLUMN \"_deleted_at\"",
+                    "DROP COLUMN \"_deleted_at\"",
+                    "DROP COLUMN `_deleted_at`",
+                ),
                 "rows that are marked as gone are deleted at the end of the load",
             ] {
                 assert!(plan.stdout.contains(said), "{said}\n{}", plan.stdout);
@@ -153,7 +161,7 @@ async fn killed_edits_of_on_delete_end_as_they_were_meant() {
 
 #[tokio::test]
 async fn other_edits_keep_marks() {
-    for target in targets().await {
+    for target in every_target().await {
         let lab = Lab::new(
             target,
             "CREATE TABLE t (id int PRIMARY KEY, code int NOT NULL UNIQUE, grp int NOT NULL, v text NOT NULL);
@@ -197,10 +205,11 @@ async fn other_edits_keep_marks() {
 
 #[tokio::test]
 async fn marks_of_a_table_of_somebody_else_survive_edits() {
-    for target in targets().await {
-        let create = target.pick(
+    for target in every_target().await {
+        let create = target.own(
             "CREATE TABLE t (id int PRIMARY KEY, grp int, v text, _deleted_at timestamptz)",
             "CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY, grp INTEGER, v TEXT, _deleted_at TIMESTAMPTZ)",
+            "CREATE TABLE t (id int PRIMARY KEY, grp int, v text, _deleted_at datetime(6))",
         );
         target.place().execute(create).await;
         let lab = Lab::with_rows(target, 10).await;
@@ -228,7 +237,7 @@ async fn marks_of_a_table_of_somebody_else_survive_edits() {
 
 #[tokio::test]
 async fn synced_at_comes_goes_and_is_renamed() {
-    for target in targets().await {
+    for target in every_target().await {
         let lab = Lab::new(
             target,
             &format!("{TABLE}; INSERT INTO t SELECT i, 1, 'a' FROM generate_series(1, 5) i"),

@@ -114,10 +114,13 @@ impl Lab {
 
     /// Columns of the target table, by name.
     pub(crate) async fn columns(&self) -> String {
-        let sql = self.target.pick(
+        let sql = self.target.own(
             "SELECT column_name FROM information_schema.columns \
              WHERE table_name = 't' AND table_schema = 'public' ORDER BY 1",
             "SELECT name FROM pragma_table_info('t') ORDER BY 1",
+            "SELECT column_name FROM information_schema.columns \
+             WHERE table_name = 't' AND table_schema = DATABASE() \
+             ORDER BY CAST(column_name AS BINARY)",
         );
         let rows = self.rows(sql).await;
         let names: Vec<String> = rows
@@ -130,6 +133,20 @@ impl Lab {
 
 pub(crate) async fn targets() -> [Target; 2] {
     [Target::postgres().await, Target::sqlite()]
+}
+
+/// One of each kind, and of both servers that MySQL's protocol is spoken with.
+pub(crate) async fn every_target() -> [Target; 4] {
+    let [postgres, sqlite] = targets().await;
+    let [mysql, mariadb] = mysql_targets().await;
+    [postgres, sqlite, mysql, mariadb]
+}
+
+pub(crate) async fn mysql_targets() -> [Target; 2] {
+    [
+        Target::mysql(kit::mysql()).await,
+        Target::mysql(kit::mariadb()).await,
+    ]
 }
 
 /// The failure of the only table of a run.

@@ -16,7 +16,6 @@ on_both!(
     deletes_wait_for_their_guard,
     bad_rows_are_set_aside_and_come_when_they_are_mended,
     edited_selection_alters_the_table,
-    columns_it_does_not_fill_are_refused,
     replaced_tables_follow_their_source,
     run_stopped_inside_a_chunk_is_succeeded,
     run_stopped_before_commit_is_succeeded,
@@ -295,29 +294,6 @@ async fn edited_selection_alters_the_table(server: &'static MysqlServer) {
     assert_eq!(lab.target.value(columns).await, "amount,number");
     let sum = "SELECT CONCAT(COUNT(*), ' ', SUM(amount)) FROM t";
     assert_eq!(lab.target.value(sum).await, "1000 500500.00");
-}
-
-async fn columns_it_does_not_fill_are_refused(server: &'static MysqlServer) {
-    let lab = Lab::new(
-        server,
-        STAMPED,
-        "tables:\n  public.t: { capture: full, to: t, write: { on_delete: soft, synced_at: _at } }\n",
-    )
-    .await;
-
-    let output = lab.project.syncset(RUN).await;
-
-    assert_eq!(output.code, 2, "{}", output.stdout);
-    for refused in [
-        "`on_delete: soft` of `public.t`",
-        "`synced_at` of `public.t`",
-    ] {
-        let sentence = format!("{refused} is not supported by this version");
-        assert!(output.stdout.contains(&sentence), "{}", output.stdout);
-    }
-    let tables = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
-         AND TABLE_NAME = 't'";
-    assert_eq!(lab.target.value(tables).await, "0");
 }
 
 async fn replaced_tables_follow_their_source(server: &'static MysqlServer) {

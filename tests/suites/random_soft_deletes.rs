@@ -4,7 +4,7 @@
 //!
 //! `SYNCSET_SOFT_ROUNDS` says how many rounds each test does, `SYNCSET_TEST_SEED` which.
 
-use crate::marks_lab::{Lab, NO_GUARD, targets};
+use crate::marks_lab::{Lab, NO_GUARD, every_target};
 use kit::TextRow;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -137,7 +137,7 @@ async fn walked_at_random(settings: &str, top: &str) {
     let seed = number("SYNCSET_TEST_SEED").unwrap_or_else(rand::random);
     println!("SYNCSET_TEST_SEED={seed}");
     let rounds = number("SYNCSET_SOFT_ROUNDS").unwrap_or(ROUNDS_DEFAULT.into());
-    for target in targets().await {
+    for target in every_target().await {
         let lab = Lab::with_rows(target, 20).await;
         let settings = format!("where: \"grp = 1\", {settings}");
         lab.pipeline(&format!("{NO_GUARD}{top}"), &settings);

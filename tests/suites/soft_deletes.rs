@@ -1,7 +1,7 @@
 //! `on_delete: soft`: rows that are gone stay at the target with the time at which that was found,
 //! once, and are there again when they come back.
 
-use crate::marks_lab::{LIVE, Lab, NO_GUARD, TABLE, failure, targets};
+use crate::marks_lab::{LIVE, Lab, NO_GUARD, TABLE, every_target, failure, mysql_targets, targets};
 use crate::targets::Target;
 
 const SOFT: &str = "write: { on_delete: soft }";
@@ -26,6 +26,16 @@ async fn every_pipeline(rows: u32) -> Vec<(Lab, String)> {
                 lab.pipeline(top, settings);
                 labs.push((lab, format!("{top}{settings}")));
             }
+        }
+        // Each server sees each way to write, alone or together.
+        let tops = match settings {
+            settings if settings.contains("xmin") => ["", TOGETHER],
+            _ => [TOGETHER, ""],
+        };
+        for (target, top) in mysql_targets().await.into_iter().zip(tops) {
+            let lab = Lab::with_rows(target, rows).await;
+            lab.pipeline(top, settings);
+            labs.push((lab, format!("{top}{settings}")));
         }
     }
     labs
@@ -77,7 +87,7 @@ async fn unchanged_table_with_marked_rows_writes_nothing() {
 
 #[tokio::test]
 async fn rows_deleted_at_the_source_are_marked_by_a_full_refresh() {
-    for target in targets().await {
+    for target in every_target().await {
         let lab = Lab::with_rows(target, 20).await;
         lab.pipeline("", &format!("capture: xmin, where: \"grp = 1\", {SOFT}"));
         lab.counts(&[]).await;
@@ -97,18 +107,20 @@ async fn rows_deleted_at_the_source_are_marked_by_a_full_refresh() {
 
 #[tokio::test]
 async fn mark_is_the_time_of_the_run_that_found_the_row_gone() {
-    for target in targets().await {
+    for target in every_target().await {
         let lab = Lab::with_rows(target, 2).await;
         lab.pipeline("", CAPTURES[0]);
         lab.counts(&[]).await;
-        let now = lab.target.pick(
+        let now = lab.target.own(
             "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00')",
             "SELECT strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now')",
+            "SELECT CONCAT(UTC_TIMESTAMP(6), '+00:00')",
         );
-        let mark = lab.target.pick(
+        let mark = lab.target.own(
             "SELECT to_char(_deleted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00') \
              FROM t WHERE id = 1",
             "SELECT _deleted_at FROM t WHERE id = 1",
+            "SELECT CONCAT(_deleted_at, '+00:00') FROM t WHERE id = 1",
         );
 
         let before = lab.value(now).await;
@@ -134,7 +146,7 @@ async fn mark_is_the_time_of_the_run_that_found_the_row_gone() {
 async fn guards_count_marks_and_only_rows_that_are_there() {
     const STRICT: &str = "guards: { max_delete_percent: 5, max_delete_rows_always_allowed: 0 }\n";
     for settings in CAPTURES {
-        for target in targets().await {
+        for target in every_target().await {
             let lab = Lab::with_rows(target, 1000).await;
             lab.pipeline(STRICT, settings);
             lab.counts(&[]).await;
@@ -166,18 +178,20 @@ async fn guards_count_marks_and_only_rows_that_are_there() {
 
 /// Target tables that refuse a version of a row.
 fn picky(target: &Target) -> &'static str {
-    target.pick(
+    target.own(
         "CREATE TABLE t (id int PRIMARY KEY, grp int NOT NULL, v text NOT NULL CHECK (v <> 'bad'),
            _deleted_at timestamptz)",
         "CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY, grp INTEGER NOT NULL,
            v TEXT NOT NULL CHECK (v <> 'bad'), _deleted_at TIMESTAMPTZ)",
+        "CREATE TABLE t (id int PRIMARY KEY, grp int NOT NULL,
+           v varchar(40) NOT NULL CHECK (v <> 'bad'), _deleted_at timestamp(3) NULL)",
     )
 }
 
 #[tokio::test]
 async fn rows_are_marked_beside_rows_that_are_refused() {
     for settings in CAPTURES {
-        for target in targets().await {
+        for target in every_target().await {
             target.place().execute(picky(&target)).await;
             let lab = Lab::with_rows(target, 20).await;
             lab.pipeline("rejects: { max_rows: 5 }\n", settings);
@@ -211,7 +225,7 @@ async fn killed_runs_mark_every_row_in_the_end() {
         "unit.committed",
     ];
     for settings in CAPTURES {
-        for target in targets().await {
+        for target in every_target().await {
             let lab = Lab::with_rows(target, 40).await;
             lab.pipeline("", settings);
             lab.counts(&[]).await;
@@ -242,7 +256,7 @@ async fn killed_runs_mark_every_row_in_the_end() {
 
 #[tokio::test]
 async fn all_tables_mark_together() {
-    for target in targets().await {
+    for target in every_target().await {
         let lab = Lab::new(
             target,
             &format!(
@@ -283,26 +297,34 @@ async fn all_tables_mark_together() {
 
 #[tokio::test]
 async fn target_column_that_cannot_hold_marks_is_refused() {
-    for (postgres, sqlite, said) in [
+    for (postgres, sqlite, mysql, said) in [
         (
             "_deleted_at timestamptz NOT NULL",
             "_deleted_at TIMESTAMPTZ NOT NULL",
+            "_deleted_at datetime(6) NOT NULL",
             "refuses NULL",
         ),
         (
             "_deleted_at timestamptz DEFAULT now()",
             "_deleted_at TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP",
+            "_deleted_at timestamp NULL ON UPDATE CURRENT_TIMESTAMP",
             "default",
         ),
-        ("_deleted_at date", "_deleted_at INTEGER", "_deleted_at"),
-        ("other int", "other INTEGER", "_deleted_at"),
+        (
+            "_deleted_at date",
+            "_deleted_at INTEGER",
+            "_deleted_at date",
+            "_deleted_at",
+        ),
+        ("other int", "other INTEGER", "other int", "_deleted_at"),
     ] {
-        for target in targets().await {
-            let create = target.pick(
+        for target in every_target().await {
+            let create = target.own(
                 "CREATE TABLE t (id int PRIMARY KEY, grp int, v text, ",
                 "CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY, grp INTEGER, v TEXT, ",
+                "CREATE TABLE t (id int PRIMARY KEY, grp int, v text, ",
             );
-            let create = format!("{create}{})", target.pick(postgres, sqlite));
+            let create = format!("{create}{})", target.own(postgres, sqlite, mysql));
             target.place().execute(&create).await;
             let lab = Lab::with_rows(target, 2).await;
             lab.pipeline("", CAPTURES[0]);
@@ -317,27 +339,30 @@ async fn target_column_that_cannot_hold_marks_is_refused() {
 
 #[tokio::test]
 async fn marked_rows_take_no_rows_of_others_with_them() {
-    let target = Target::postgres().await;
-    target
-        .place()
-        .execute(
-            "CREATE TABLE t (id int PRIMARY KEY, grp int NOT NULL, v text NOT NULL, _deleted_at timestamptz);
-             CREATE TABLE child (id int REFERENCES t ON DELETE CASCADE)",
-        )
-        .await;
-    let lab = Lab::with_rows(target, 3).await;
-    // `replace` that deletes is refused where that would delete rows of others.
-    lab.pipeline("", CAPTURES[2]);
-    lab.counts(&[]).await;
-    lab.target
-        .place()
-        .execute("INSERT INTO child VALUES (1), (2)")
-        .await;
+    let [mysql, mariadb] = mysql_targets().await;
+    for target in [Target::postgres().await, mysql, mariadb] {
+        let instant = target.own("timestamptz", "", "datetime(6)");
+        target
+            .place()
+            .execute(&format!(
+                "CREATE TABLE t (id int PRIMARY KEY, grp int NOT NULL, v text NOT NULL, _deleted_at {instant});
+                 CREATE TABLE child (id int, FOREIGN KEY (id) REFERENCES t (id) ON DELETE CASCADE)"
+            ))
+            .await;
+        let lab = Lab::with_rows(target, 3).await;
+        // `replace` that deletes is refused where that would delete rows of others.
+        lab.pipeline("", CAPTURES[2]);
+        lab.counts(&[]).await;
+        lab.target
+            .place()
+            .execute("INSERT INTO child VALUES (1), (2)")
+            .await;
 
-    lab.change("UPDATE t SET grp = 2 WHERE id = 1").await;
-    assert_eq!(lab.counts(&[]).await, (0, 1));
+        lab.change("UPDATE t SET grp = 2 WHERE id = 1").await;
+        assert_eq!(lab.counts(&[]).await, (0, 1));
 
-    assert_eq!(lab.value("SELECT count(*) FROM child").await, "2");
+        assert_eq!(lab.value("SELECT count(*) FROM child").await, "2");
+    }
 }
 
 #[tokio::test]

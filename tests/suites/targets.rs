@@ -52,6 +52,15 @@ impl Target {
         }
     }
 
+    /// What each kind of store writes in its own way.
+    pub(crate) fn own<'a>(&self, postgres: &'a str, sqlite: &'a str, mysql: &'a str) -> &'a str {
+        match self {
+            Self::Postgres(_) => postgres,
+            Self::Sqlite(..) => sqlite,
+            Self::Mysql(_) => mysql,
+        }
+    }
+
     /// The name of a table of the state.
     pub(crate) fn state_table(&self, table: &str) -> String {
         match self {

@@ -306,7 +306,8 @@ fn no_index(alteration: &TableAlteration, shape: &Shape, key: &[String]) -> Opti
 fn holds_values(alteration: &TableAlteration, column: &str) -> Blocker {
     let name = &alteration.table.name;
     let (quoted, table) = (identifier(column), table_name(name));
-    let is_written = alteration.table.columns.iter().any(|it| it.name == *column);
+    let written = alteration.table.all_columns();
+    let is_written = written.iter().any(|it| it.name == *column);
     if is_written {
         Blocker {
             sentence: format!(

@@ -28,7 +28,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     statements: true,
     schemas: false,
     shows_writers: true,
-    marks: false,
+    marks: true,
     capture_modes: &["full", "cursor"],
 };
 

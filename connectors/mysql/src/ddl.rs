@@ -218,14 +218,14 @@ fn is_text(data_type: &DataType) -> bool {
     )
 }
 
-/// The types of a table's columns as its DDL spells them, in their order.
+/// The types of all columns of a table as its DDL spells them, in their order.
 ///
 /// # Errors
 /// `Unsupported` for a key that no index can hold.
 pub(crate) fn column_types(table: &TargetTable, flavour: Flavour) -> Result<Vec<String>> {
     let keys = key_types(table, flavour)?;
-    let mut types: Vec<String> = Vec::with_capacity(table.columns.len());
-    for column in &table.columns {
+    let mut types = Vec::new();
+    for column in &table.all_columns() {
         let of_key = table.key.iter().position(|name| *name == column.name);
         types.push(match of_key {
             Some(place) => keys[place].clone(),
@@ -241,7 +241,8 @@ fn shorten_rows(table: &TargetTable, types: &mut [String]) {
     let bytes = |native: &str| varchar_length(native).unwrap_or(0) * CHARACTER_BYTES + 2;
     while types.iter().map(|native| bytes(native)).sum::<u32>() > ROW_BYTES_MAX - ROW_BYTES_SPARED {
         let free = (0..types.len()).filter(|place| {
-            let is_key = table.key.contains(&table.columns[*place].name);
+            let column = table.columns.get(*place);
+            let is_key = column.is_some_and(|column| table.key.contains(&column.name));
             !is_key && varchar_length(&types[*place]).is_some()
         });
         let Some(longest) = free.max_by_key(|place| varchar_length(&types[*place])) else {
@@ -375,7 +376,7 @@ pub(crate) fn create_table(
     check_names(target)?;
     let types = column_types(target, flavour)?;
     let mut lines: Vec<String> = target
-        .columns
+        .all_columns()
         .iter()
         .zip(&types)
         .map(|(column, native)| {
@@ -401,7 +402,8 @@ pub(crate) fn create_table(
 }
 
 fn check_names(target: &TargetTable) -> Result<()> {
-    let names = target.columns.iter().map(|column| &column.name);
+    let columns = target.all_columns();
+    let names = columns.iter().map(|column| &column.name);
     let cannot_be = |name: &&String| {
         name.chars().count() > NAME_CHARS_MAX
             || name.is_empty()

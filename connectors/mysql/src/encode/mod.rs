@@ -46,12 +46,26 @@ pub(crate) enum Spelling {
 pub(crate) struct RowEncoder {
     table: String,
     columns: Vec<EncodedColumn>,
+    /// A time that stands behind the columns of every row.
+    time: Option<String>,
 }
 
 impl RowEncoder {
     /// An encoder for these columns, in the order in which they are written.
     pub(crate) fn new(table: String, columns: Vec<EncodedColumn>) -> Self {
-        Self { table, columns }
+        Self {
+            table,
+            columns,
+            time: None,
+        }
+    }
+
+    /// The same with a time, as the server reads it, behind the columns of every row.
+    pub(crate) fn with_time(self, time: String) -> Self {
+        Self {
+            time: Some(time),
+            ..self
+        }
     }
 
     /// A batch, ready to be spelled row by row.
@@ -121,6 +135,15 @@ impl EncodedBatch<'_> {
             }
             write_cell(values, row, &column.form, spelling, out)
                 .map_err(|reason| self.refused(column, reason))?;
+        }
+        if let Some(time) = &self.encoder.time {
+            let quote: &[u8] = match spelling {
+                Spelling::Statement => b"'",
+                Spelling::Line => b"",
+            };
+            for part in [&[between], quote, time.as_bytes(), quote] {
+                out.extend_from_slice(part);
+            }
         }
         out.extend_from_slice(last);
         Ok(())

@@ -15,10 +15,12 @@ impl WritePlan {
             }
             vec![Step {
                 sql: format!(
-                    "INSERT INTO {} ({}) SELECT {} FROM {stage} AS s",
+                    "INSERT INTO {} ({}{}) SELECT {}{} FROM {stage} AS s",
                     self.target,
                     self.column_list(),
-                    prefixed("s", &self.written)
+                    self.marks.columns(),
+                    prefixed("s", &self.written),
+                    self.marks.values()
                 ),
                 counts: Counts::Changed,
             }]

@@ -47,6 +47,9 @@ pub(crate) struct ActualColumn {
     pub(crate) not_null: bool,
     /// True if it fills itself where no value is given.
     pub(crate) has_default: bool,
+    /// True if it never fills itself with anything but NULL, neither in new rows nor in changed
+    /// ones.
+    pub(crate) stays_null: bool,
     /// True if the table computes it.
     pub(crate) generated: bool,
 }
@@ -286,6 +289,9 @@ fn read_column(row: &TextRow, facts: &ServerFacts) -> Result<ActualColumn> {
         name: row.required(1)?.to_owned(),
         form: Form::of(&parsed, facts.flavour, facts.version_numbers),
         has_default: row.text(5).is_some() || extra.contains("auto_increment"),
+        // MariaDB spells out a default of NULL.
+        stays_null: row.text(5).is_none_or(|default| default == "NULL")
+            && !extra.contains("on update"),
         generated: words.iter().any(|words| extra.contains(words)),
         declared,
         parsed,

@@ -17,12 +17,22 @@ use syncset_connector::{Result, TargetTable};
 const KEYS_PER_BATCH: usize = 8_192;
 
 impl WritePlan {
-    /// A row of the target with the staged key.
+    /// A row of the target with the staged key that is not marked as gone.
     fn there(&self) -> String {
         format!(
-            "SELECT 1 FROM {} AS t WHERE {}",
+            "SELECT 1 FROM {} AS t WHERE {}{}",
             self.target,
-            self.key_matches()
+            self.key_matches(),
+            self.marks.and_is_there()
+        )
+    }
+
+    fn count_rows(&self, max: u64) -> String {
+        let is_there = self.marks.is_there();
+        let is_there = is_there.map_or_else(String::new, |it| format!(" WHERE {it}"));
+        format!(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM {} AS t{is_there} LIMIT {max}) AS d",
+            self.target
         )
     }
 
@@ -38,10 +48,11 @@ impl WritePlan {
     fn stage_gone(&self, keys: &str, stage: &str) -> String {
         format!(
             "INSERT INTO {stage} ({list}) SELECT {} FROM {} AS t WHERE NOT EXISTS \
-             (SELECT 1 FROM {keys} AS s WHERE {})",
+             (SELECT 1 FROM {keys} AS s WHERE {}){}",
             prefixed("t", &self.key),
             self.target,
             self.key_matches(),
+            self.marks.and_is_there(),
             list = self.key_list(),
         )
     }
@@ -171,11 +182,8 @@ impl MysqlUnit {
 
     pub(super) async fn count_up_to(&mut self, table: &TargetTable, max: u64) -> Result<u64> {
         let place = self.work_on(table).await?;
-        let target = self.tables[place].plan.target.clone();
-        self.counted(&format!(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM {target} LIMIT {max}) AS d"
-        ))
-        .await
+        let sql = self.tables[place].plan.count_rows(max);
+        self.counted(&sql).await
     }
 
     pub(super) async fn postpone(&mut self, table: &TargetTable) -> Result<u64> {

@@ -7,7 +7,7 @@ use crate::error;
 use crate::sql::{identifier, table as table_name};
 use syncset_connector::{ConnectorError, ErrorClass, KeyDigest, Result, TargetTable};
 
-/// Count and hash of the keys of all rows that the session sees.
+/// Count and hash of the keys of all rows that the session sees and that are not marked as gone.
 ///
 /// # Errors
 /// `TargetDiffers` if a column of the key is missing.
@@ -29,7 +29,10 @@ pub(crate) async fn key_digest(
             parsed: actual.parsed.clone(),
         });
     }
-    let from = format!("FROM {}", table_name(&table.name));
+    let mut from = format!("FROM {}", table_name(&table.name));
+    if let Some(mark) = &table.marks.deleted_at {
+        from.push_str(&format!(" WHERE {} IS NULL", identifier(mark)));
+    }
     let rows = session.rows(&digest_sql(&key, &from)).await?;
     let row = rows
         .first()

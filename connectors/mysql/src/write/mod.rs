@@ -11,6 +11,7 @@ pub(crate) mod catalog;
 mod column;
 mod deletes;
 mod digest;
+mod marks;
 mod plan;
 mod pool;
 mod replace;

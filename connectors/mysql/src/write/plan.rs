@@ -8,6 +8,7 @@ use super::catalog::Shape;
 use super::column::{
     Written, encoded_column, key_columns, missing, names, not_selected, prefixed, same,
 };
+use super::marks::MarkSql;
 use crate::encode::RowEncoder;
 use crate::sql::{identifier, table as table_name};
 use syncset_connector::{ConnectorError, ErrorClass, Result, TargetTable};
@@ -65,6 +66,7 @@ pub(crate) struct WritePlan {
     pub(super) target: String,
     pub(super) written: Vec<Written>,
     pub(super) key: Vec<Written>,
+    pub(super) marks: MarkSql,
     row_encoder: RowEncoder,
     key_encoder: RowEncoder,
     /// Another unique index than the key's may refuse rows, or find others than were named.
@@ -74,12 +76,18 @@ pub(crate) struct WritePlan {
 }
 
 impl WritePlan {
-    /// Decides how the columns of `table` reach the table that has this shape.
+    /// Decides how the columns of `table` reach the table that has this shape. `number`: its place
+    /// among the tables of the unit; `now`: when the unit began, in UTC.
     ///
     /// # Errors
     /// `TargetDiffers` if a column or the key's index is missing, `Unsupported` for a column
     /// whose values cannot be carried.
-    pub(crate) fn new(table: &TargetTable, shape: &Shape, number: usize) -> Result<Self> {
+    pub(crate) fn new(
+        table: &TargetTable,
+        shape: &Shape,
+        number: usize,
+        now: &str,
+    ) -> Result<Self> {
         let mut written = Vec::new();
         let mut encoded = Vec::new();
         for (index, column) in table.columns.iter().enumerate() {
@@ -108,6 +116,7 @@ impl WritePlan {
             key_encoder: RowEncoder::new(name.clone(), key_encoded.collect::<Result<_>>()?),
             row_encoder: RowEncoder::new(name, encoded),
             has_further_unique_index: shape.has_further_unique_index(&table.key),
+            marks: MarkSql::new(table, shape, now)?,
             written,
             key,
             number,
@@ -124,10 +133,15 @@ impl WritePlan {
 
     /// Rows straight into a table that holds none.
     pub(crate) fn direct(&self) -> Path {
+        let (mut encoder, mut columns) = (self.row_encoder.clone(), self.written.clone());
+        if let Some((column, time)) = self.marks.sent() {
+            encoder = encoder.with_time(time);
+            columns.push(column);
+        }
         Path {
-            encoder: self.row_encoder.clone(),
+            encoder,
             into: self.target.clone(),
-            columns: self.written.clone(),
+            columns,
             stage: None,
         }
     }
@@ -165,36 +179,39 @@ impl WritePlan {
             .others()
             .map(|column| identifier(&column.name))
             .collect();
-        if set.is_empty() {
+        if set.is_empty() && !self.marks.bring_back() {
             steps.push(self.insert_missing(stage));
             return steps;
         }
         let (same, matches) = (self.same_image(), self.key_matches());
         let (target, columns) = (&self.target, self.column_list());
         let staged = prefixed("s", &self.written);
+        let set = |alias: &str| {
+            let set = set.iter().map(|it| format!("{alias}.{it} = s.{it}"));
+            let set: Vec<_> = set.chain(self.marks.assignments(alias)).collect();
+            set.join(", ")
+        };
         if self.has_further_unique_index {
-            let set: Vec<_> = set.iter().map(|it| format!("t.{it} = s.{it}")).collect();
             steps.push(Step {
                 sql: format!(
                     "UPDATE {stage} AS s STRAIGHT_JOIN {target} AS t ON {matches} SET {} \
                      WHERE NOT ({same})",
-                    set.join(", ")
+                    set("t")
                 ),
                 counts: Counts::Changed,
             });
             steps.push(self.insert_missing(stage));
             return steps;
         }
-        let set: Vec<_> = set
-            .iter()
-            .map(|it| format!("{target}.{it} = s.{it}"))
-            .collect();
         steps.push(Step {
             sql: format!(
-                "INSERT INTO {target} ({columns}) SELECT {staged} FROM {stage} AS s \
-                 WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {matches} AND {same}) \
+                "INSERT INTO {target} ({columns}{marks}) SELECT {staged}{times} \
+                 FROM {stage} AS s WHERE NOT EXISTS \
+                 (SELECT 1 FROM {target} AS t WHERE {matches} AND {same}) \
                  ON DUPLICATE KEY UPDATE {}",
-                set.join(", ")
+                set(target),
+                marks = self.marks.columns(),
+                times = self.marks.values(),
             ),
             counts: Counts::Given,
         });
@@ -205,12 +222,14 @@ impl WritePlan {
     pub(super) fn insert_missing(&self, stage: &str) -> Step {
         Step {
             sql: format!(
-                "INSERT INTO {target} ({}) SELECT {} FROM {stage} AS s \
+                "INSERT INTO {target} ({}{marks}) SELECT {}{times} FROM {stage} AS s \
                  WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {})",
                 self.column_list(),
                 prefixed("s", &self.written),
                 self.key_matches(),
                 target = self.target,
+                marks = self.marks.columns(),
+                times = self.marks.values(),
             ),
             counts: Counts::Changed,
         }
@@ -253,35 +272,24 @@ impl WritePlan {
         .into()
     }
 
-    /// Keys into a stage, then their rows are deleted.
+    /// Keys into a stage, then their rows are deleted, or marked as gone.
     pub(crate) fn delete(&self) -> Path {
         self.by_keys("deletes", |stage| {
-            vec![Step {
-                sql: format!(
-                    "DELETE t FROM {stage} AS s STRAIGHT_JOIN {} AS t ON {}",
-                    self.target,
-                    self.key_matches()
-                ),
-                counts: Counts::Changed,
-            }]
+            let matches = self.key_matches();
+            vec![self.marks.take_away_staged(&self.target, stage, &matches)]
         })
     }
 
-    /// Keys into a stage, then every row whose key is not among them is deleted.
+    /// Keys into a stage, then every row whose key is not among them is deleted, or marked as gone.
     pub(crate) fn prune(&self) -> Path {
-        self.by_keys("keys", |stage| vec![self.delete_absent(stage)])
+        self.by_keys("keys", |stage| vec![self.take_away_absent(stage)])
     }
 
-    /// Deletes rows whose key is not in a stage.
-    pub(super) fn delete_absent(&self, stage: &str) -> Step {
-        Step {
-            sql: format!(
-                "DELETE t FROM {} AS t WHERE NOT EXISTS (SELECT 1 FROM {stage} AS s WHERE {})",
-                self.target,
-                self.key_matches()
-            ),
-            counts: Counts::Changed,
-        }
+    /// Takes every row away whose key a stage does not hold.
+    pub(super) fn take_away_absent(&self, stage: &str) -> Step {
+        let matches = self.key_matches();
+        let absent = format!("NOT EXISTS (SELECT 1 FROM {stage} AS s WHERE {matches})");
+        self.marks.take_away_where(&self.target, &absent)
     }
 
     fn by_keys(&self, purpose: &str, apply: impl Fn(&str) -> Vec<Step>) -> Path {
@@ -347,8 +355,10 @@ impl WritePlan {
             .filter(move |column| !is_key(&column.name))
     }
 
+    /// Whether the rows `t` and `s`, which have one key, need no writing.
     fn same_image(&self) -> String {
-        let parts: Vec<_> = self.others().map(same).collect();
+        let parts = self.others().map(same);
+        let parts: Vec<_> = parts.chain(self.marks.is_there()).collect();
         parts.join(" AND ")
     }
 }

@@ -7,7 +7,7 @@
 //! Without a key a row is known by its image alone: the SHA-256 of its columns, each long one
 //! hashed by itself, since a concatenation that is longer than a packet would be NULL. Rows that
 //! are equal cannot be told apart here, so where only some of them go, all of an image are deleted
-//! and those that stay are inserted again.
+//! and those that stay are inserted again, with the times at which they were written first.
 
 use super::MysqlUnit;
 use super::column::Written;
@@ -23,7 +23,7 @@ use syncset_connector::{
 /// Statements that make one table hold what its stage holds; empty ones are not run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Merge {
-    /// Deletes what the stage lacks.
+    /// Deletes what the stage lacks, or marks it as gone.
     pub(super) delete: Vec<Step>,
     /// Inserts, or updates, what the table lacks.
     pub(super) write: Vec<Step>,
@@ -39,9 +39,21 @@ impl WritePlan {
         self.with_key_index(self.rows_into("collected", |_| Vec::new()))
     }
 
-    /// The merge of a table without a key, after [`difference`](Self::difference).
+    /// The merge of a table without a key, after [`difference`](Self::difference) and, where rows
+    /// are deleted, [`keep_times`](Self::keep_times).
     fn merge_by_image(&self, stage: &str, deletes: bool) -> Merge {
         let difference = self.stage_name("difference");
+        let (mut mark, mut time, mut kept) = (String::new(), String::new(), String::new());
+        if let Some((name, now)) = self.marks.written_at() {
+            (mark, time) = (format!(", {name}"), format!(", {now}"));
+            if deletes {
+                time = format!(", CASE WHEN d.there > d.wanted THEN k.at ELSE {now} END");
+                kept = format!(
+                    " LEFT JOIN {} AS k ON k.image = d.image AND k.number = n._syncset_number",
+                    self.stage_name("kept")
+                );
+            }
+        }
         let delete = Step {
             sql: format!(
                 "DELETE t FROM {} AS t JOIN {difference} AS d ON d.image = {} \
@@ -63,9 +75,10 @@ impl WritePlan {
             .collect();
         let write = Step {
             sql: format!(
-                "INSERT INTO {} ({}) SELECT {} FROM (SELECT s.*, {image} AS _syncset_image, \
+                "INSERT INTO {} ({}{mark}) SELECT {}{time} FROM (SELECT s.*, \
+                 {image} AS _syncset_image, \
                  ROW_NUMBER() OVER (PARTITION BY {image}) AS _syncset_number FROM {stage} AS s) \
-                 AS n JOIN {difference} AS d ON d.image = n._syncset_image \
+                 AS n JOIN {difference} AS d ON d.image = n._syncset_image{kept} \
                  WHERE n._syncset_number <= {missing}",
                 self.target,
                 self.column_list(),
@@ -80,6 +93,23 @@ impl WritePlan {
             gone: None,
             new: None,
         }
+    }
+
+    /// Writes down when the rows were written of which only some go, the oldest first; `None` if
+    /// rows do not say so.
+    fn keep_times(&self) -> Option<String> {
+        let (mark, _) = self.marks.written_at()?;
+        let (name, difference) = (self.stage_name("kept"), self.stage_name("difference"));
+        let image = self.image("t");
+        Some(format!(
+            "DROP TEMPORARY TABLE IF EXISTS {name};\n\
+             CREATE TEMPORARY TABLE {name} (image binary(32) NOT NULL, number bigint NOT NULL, \
+             PRIMARY KEY (image, number)) ENGINE=InnoDB AS SELECT i.image, \
+             ROW_NUMBER() OVER (PARTITION BY i.image ORDER BY i.at) AS number, i.at \
+             FROM (SELECT {image} AS image, t.{mark} AS at FROM {} AS t) AS i \
+             JOIN {difference} AS d ON d.image = i.image AND d.there > d.wanted",
+            self.target
+        ))
     }
 
     /// Counts the images of which the table and the stage hold different numbers.
@@ -208,10 +238,10 @@ impl MysqlUnit {
         let stage = path.stage.expect("collected rows are staged");
         // Exists even if no row was collected: then every row goes.
         self.create_stage(place, &stage).await?;
-        let deletes = rules.absent == OnDelete::Hard;
+        let deletes = rules.absent != OnDelete::Keep;
         if !table.key.is_empty() {
             let mut merge = Merge {
-                delete: vec![plan.delete_absent(&stage.name)],
+                delete: vec![plan.take_away_absent(&stage.name)],
                 ..Merge::default()
             };
             if !at_once {
@@ -227,7 +257,12 @@ impl MysqlUnit {
         if rewritten > rules.max_rewrite_rows {
             return Ok(Err(rewritten));
         }
-        let mut merge = plan.merge_by_image(&stage.name, deletes);
+        if let Some(sql) = plan.keep_times().filter(|_| deletes && gone > 0) {
+            let kept = self.session()?.execute_each(&sql).await;
+            kept.map_err(|error| self.examined(error))?;
+            self.remember_stage(place, plan.stage_name("kept"));
+        }
+        let mut merge = plan.merge_by_image(&stage.name, deletes && gone > 0);
         (merge.gone, merge.new) = (Some(gone), Some(new));
         if !deletes || gone == 0 {
             merge.delete.clear();

@@ -33,22 +33,21 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, flavour: Flavour) 
             return vec![Difference::of_key(sentence)];
         }
     };
-    for (column, wanted) in table.columns.iter().zip(&wanted) {
+    let written = table.all_columns();
+    for (column, wanted) in written.iter().zip(&wanted) {
         let sentence = match shape.column(&column.name) {
             None => Some(format!(
                 "`{name}` has no column `{}`; ALTER TABLE {quoted} ADD COLUMN {} {wanted}",
                 column.name,
                 identifier(&column.name),
             )),
-            Some(actual) => column_difference(table, column, actual, wanted),
+            Some(actual) => mark_difference(table, column, actual)
+                .or_else(|| column_difference(table, column, actual, wanted)),
         };
         differences.extend(sentence.map(|it| Difference::of_column(&column.name, it)));
     }
     for actual in &shape.columns {
-        let is_written = table
-            .columns
-            .iter()
-            .any(|column| column.name == actual.name);
+        let is_written = written.iter().any(|column| column.name == actual.name);
         if !is_written && actual.not_null && !actual.has_default && !actual.generated {
             differences.push(Difference::of_column(
                 &actual.name,
@@ -70,6 +69,42 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, flavour: Flavour) 
         )));
     }
     differences
+}
+
+/// What keeps us from filling a mark as it has to be: a row that is there has NULL in the one that
+/// says since when it is gone.
+fn mark_difference(
+    table: &TargetTable,
+    column: &TargetColumn,
+    actual: &ActualColumn,
+) -> Option<String> {
+    if !table.marks.names(&column.name) {
+        return None;
+    }
+    let is_deleted_at = table.marks.deleted_at.as_ref() == Some(&column.name);
+    let wrong = if actual.generated {
+        "is computed by the target"
+    } else if is_deleted_at && actual.not_null {
+        "refuses NULL"
+    } else if is_deleted_at && !actual.stays_null {
+        "has a default, or changes with its row,"
+    } else {
+        return None;
+    };
+    // A TIMESTAMP has a default wherever it is not said to have none.
+    let native = actual.declared.as_str();
+    let mend = if is_deleted_at {
+        format!("{native} NULL DEFAULT NULL")
+    } else {
+        format!("{native} NULL")
+    };
+    Some(format!(
+        "column `{0}` of `{1}` {wrong} and syncset fills it; ALTER TABLE {2} MODIFY COLUMN {3} {mend}",
+        column.name,
+        table.name,
+        table_name(&table.name),
+        identifier(&column.name)
+    ))
 }
 
 fn column_difference(
@@ -184,7 +219,9 @@ pub(crate) fn notes(table: &TargetTable, shape: &Shape, synced: &[&TableName]) -
             ));
         }
     }
-    for (constraint, child) in &shape.cascades {
+    // A row that is only marked as gone takes none with it.
+    let deletes = table.marks.deleted_at.is_none();
+    for (constraint, child) in shape.cascades.iter().filter(|_| deletes) {
         notes.push(format!(
             "deleting rows of `{name}` changes rows of `{child}` by foreign key `{constraint}`, \
              which no trigger and no binary log shows"

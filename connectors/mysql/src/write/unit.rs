@@ -1,6 +1,7 @@
 //! The transaction of a unit: its session, its stages, and how it ends.
 
 use super::WriterPool;
+use super::marks::UTC_NOW;
 use super::plan::{Counts, Path, Stage, Step, WritePlan};
 use super::replace::Merge;
 use super::send;
@@ -20,6 +21,8 @@ pub(crate) struct MysqlUnit {
     pub(super) facts: ServerFacts,
     session: Option<Session>,
     pub(super) start: UnitStart,
+    /// When it began, in UTC by the server's clock.
+    now: String,
     pub(super) tables: Vec<TableWork>,
     /// Deletes of its tables may be pending.
     pub(super) heeds_pending: bool,
@@ -69,24 +72,23 @@ impl MysqlUnit {
     pub(crate) async fn begin(store: &MysqlStore, start: UnitStart) -> Result<Self> {
         let pool = &store.writers;
         let mut session = pool.session(store, &start.lease).await?;
-        let sql = format!("START TRANSACTION;\n{}", state::lock_statements(&start));
-        let locked = match session.result_sets(sql.trim_end_matches([';', '\n'])).await {
-            Ok(sets) => state::check_locked(sets.get(..state::LOCK_SETS).unwrap_or(&sets), &start),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = locked {
-            if error.class == ErrorClass::Connection {
-                // The others were idle as long and are likely to be gone too.
-                pool.drop_idle();
+        let now = match lock(&mut session, &start).await {
+            Ok(now) => now,
+            Err(error) => {
+                if error.class == ErrorClass::Connection {
+                    // The others were idle as long and are likely to be gone too.
+                    pool.drop_idle();
+                }
+                roll_back(session, pool, &start).await;
+                return Err(error);
             }
-            roll_back(session, pool, &start).await;
-            return Err(error);
-        }
+        };
         Ok(Self {
             pool: Arc::clone(pool),
             facts: store.facts().clone(),
             session: Some(session),
             start,
+            now,
             tables: Vec::new(),
             heeds_pending: false,
             rejected_count: 0,
@@ -102,7 +104,7 @@ impl MysqlUnit {
         let facts = self.facts.clone();
         let session = self.session()?;
         let shape = pool.shape(session, &facts, &table.name).await?;
-        let plan = WritePlan::new(table, &shape, self.tables.len())?;
+        let plan = WritePlan::new(table, &shape, self.tables.len(), &self.now)?;
         self.tables.push(TableWork::new(table, plan));
         Ok(self.tables.len() - 1)
     }
@@ -287,6 +289,18 @@ impl MysqlUnit {
             roll_back(session, &self.pool, &self.start).await;
         }
     }
+}
+
+/// Begins the transaction and locks what the unit replaces. Returns the time, after waiting.
+async fn lock(session: &mut Session, start: &UnitStart) -> Result<String> {
+    let locks = state::lock_statements(start);
+    let sets = session
+        .result_sets(&format!("START TRANSACTION;\n{locks}{UTC_NOW}"))
+        .await?;
+    state::check_locked(sets.get(..state::LOCK_SETS).unwrap_or(&sets), start)?;
+    let now = sets.get(state::LOCK_SETS).and_then(|rows| rows.first());
+    let now = now.ok_or_else(|| error::unexpected("the server did not say what time it is"))?;
+    now.required(0).map(str::to_owned)
 }
 
 /// Ends the transaction; the session is kept if it is still in order.
