@@ -11,6 +11,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, TimeUnit};
 use kit::MysqlServer;
+use mysql_async::prelude::Queryable;
 use std::sync::Arc;
 use syncset_connector::{
     Exactness, MadeColumn, MadeTable, TableAlteration, TableChange, TableName, TargetColumn,
@@ -28,6 +29,7 @@ on_both!(
     indexes_of_others_keep_their_columns,
     units_leave_no_session_more_than_they_need,
     user_with_the_documented_rights_does_everything,
+    statistics_are_renewed_beside_readers_and_writers,
 );
 
 async fn columns_the_target_fills_itself_do_not_stop_a_row(server: &'static MysqlServer) {
@@ -416,4 +418,43 @@ fn types_of_other_stores_have_their_own_names_here() {
         )),
         ("datetime(6)".into(), Exactness::Widened)
     );
+}
+
+async fn statistics_are_renewed_beside_readers_and_writers(server: &'static MysqlServer) {
+    let lab = Lab::new(
+        server,
+        &format!("{PLAIN} STATS_PERSISTENT = 1, STATS_AUTO_RECALC = 0; \
+                  INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2); CREATE TABLE u (id int PRIMARY KEY)"),
+    )
+    .await;
+    let known = "SELECT n_rows FROM mysql.innodb_table_stats \
+                 WHERE database_name = DATABASE() AND table_name = 't'";
+    let (t, u) = (TableName::bare("t"), TableName::bare("u"));
+    let mut other = lab.database.connect().await;
+    let begun = "START TRANSACTION; SELECT * FROM t; UPDATE t SET name = 'c' WHERE id = 1";
+    other.query_drop(begun).await.expect("nobody is in its way");
+
+    let analyzed = lab.target().analyze(&[&t, &u]).await;
+    analyzed.unwrap_or_else(|error| panic!("nobody is in the way: {error:?}"));
+
+    assert_eq!(lab.database.value(known).await, "2");
+    assert_eq!(lab.content("name").await, "a b", "readers do not wait");
+    other.query_drop("ROLLBACK").await.expect("it rolls back");
+    let gone = TableName::bare("gone");
+    let error = lab
+        .target()
+        .analyze(&[&gone])
+        .await
+        .expect_err("no such table");
+    assert!(error.message.contains("gone"), "{error:?}");
+    // Rights to some columns are enough to write, and not to look at the whole table.
+    let narrow = lab
+        .database
+        .user("narrow", &["SELECT (id), INSERT (id) ON {database}.t"])
+        .await;
+    let narrow = crate::mysql_target_lab::open(&narrow.url()).await;
+    let left_out = crate::mysql_target_lab::target(&*narrow)
+        .analyze(&[&t])
+        .await;
+    left_out.unwrap_or_else(|error| panic!("it is left to the server: {error:?}"));
 }

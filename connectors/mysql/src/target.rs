@@ -6,12 +6,12 @@ use crate::ddl;
 use crate::sql::table as table_name;
 use crate::state;
 use crate::write::catalog::{self, Shape};
-use crate::write::{MysqlUnit, key_digest, status};
+use crate::write::{MysqlUnit, analyze, key_digest, status};
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, ErrorClass, KeyDigest, Lease, MadeTable, Result,
-    TableAlteration, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart,
+    TableAlteration, TableName, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart,
     UnitWriter,
 };
 
@@ -98,6 +98,13 @@ impl Target for MysqlStore {
         let digest = key_digest(&mut session, table, &shape).await?;
         self.give_back(session);
         Ok(digest)
+    }
+
+    async fn analyze(&self, tables: &[&TableName]) -> Result<()> {
+        let mut session = self.session().await?;
+        let analyzed = analyze::analyze(&mut session, self.facts(), tables).await;
+        self.give_back(session);
+        analyzed
     }
 }
 

@@ -4,6 +4,7 @@
 //! end. Nothing here decides what to write or when. Within a unit there is no statement that
 //! commits by itself: no DDL but that of temporary tables, and no TRUNCATE.
 
+pub(crate) mod analyze;
 mod append;
 mod apply;
 mod careful;
