@@ -3,9 +3,25 @@
 use crate::targets::Target;
 use kit::{Flavour, MysqlDatabase, MysqlServer, Output, Project};
 use serde_json::Value;
+use std::sync::OnceLock;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Both servers.
 pub(crate) const FLAVOURS: [Flavour; 2] = [Flavour::Mysql, Flavour::Mariadb];
+
+static ALONE: [OnceLock<Mutex<MysqlServer>>; 2] = [OnceLock::new(), OnceLock::new()];
+
+/// A server that one test at a time has for itself: its prepared transactions, who reads its list
+/// of transactions, and who replicates from it, all databases of a server see.
+pub(crate) async fn alone(flavour: Flavour) -> MutexGuard<'static, MysqlServer> {
+    let [mysql, mariadb] = &ALONE;
+    let server = match flavour {
+        Flavour::Mysql => mysql,
+        Flavour::Mariadb => mariadb,
+    };
+    let start = || Mutex::new(MysqlServer::start_own(flavour, ""));
+    server.get_or_init(start).lock().await
+}
 
 /// A source, a target and a project with the pipeline `p` between them.
 pub(crate) struct MysqlLab {

@@ -1,18 +1,22 @@
 //! Windows of changes of MySQL and MariaDB: nothing that commits late is lost.
 
-use crate::mysql_lab::{FLAVOURS, MysqlLab, count, said};
+use crate::mysql_lab::{FLAVOURS, MysqlLab, alone, count, said};
 use crate::mysql_loads::{RUN, wide_table};
 use crate::targets::Target;
 use kit::{Comparison, Flavour, MysqlDatabase, MysqlServer, eventually};
 use mysql_async::prelude::Queryable;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::task::JoinHandle;
 
 /// A table whose every change is stamped by the server.
-const STAMPED: &str = "CREATE TABLE t (id int PRIMARY KEY, v varchar(99),
+pub(crate) const STAMPED: &str = "CREATE TABLE t (id int PRIMARY KEY, v varchar(99),
     updated_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
     KEY (updated_at))";
 
 /// A window that starts next to its bound: what the bound leaves out is lost.
-const NARROW: &str = "{ mode: cursor, column: updated_at, written_by: database, overlap: 1s }";
+pub(crate) const NARROW: &str =
+    "{ mode: cursor, column: updated_at, written_by: database, overlap: 1s }";
 
 const PLAIN: &str = "{ mode: cursor, column: updated_at, written_by: database }";
 
@@ -131,8 +135,7 @@ async fn overlap_is_ten_minutes_unless_another_is_set() {
 #[tokio::test]
 async fn prepared_transaction_stops_a_load_and_holds_a_window() {
     for flavour in FLAVOURS {
-        // All prepared transactions of a server are seen, so it is one of the test's own.
-        let server = MysqlServer::start_own(flavour, "");
+        let server = alone(flavour).await;
         let source = server.create_database("xa").await;
         let setup = format!("{STAMPED}; INSERT INTO t (id, v) VALUES (1, 'early')");
         let lab = MysqlLab::of(source, Target::postgres().await, &setup).await;
@@ -167,6 +170,102 @@ async fn prepared_transaction_stops_a_load_and_holds_a_window() {
             .expect("it commits");
         lab.run().await.expect_success();
         assert_equal(&lab).await;
+    }
+}
+
+/// Somebody who reads the list of transactions without a pause.
+struct Monitor {
+    stop: Arc<AtomicBool>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Monitor {
+    /// Returns once the list is the one that it will go on reading.
+    async fn start(source: &MysqlDatabase) -> Self {
+        const READERS: usize = 3;
+        const READINGS: u64 = 30;
+        let stop = Arc::new(AtomicBool::new(false));
+        let readings = Arc::new(AtomicU64::new(0));
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            let mut session = source.connect().await;
+            let (stop, readings) = (Arc::clone(&stop), Arc::clone(&readings));
+            readers.push(tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    session
+                        .query_drop("SELECT COUNT(*) FROM information_schema.INNODB_TRX")
+                        .await
+                        .expect("the list can be read");
+                    readings.fetch_add(1, Ordering::SeqCst);
+                }
+            }));
+        }
+        eventually("the monitor reads", async || {
+            readings.load(Ordering::SeqCst) >= READINGS
+        })
+        .await;
+        Self { stop, readers }
+    }
+
+    async fn stop(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for reader in self.readers {
+            reader.await.expect("the monitor does not panic");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transaction_that_a_monitor_hides_is_found_when_it_commits() {
+    for flavour in FLAVOURS {
+        let server = alone(flavour).await;
+        let source = server.create_database("monitored").await;
+        let setup = format!("{STAMPED}; INSERT INTO t (id, v) VALUES (1, 'early')");
+        let lab = MysqlLab::of(source, Target::postgres().await, &setup).await;
+        lab.pipeline(&format!("  t: {{ columns: [id, v], capture: {NARROW} }}"));
+        lab.run().await.expect_success();
+        let monitor = Monitor::start(&lab.source).await;
+        let mut writer = lab.source.connect().await;
+        for sql in ["BEGIN", "INSERT INTO t (id, v) VALUES (2, 'late')"] {
+            writer.query_drop(sql).await.expect("nobody is in its way");
+        }
+        let stamp = lab.source.value("SELECT NOW(6)").await;
+        grows_old(&lab.source, &stamp).await;
+
+        lab.run().await.expect_success();
+        writer.query_drop("COMMIT").await.expect("it commits");
+        monitor.stop().await;
+        lab.run().await.expect_success();
+
+        assert_equal(&lab).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn list_of_transactions_that_is_not_renewed_is_not_believed() {
+    for flavour in FLAVOURS {
+        let server = alone(flavour).await;
+        let source = server.create_database("unbelieved").await;
+        source.execute(STAMPED).await;
+        let monitor = Monitor::start(&source).await;
+
+        // On a loaded machine the monitor may pause for long enough.
+        let mut refused = None;
+        eventually("a first load cannot begin", async || {
+            let lab = MysqlLab::of(source.clone(), Target::sqlite(), "").await;
+            lab.pipeline(&format!("  t: {{ columns: [id, v], capture: {NARROW} }}"));
+            let output = lab.run().await;
+            let is_refused = output.code != 0;
+            refused = is_refused.then_some(output);
+            is_refused
+        })
+        .await;
+        monitor.stop().await;
+
+        let refused = refused.expect("it was waited for").expect_code(9);
+        let said = said(&refused);
+        assert!(said.contains("is not renewed"), "{flavour:?}: {said}");
+        assert!(said.contains("information_schema.INNODB_TRX"), "{said}");
     }
 }
 

@@ -6,10 +6,12 @@
 //! yet; once its session rests in the transaction nothing shows when that was. So the bound is
 //! never exact here, and windows always start below it by an overlap.
 
+use super::transactions::{self, Listed, Patience};
 use crate::connect::{MysqlStore, ServerFacts, Session, TextRow};
 use crate::error;
 use crate::types::Flavour;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use syncset_connector::{ConnectorError, CursorSpec, ErrorClass, Overlap, Result};
 
 /// Taken off the bound: the server tells starts in whole seconds.
@@ -20,6 +22,18 @@ pub(super) const TIME_OVERLAP: Duration = Duration::from_secs(600);
 
 /// Older bounds are worth a warning.
 const OLD_MICROS: i64 = 5 * 60 * 1_000_000;
+
+/// How old a look may be that is taken for a new one: what a run asks before it begins is not asked
+/// again for its first window.
+const LOOK_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Why a look bounds nothing.
+const STALE: &str = "the server's list of open transactions is not renewed, because somebody reads \
+                     it all the time";
+
+/// What is to be done about a list of transactions that is not renewed.
+const STALE_HINT: &str = "let whatever polls information_schema.INNODB_TRX read it at most five \
+                          times a second, then run again";
 
 /// Commands of sessions that run no statement of a user.
 const RESTING: &str = "'Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID', 'Error', 'Time'";
@@ -42,12 +56,31 @@ pub(crate) struct Activity {
     pub(crate) oldest: Option<Holder>,
     /// True if this user may not see the transactions of others.
     pub(crate) hidden: bool,
+    /// True if others read the list of transactions so often that it was not renewed.
+    pub(crate) stale: bool,
     /// Names of prepared transactions.
     pub(crate) prepared: Vec<String>,
     /// True if this user may not see prepared transactions.
     pub(crate) prepared_hidden: bool,
     /// True if the server applies changes of another one.
     pub(crate) replica: bool,
+}
+
+/// The last look of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Looks(Mutex<Option<(Instant, Activity)>>);
+
+impl Looks {
+    fn younger_than(&self, age: Duration) -> Option<Activity> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, look) = last.as_ref()?;
+        (began.elapsed() < age).then(|| look.clone())
+    }
+
+    fn keep(&self, began: Instant, look: &Activity) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((began, look.clone()));
+    }
 }
 
 fn statements_sql(facts: &ServerFacts, own: &[u64]) -> String {
@@ -64,28 +97,29 @@ fn statements_sql(facts: &ServerFacts, own: &[u64]) -> String {
     )
 }
 
-/// Starts are printed as local times of the server's own zone, which is why the session has it
-/// here. A local time that occurs twice means the earlier one.
-fn transactions_sql(own: &[u64]) -> String {
-    let own: Vec<_> = own.iter().map(u64::to_string).collect();
-    format!(
-        "SELECT t.trx_mysql_thread_id,
-           FLOOR(LEAST(UNIX_TIMESTAMP(t.trx_started),
-             UNIX_TIMESTAMP(t.trx_started - INTERVAL 1 HOUR) + 3600))
-           FROM information_schema.INNODB_TRX t
-           WHERE t.trx_is_read_only = 0 AND t.trx_mysql_thread_id NOT IN ({})",
-        own.join(", ")
-    )
-}
-
 impl Activity {
     /// Looks at the server. No transaction is open before or after it.
-    pub(crate) async fn observe(store: &MysqlStore) -> Result<Self> {
+    ///
+    /// A look that is younger than [`LOOK_AGE_MAX`] does as well: whatever began after it is above
+    /// its clock.
+    pub(crate) async fn observe(store: &MysqlStore, patience: Patience) -> Result<Self> {
         let mut session = store.control().await?;
-        Self::observe_in(store, &mut session).await
+        if let Some(look) = store.looks.younger_than(LOOK_AGE_MAX) {
+            return Ok(look);
+        }
+        let began = Instant::now();
+        let look = Self::observe_in(store, &mut session, patience).await?;
+        if !look.stale {
+            store.looks.keep(began, &look);
+        }
+        Ok(look)
     }
 
-    async fn observe_in(store: &MysqlStore, session: &mut Session) -> Result<Self> {
+    async fn observe_in(
+        store: &MysqlStore,
+        session: &mut Session,
+        patience: Patience,
+    ) -> Result<Self> {
         let own = store.own_sessions();
         // The clock first: whatever begins later is above the bound anyway.
         let sql = format!(
@@ -94,13 +128,12 @@ impl Activity {
         );
         let sets = session.result_sets(&sql).await?;
         let mut activity = Self::read_statements(&sets)?;
-        let sql = format!("SET time_zone = 'SYSTEM'; {}", transactions_sql(&own));
-        let transactions = session.result_sets(&sql).await;
-        session.execute("SET time_zone = '+00:00'").await?;
-        match transactions {
-            Ok(sets) => activity.read_transactions(sets.first().map_or(&[], Vec::as_slice))?,
-            Err(error) if error.class == ErrorClass::Privilege => activity.hidden = true,
-            Err(error) => return Err(error),
+        match transactions::list(session, &own, patience).await? {
+            Listed::Fresh(holders) => holders
+                .into_iter()
+                .for_each(|holder| activity.keep_older(holder)),
+            Listed::Stale => activity.stale = true,
+            Listed::Hidden => activity.hidden = true,
         }
         match session.rows("XA RECOVER").await {
             Ok(rows) => activity.prepared = rows.iter().map(xid).collect(),
@@ -141,17 +174,6 @@ impl Activity {
         Ok(activity)
     }
 
-    fn read_transactions(&mut self, rows: &[TextRow]) -> Result<()> {
-        for row in rows {
-            let since: i64 = row.parse(1)?;
-            self.keep_older(Holder {
-                name: format!("session {}", row.required(0)?),
-                since: since.saturating_mul(1_000_000),
-            });
-        }
-        Ok(())
-    }
-
     fn keep_older(&mut self, other: Holder) {
         let kept = self.oldest.as_ref();
         if kept.is_none_or(|kept| other.since < kept.since) {
@@ -159,7 +181,13 @@ impl Activity {
         }
     }
 
-    /// The bound of time cursors, prepared transactions left aside: microseconds since 1970.
+    /// True if a transaction may be open that the bound does not know: the watermark stays.
+    pub(crate) fn holds_watermark(&self) -> bool {
+        self.stale || !self.prepared.is_empty()
+    }
+
+    /// The bound of time cursors: microseconds since 1970. It bounds nothing while
+    /// [`holds_watermark`](Self::holds_watermark).
     pub(crate) fn bound(&self) -> i64 {
         let oldest = self.oldest.as_ref().map_or(i64::MAX, |holder| holder.since);
         self.clock.min(oldest).saturating_sub(MARGIN_MICROS)
@@ -205,6 +233,21 @@ impl Activity {
         Ok(())
     }
 
+    /// Stops a first load by a time cursor while it is not known who has an open transaction.
+    ///
+    /// # Errors
+    /// `NotYet`.
+    pub(crate) fn check_fresh(&self, table: &str) -> Result<()> {
+        if !self.stale {
+            return Ok(());
+        }
+        Err(ConnectorError::new(
+            ErrorClass::NotYet,
+            format!("the first load of `{table}` cannot begin: {STALE}"),
+        )
+        .with_hint(STALE_HINT))
+    }
+
     /// Stops a first load while a prepared transaction could still commit any old stamp.
     ///
     /// # Errors
@@ -228,6 +271,11 @@ impl Activity {
         if let Some(xid) = self.prepared.first() {
             return Some(format!(
                 "the watermark stays where it is: the prepared transaction {xid} is open"
+            ));
+        }
+        if self.stale {
+            return Some(format!(
+                "the watermark stays where it is: {STALE}; {STALE_HINT}"
             ));
         }
         let holder = self.oldest.as_ref()?;
@@ -336,9 +384,10 @@ mod tests {
         // Three whole seconds may be nearly four.
         assert_eq!(activity.bound(), 996_500_000 - 2_000_000);
 
-        activity
-            .read_transactions(&[row(&["13", "600"])])
-            .expect("well-formed");
+        activity.keep_older(Holder {
+            name: "session 13".into(),
+            since: 600_000_000,
+        });
         assert_eq!(activity.bound(), 598_000_000);
         let warning = activity.bound_warning().expect("it is old");
         assert!(warning.contains("session 13"), "{warning}");
@@ -379,6 +428,20 @@ mod tests {
 
         assert_eq!(error.class, ErrorClass::NotYet);
         assert!(error.message.contains("'job','42',1"), "{}", error.message);
+    }
+
+    #[test]
+    fn list_that_is_not_renewed_holds_the_watermark() {
+        let mut activity = observed(vec![]);
+        assert!(!activity.holds_watermark());
+        activity.stale = true;
+
+        let error = activity.check_fresh("orders").expect_err("it is stale");
+
+        assert_eq!(error.class, ErrorClass::NotYet);
+        assert!(activity.holds_watermark());
+        let warning = activity.bound_warning().expect("it is said");
+        assert!(warning.contains("reads it all the time"), "{warning}");
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(crate) async fn low_positions(
             if cursor.kind.is_time() {
                 let user = &store.facts().user;
                 opened.activity.check(&name, &cursor.spec, user)?;
+                opened.activity.check_fresh(&name)?;
             } else {
                 let column = &cursor.column.sql;
                 sql.push(format!("SELECT MAX({column}) FROM {}", shape.from));

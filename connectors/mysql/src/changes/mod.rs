@@ -17,9 +17,10 @@ mod prepare;
 mod read;
 mod shape;
 mod snapshot;
+mod transactions;
 mod window;
 
-pub(crate) use bound::{Activity, account};
+pub(crate) use bound::{Activity, Looks, account};
 pub(crate) use check::{grant, hidden_columns};
 pub(crate) use chunk::boundaries;
 pub(crate) use key_text::text_of;
@@ -27,3 +28,4 @@ pub(crate) use low::low_positions;
 pub(crate) use position::{compare, position_time};
 pub(crate) use prepare::prepare;
 pub(crate) use snapshot::MysqlSnapshot;
+pub(crate) use transactions::Patience;

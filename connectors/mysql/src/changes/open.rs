@@ -6,6 +6,7 @@
 use super::bound::Activity;
 use super::position::Identity;
 use super::shape::columns_named;
+use super::transactions::Patience;
 use crate::connect::{MysqlStore, Session};
 use crate::describe::describe_in;
 use crate::error;
@@ -38,7 +39,7 @@ pub(crate) async fn open_verified(
     needs_bound: bool,
 ) -> Result<Opened> {
     let activity = if needs_bound {
-        Activity::observe(store).await?
+        Activity::observe(store, Patience::UntilFresh).await?
     } else {
         Activity::default()
     };

@@ -6,6 +6,7 @@ use super::condition::Condition;
 use super::position::{Bound, Identity, Watermark};
 use super::read::{WindowQuery, rows_sql};
 use super::shape::Shape;
+use super::transactions::Patience;
 use super::window::WindowPlan;
 use crate::connect::MysqlStore;
 use crate::sql::text;
@@ -104,7 +105,7 @@ async fn ask(store: &MysqlStore, candidates: &[Candidate<'_>]) -> Result<Answers
         .iter()
         .any(|candidate| candidate.read.capture.has_windows());
     let activity = match needs_bound {
-        true => Activity::observe(store).await?,
+        true => Activity::observe(store, Patience::Once).await?,
         false => Activity::default(),
     };
     let sql = format!(

@@ -128,7 +128,7 @@ impl<'a> Evidence<'a> {
         }
         let mut condition = self.condition(base)?;
         if self.cursor.is_disjoint() {
-            let is_fixed = base.pending.is_some() || !self.activity.prepared.is_empty();
+            let is_fixed = base.pending.is_some() || self.is_held();
             condition = self.cursor.until(&condition, next.bound.cursor, is_fixed);
         }
         Ok(Decision::Read(Box::new(WindowPlan {
@@ -195,10 +195,18 @@ impl<'a> Evidence<'a> {
             .then(|| "the server is another one: its numbers may repeat".into())
     }
 
+    /// True if the watermark stays where it is. Numbers are bounded by the snapshot alone, and by
+    /// prepared transactions.
+    fn is_held(&self) -> bool {
+        match self.cursor.kind.is_time() {
+            true => self.activity.holds_watermark(),
+            false => !self.activity.prepared.is_empty(),
+        }
+    }
+
     fn next_bound(&self, base: &Watermark) -> Bound {
-        let is_held = !self.activity.prepared.is_empty();
         // That of an integer cursor is filled in from the snapshot.
-        let cursor = if is_held || !self.cursor.kind.is_time() {
+        let cursor = if self.is_held() || !self.cursor.kind.is_time() {
             base.bound.cursor
         } else {
             let bound = self.cursor.position_of(self.activity.bound());

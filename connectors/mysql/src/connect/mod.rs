@@ -13,6 +13,7 @@ pub(crate) use config::{Config, SETTINGS};
 pub(crate) use facts::ServerFacts;
 pub(crate) use session::{RowStream, Session, TextRow};
 
+use crate::changes::Looks;
 use crate::error;
 use crate::write::WriterPool;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
@@ -41,6 +42,8 @@ pub(crate) struct MysqlStore {
     idle: Arc<StdMutex<Vec<Session>>>,
     /// Numbers of all sessions that this store has opened.
     own_sessions: StdMutex<Vec<u64>>,
+    /// The last look at the server's clock, statements and transactions.
+    pub(crate) looks: Looks,
     /// What the units of a target share.
     pub(crate) writers: Arc<WriterPool>,
 }
@@ -55,6 +58,7 @@ impl MysqlStore {
             own_sessions: StdMutex::new(vec![session.id]),
             control: Mutex::new(session),
             idle: Arc::default(),
+            looks: Looks::default(),
             writers: Arc::default(),
             config,
             options,

@@ -1,6 +1,6 @@
 //! What a source lacks for the tables that would be read: rights, and a view of who writes.
 
-use crate::changes::{Activity, grant, hidden_columns};
+use crate::changes::{Activity, Patience, grant, hidden_columns};
 use crate::connect::MysqlStore;
 use std::sync::Arc;
 use syncset_connector::{Check, ErrorClass, Result, TableRead};
@@ -10,7 +10,7 @@ pub(super) async fn examine(store: &MysqlStore, reads: &[Arc<TableRead>]) -> Res
     let mut checks = rights(store, reads);
     let windowed = reads.iter().find(|read| read.capture.has_windows());
     if let Some(read) = windowed {
-        let activity = Activity::observe(store).await?;
+        let activity = Activity::observe(store, Patience::UntilFresh).await?;
         checks.extend(watching(store, read, &activity));
     }
     Ok(checks)
@@ -78,7 +78,7 @@ fn watching(store: &MysqlStore, read: &TableRead, activity: &Activity) -> Vec<Ch
             "prepared transactions",
         );
     }
-    if checks.is_empty() {
+    if checks.is_empty() && !activity.stale {
         checks.push(Check::ok("writers", "all transactions can be seen"));
     }
     if activity.replica {
@@ -96,6 +96,12 @@ fn watching(store: &MysqlStore, read: &TableRead, activity: &Activity) -> Vec<Ch
         let mut check = Check::problem("transactions.prepared", error.class, error.message);
         check.hint = error.hint;
         checks.push(check);
+    }
+    if let Err(error) = activity.check_fresh("any table") {
+        let mut check = Check::problem("transactions.stale", error.class, error.message);
+        check.hint = error.hint;
+        checks.push(check);
+        return checks;
     }
     match activity.bound_warning() {
         Some(message) => checks.push(
