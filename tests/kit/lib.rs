@@ -26,6 +26,7 @@ mod statement_log;
 mod terminal;
 mod tls;
 mod writer;
+mod writer_session;
 
 pub use bags::assert_same_bag;
 pub use chinook::{

@@ -1,10 +1,11 @@
-//! Writers that keep changing a PostgreSQL table, and a ledger of everything they committed.
+//! Writers that keep changing a table of PostgreSQL, MySQL or MariaDB, and a ledger of everything
+//! they committed.
 //!
 //! Each key belongs to one writer, so the ledger is exact whatever order commits arrive in.
 
-use crate::rows::{Comparison, TextRow};
+use crate::rows::{Comparison, Place, TextRow};
 use crate::writer::{Writer, WriterReport};
-use crate::{Database, rows::Place};
+use crate::writer_session::Server;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ pub const REGIONS: [&str; 4] = ["de", "fr", "us", "jp"];
 /// The regions that [`Load::WHERE`] selects.
 pub const SELECTED_REGIONS: [&str; 2] = ["de", "fr"];
 
-/// Which clock stamps `updated_at`; a trigger does it, so the database is the writer.
+/// Which clock stamps `updated_at`; a trigger does it, so the database is the writer. MySQL and
+/// MariaDB know the start of the statement only, whatever is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stamp {
     /// `now()`: the start of the transaction, the oldest of them.
@@ -54,13 +56,20 @@ pub struct LoadOptions {
     pub statements: RangeInclusive<u32>,
     /// Milliseconds between the last statement and the commit.
     pub commit_delay_ms: RangeInclusive<u64>,
+    /// Transactions that commit later still, of 100.
+    pub late_percent: u32,
+    /// Milliseconds that these wait.
+    pub late_ms: RangeInclusive<u64>,
     /// Chances among a transaction's statements.
     pub weights: Weights,
     /// Transactions that roll back, of 100.
     pub rollback_percent: u32,
     /// Transactions that read and wait before they write, of 100.
     pub read_first_percent: u32,
-    /// Transactions that are prepared before they commit, of 100.
+    /// Inserts that have their time, and wait before they touch the table, of 100.
+    pub wait_percent: u32,
+    /// Transactions that are prepared before they commit, of 100. MySQL and MariaDB show them to
+    /// all databases of a server, where they keep first loads waiting.
     pub two_phase_percent: u32,
     /// Makes the same choices again; the default is printed when a test fails.
     pub seed: u64,
@@ -92,6 +101,8 @@ impl Default for LoadOptions {
             stamp: Stamp::Transaction,
             statements: 1..=4,
             commit_delay_ms: 0..=20,
+            late_percent: 0,
+            late_ms: 0..=0,
             weights: Weights {
                 insert: 4,
                 update: 8,
@@ -100,6 +111,7 @@ impl Default for LoadOptions {
             },
             rollback_percent: 10,
             read_first_percent: 10,
+            wait_percent: 0,
             two_phase_percent: 0,
             seed,
         }
@@ -159,7 +171,7 @@ impl LoadRow {
 /// A table under load and the ledger of what it holds.
 #[derive(Debug)]
 pub struct Load {
-    url: String,
+    server: Server,
     options: LoadOptions,
     ledger: Ledger,
     next_id: i64,
@@ -195,9 +207,18 @@ impl Load {
     ///
     /// Columns: `id bigint` (key), `label text`, `amount numeric(12,2)`, `region text`,
     /// `revision bigint`, `secret text`, `updated_at timestamptz` with an index.
-    pub async fn create(database: &Database, options: LoadOptions) -> Self {
+    ///
+    /// # Panics
+    /// In SQLite, which has one writer only.
+    pub async fn create<'a>(database: impl Into<Place<'a>>, options: LoadOptions) -> Self {
         eprintln!("SYNCSET_TEST_SEED={}", options.seed);
-        database.execute(&create_statements(&options)).await;
+        let database = database.into();
+        let (server, statements) = match database {
+            Place::Postgres(_) => (Server::Postgres(database.url()), in_postgres(&options)),
+            Place::Mysql(database) => (Server::Mysql(database.clone()), in_mysql(&options)),
+            Place::Sqlite(_) => panic!("SQLite has one writer only"),
+        };
+        database.execute(&statements).await;
         let rows = database.rows(Self::SELECT).await;
         let rows: BTreeMap<i64, LoadRow> = rows
             .iter()
@@ -207,7 +228,7 @@ impl Load {
             })
             .collect();
         Self {
-            url: database.url(),
+            server,
             next_id: i64::from(options.initial_rows) + 1,
             options,
             ledger: Ledger {
@@ -241,8 +262,8 @@ impl Load {
         &self.ledger
     }
 
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 
     pub(crate) fn options(&self) -> &LoadOptions {
@@ -323,8 +344,12 @@ impl Ledger {
     ///
     /// # Panics
     /// If anything differs.
-    pub async fn assert_at<'a>(&self, source: &Database, target: impl Into<Place<'a>>) {
-        let at_source = source.rows(Load::SELECT).await;
+    pub async fn assert_at<'a, 'b>(
+        &self,
+        source: impl Into<Place<'a>>,
+        target: impl Into<Place<'b>>,
+    ) {
+        let at_source = source.into().rows(Load::SELECT).await;
         let difference = self.verify(at_source, |_| true);
         assert!(difference.is_equal(), "the ledger is wrong: {difference}");
         let target = target.into();
@@ -353,7 +378,7 @@ pub async fn eventually(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
     assert!(seen.is_ok(), "gave up waiting until {what}");
 }
 
-fn create_statements(options: &LoadOptions) -> String {
+fn in_postgres(options: &LoadOptions) -> String {
     let stamp = options.stamp.function();
     let rows = options.initial_rows;
     let label_bytes = options.label_bytes;
@@ -376,5 +401,31 @@ fn create_statements(options: &LoadOptions) -> String {
                   (ARRAY['de', 'fr', 'us', 'jp'])[1 + n % 4], 0
            FROM generate_series(1, {rows}) n;
          ANALYZE load_item"
+    )
+}
+
+fn in_mysql(options: &LoadOptions) -> String {
+    let rows = options.initial_rows;
+    let label_bytes = options.label_bytes;
+    let digits: Vec<_> = (0..10).map(|digit| format!("SELECT {digit} n")).collect();
+    format!(
+        "CREATE TABLE load_item (
+           id bigint PRIMARY KEY,
+           label text NOT NULL,
+           amount decimal(12,2) NOT NULL,
+           region varchar(8) NOT NULL,
+           revision bigint NOT NULL,
+           secret varchar(60) NOT NULL DEFAULT 'never leaves the source',
+           updated_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+             ON UPDATE CURRENT_TIMESTAMP(6),
+           KEY (updated_at));
+         INSERT INTO load_item (id, label, amount, region, revision)
+           WITH d AS ({}), i AS (SELECT 1 + a.n + 10 * b.n + 100 * c.n + 1000 * e.n + 10000 * f.n n
+             FROM d a, d b, d c, d e, d f)
+           SELECT n, RPAD(LEFT(SHA2(n, 256), 32), {label_bytes}, 'x'), MOD(n, 1000) / 4.0,
+             ELT(1 + MOD(n, 4), 'de', 'fr', 'us', 'jp'), 0
+           FROM i WHERE n <= {rows};
+         ANALYZE TABLE load_item",
+        digits.join(" UNION ALL ")
     )
 }

@@ -1,11 +1,10 @@
 //! One writer of a load: random transactions on the keys that are its own.
 
 use crate::load::{Load, LoadOptions, LoadRow, REGIONS};
-use crate::postgres::raw;
+use crate::writer_session::{End, Refusal, Server, WriterSession};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use sqlx::{Connection, Executor, PgConnection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Writes to keys with one remainder by the number of writers, until it is told to stop.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    url: String,
+    server: Server,
     options: LoadOptions,
     random: StdRng,
     stop: Arc<AtomicBool>,
@@ -54,7 +53,7 @@ impl Writer {
         let next_id = (load.next_id()..).find(|id| own(*id));
         let seed = options.seed ^ (u64::from(number) << 32) ^ load.round();
         Self {
-            url: load.url().to_owned(),
+            server: load.server().clone(),
             random: StdRng::seed_from_u64(seed),
             stop,
             commits,
@@ -73,64 +72,65 @@ impl Writer {
     }
 
     pub(crate) async fn run(mut self) -> WriterReport {
-        let mut session = PgConnection::connect(&self.url)
-            .await
-            .expect("a writer can connect");
+        let mut session = WriterSession::connect(&self.server).await;
         while !self.stop.load(Ordering::SeqCst) {
-            self.transaction(&mut session)
-                .await
-                .expect("the server refuses a writer nothing");
+            let is_two_phase = self.happens(self.options.two_phase_percent);
+            let name = is_two_phase.then(|| format!("load_{:016x}", self.random.random::<u64>()));
+            match self.transaction(&mut session, name.as_deref()).await {
+                Ok(()) => {}
+                Err(Refusal::Deadlock) => {
+                    let forgotten = session.forget(name.as_deref()).await;
+                    forgotten.expect("a transaction that was given up can be forgotten");
+                    self.report.rollback_count += 1;
+                }
+                Err(refusal) => panic!("the server refuses a writer nothing: {refusal:?}"),
+            }
         }
         self.report
     }
 
-    async fn transaction(&mut self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
-        session.execute("BEGIN").await?;
+    /// One transaction; one with a name is prepared before it ends.
+    async fn transaction(
+        &mut self,
+        session: &mut WriterSession,
+        name: Option<&str>,
+    ) -> Result<(), Refusal> {
+        session.begin(name).await?;
         if self.happens(self.options.read_first_percent) {
             // Has a snapshot and a start time, but no transaction id yet.
             session
-                .execute(raw(&format!("SELECT count(*) FROM {}", Load::TABLE)))
+                .execute(&format!("SELECT count(*) FROM {}", Load::TABLE))
                 .await?;
             self.pause(session).await?;
         }
         let mut effects: Vec<Effect> = Vec::new();
         for _ in 0..self.random.random_range(self.options.statements.clone()) {
-            let (sql, effect) = self.statement(&effects);
-            session.execute(raw(&sql)).await?;
+            let (sql, effect) = self.statement(session, &effects);
+            session.execute(&sql).await?;
             effects.push(effect);
         }
         self.pause(session).await?;
-        let commits = !self.happens(self.options.rollback_percent);
-        if self.happens(self.options.two_phase_percent) {
-            self.end_in_two_phases(session, commits).await?;
-        } else {
-            session
-                .execute(if commits { "COMMIT" } else { "ROLLBACK" })
-                .await?;
+        if self.happens(self.options.late_percent) {
+            let ms = self.random.random_range(self.options.late_ms.clone());
+            session.sleep(ms).await?;
         }
-        self.note(effects, commits);
+        let end = match self.happens(self.options.rollback_percent) {
+            true => End::Rollback,
+            false => End::Commit,
+        };
+        if let Some(name) = name {
+            session.prepare(name).await?;
+            self.pause(session).await?;
+            session.end_prepared(name, end).await?;
+        } else {
+            session.end(end).await?;
+        }
+        self.note(effects, end);
         Ok(())
     }
 
-    async fn end_in_two_phases(
-        &mut self,
-        session: &mut PgConnection,
-        commits: bool,
-    ) -> Result<(), sqlx::Error> {
-        let name = format!("load_{:016x}", self.random.random::<u64>());
-        session
-            .execute(raw(&format!("PREPARE TRANSACTION '{name}'")))
-            .await?;
-        self.pause(session).await?;
-        let end = if commits { "COMMIT" } else { "ROLLBACK" };
-        session
-            .execute(raw(&format!("{end} PREPARED '{name}'")))
-            .await?;
-        Ok(())
-    }
-
-    fn note(&mut self, effects: Vec<Effect>, committed: bool) {
-        if !committed {
+    fn note(&mut self, effects: Vec<Effect>, end: End) {
+        if end == End::Rollback {
             self.report.rollback_count += 1;
             return;
         }
@@ -145,13 +145,13 @@ impl Writer {
     }
 
     /// A random statement, given what the transaction has done so far.
-    fn statement(&mut self, before: &[Effect]) -> (String, Effect) {
+    fn statement(&mut self, session: &WriterSession, before: &[Effect]) -> (String, Effect) {
         let weights = self.options.weights;
         let total = weights.insert + weights.update + weights.relocate + weights.delete;
         let choice = self.random.random_range(0..total);
         let row = self.own_row(before);
         let Some(mut row) = row.filter(|_| choice >= weights.insert) else {
-            return self.insert();
+            return self.insert(session);
         };
         row.revision += 1;
         if choice < weights.insert + weights.update {
@@ -175,7 +175,7 @@ impl Writer {
         (sql, (row.id, Some(row)))
     }
 
-    fn insert(&mut self) -> (String, Effect) {
+    fn insert(&mut self, session: &WriterSession) -> (String, Effect) {
         let row = LoadRow {
             id: self.report.next_id,
             label: self.label(),
@@ -184,9 +184,15 @@ impl Writer {
             revision: 0,
         };
         self.report.next_id += i64::from(self.options.writer_count);
+        let wait = if self.happens(self.options.wait_percent) {
+            let ms = self.pause_ms();
+            format!(" FROM (SELECT {}) waits", session.sleeping(ms))
+        } else {
+            String::new()
+        };
         let sql = format!(
             "INSERT INTO {} (id, label, amount, region, revision) \
-             VALUES ({}, '{}', {}, '{}', {})",
+             SELECT {}, '{}', {}, '{}', {}{wait}",
             Load::TABLE,
             row.id,
             row.label,
@@ -230,11 +236,13 @@ impl Writer {
     }
 
     /// Lets time pass at the server: a commit that comes late is what the load is about.
-    async fn pause(&mut self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let pause_ms = self
-            .random
-            .random_range(self.options.commit_delay_ms.clone());
-        let sql = format!("SELECT pg_sleep({pause_ms} / 1000.0)");
-        session.execute(raw(&sql)).await.map(drop)
+    async fn pause(&mut self, session: &mut WriterSession) -> Result<(), Refusal> {
+        let ms = self.pause_ms();
+        session.sleep(ms).await
+    }
+
+    fn pause_ms(&mut self) -> u64 {
+        self.random
+            .random_range(self.options.commit_delay_ms.clone())
     }
 }

@@ -1,19 +1,20 @@
 //! Runs are killed at random moments and at every fail point while writers change the source. At
 //! the end, every write of the ledger is at the target exactly once.
 //!
-//! `SYNCSET_CRASH_KILLS` says how many kills there are over all tests of this suite (some
-//! dozens by default); each test prints its share.
+//! Each test kills a few runs; `SYNCSET_CRASH_KILLS` says how many there are over all tests of this
+//! suite instead, and each test prints its share.
 
 use crate::targets::Target;
-use kit::{Database, Load, LoadOptions, Output, Project, RunningLoad, Weights};
+use kit::{Load, LoadOptions, Output, Project, RunningLoad, Weights};
 use rand::Rng;
 use std::time::{Duration, Instant};
 
-/// Kills over all tests, unless the environment says otherwise.
-const KILLS_DEFAULT: u32 = 50;
+/// Kills of each test at random moments, unless the environment says otherwise: the fail points
+/// cover what is known to matter, and these look for what is not.
+const KILLS_DEFAULT: u32 = 3;
 
-/// Tests that share the kills.
-const RANDOM_TESTS: u32 = 14;
+/// Tests that share the kills of the environment.
+const RANDOM_TESTS: u32 = 22;
 
 /// Kills between two comparisons of everything.
 const KILLS_COMPARED: u32 = 10;
@@ -21,20 +22,20 @@ const KILLS_COMPARED: u32 = 10;
 /// A killed run's session may linger for a moment; the next run waits for it this long.
 const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=30s"];
 
-/// Every fail point of a load, then those of windows that follow it.
-const LOAD_POINTS: [&str; 12] = [
-    "load.low_known",
-    "load.begun",
-    "unit.begun",
-    "unit.begun:2",
-    "chunk.batch",
-    "chunk.batch:3",
-    "unit.before_commit",
-    "unit.before_commit:2",
-    "unit.committed",
-    "unit.committed:2",
-    "window.batch",
-    "settle.compared",
+/// Every fail point of a load. Those of one line are passed by one load, which goes on after each
+/// kill; the numbers leave it enough chunks to come by the next.
+const LOAD_POINTS: [&[&str]; 4] = [
+    &[
+        "load.low_known",
+        "load.begun",
+        "unit.begun",
+        "chunk.batch",
+        "unit.before_commit",
+        "unit.committed",
+    ],
+    &["unit.begun:2", "unit.committed:2"],
+    &["chunk.batch:3", "unit.before_commit:2"],
+    &["window.batch", "settle.compared"],
 ];
 
 /// Fail points of a window of changes.
@@ -52,7 +53,8 @@ const FULL: &str = "full";
 
 /// A source under load and a target.
 struct Lab {
-    source: Database,
+    /// It is no target, but has the same kinds.
+    source: Target,
     target: Target,
     project: Project,
     capture: &'static str,
@@ -60,8 +62,7 @@ struct Lab {
 }
 
 impl Lab {
-    async fn new(target: Target, capture: &'static str) -> Self {
-        let source = kit::postgres().await.database("crash_source").await;
+    async fn new(source: Target, target: Target, capture: &'static str) -> Self {
         let project = project(&source, &target, capture);
         Self {
             source,
@@ -116,9 +117,26 @@ impl Lab {
         let load = running.stop().await;
         self.run().await;
         load.ledger()
-            .assert_at(&self.source, self.target.place())
+            .assert_at(self.source.place(), self.target.place())
             .await;
         load
+    }
+
+    /// Kills runs at one point after the other while the source changes, then compares.
+    async fn kill_at_each(
+        &mut self,
+        load: Load,
+        points: &[&'static str],
+        missed: &mut Vec<&'static str>,
+    ) -> Load {
+        let running = load.start();
+        for point in points {
+            running.commits(10).await;
+            if !self.kill_at(point).await {
+                missed.push(point);
+            }
+        }
+        self.compare(running).await
     }
 
     fn publish(&self, what: &str, commits: u64) {
@@ -126,25 +144,18 @@ impl Lab {
     }
 }
 
-/// Where a table goes, as the pipeline says it.
-fn to(target: &Target) -> &'static str {
-    match target {
-        Target::Postgres(_) => "public.{table}",
-        Target::Mysql(_) | Target::Sqlite(..) => "{table}",
-    }
-}
-
-fn project(source: &Database, target: &Target, capture: &str) -> Project {
-    let project = Project::between(&source.url(), &target.place().url());
+fn project(source: &Target, target: &Target, capture: &str) -> Project {
+    let project = Project::between(&source.place().url(), &target.place().url());
+    let schema = source.pick("public.", "");
     let pipeline = format!(
         "version: 1\nsource: source\ntarget: target\n\
          guards: {{ max_delete_percent: 99, max_delete_rows_always_allowed: 0, empty_source: allow }}\n\
-         tables:\n  public.{}:\n    \
+         tables:\n  {schema}{}:\n    \
          columns: [id, label, amount, region, revision]\n    where: \"{}\"\n    \
          capture: {capture}\n    to: \"{}\"\n",
         Load::TABLE,
         Load::WHERE,
-        to(target)
+        target.pick("public.{table}", "{table}")
     );
     project.pipeline("p", &pipeline);
     project
@@ -152,33 +163,51 @@ fn project(source: &Database, target: &Target, capture: &str) -> Project {
 
 /// This test's share of the kills.
 fn kills_wanted() -> u32 {
-    let all = std::env::var("SYNCSET_CRASH_KILLS").ok();
-    let all = all.map_or(KILLS_DEFAULT, |text| {
-        text.parse().expect("SYNCSET_CRASH_KILLS is a number")
-    });
+    let Ok(all) = std::env::var("SYNCSET_CRASH_KILLS") else {
+        return KILLS_DEFAULT;
+    };
+    let all: u32 = all.parse().expect("SYNCSET_CRASH_KILLS is a number");
     all.div_ceil(RANDOM_TESTS)
 }
 
-/// Rows enough for more than one chunk.
+/// Rows enough for three chunks. They are wide and few: each costs all the servers something.
 fn wide() -> LoadOptions {
     LoadOptions {
-        initial_rows: 20_000,
-        label_bytes: 600,
+        initial_rows: 8_000,
+        label_bytes: 1_200,
         ..LoadOptions::default()
     }
 }
 
-fn narrow() -> LoadOptions {
+fn narrow(source: &Target) -> LoadOptions {
+    let two_phase_percent = match source {
+        Target::Postgres(_) => 5,
+        // The other tests of the server would see these transactions too.
+        Target::Mysql(_) | Target::Sqlite(..) => 0,
+    };
     LoadOptions {
         initial_rows: 2_000,
-        two_phase_percent: 5,
+        wait_percent: 10,
+        two_phase_percent,
         ..LoadOptions::default()
     }
 }
 
-async fn first_load_killed_at_random(target: Target) {
-    let mut lab = Lab::new(target, CURSOR).await;
-    let mut load = Load::create(&lab.source, wide()).await;
+fn with_deletes(source: &Target) -> LoadOptions {
+    LoadOptions {
+        weights: Weights {
+            insert: 4,
+            update: 6,
+            relocate: 3,
+            delete: 4,
+        },
+        ..narrow(source)
+    }
+}
+
+async fn first_load_killed_at_random(source: Target, target: Target) {
+    let mut lab = Lab::new(source, target, CURSOR).await;
+    let mut load = Load::create(lab.source.place(), wide()).await;
     let started = Instant::now();
     lab.run().await;
     let longest = started.elapsed();
@@ -200,9 +229,13 @@ async fn first_load_killed_at_random(target: Target) {
     lab.publish("first load", load.ledger().commit_count);
 }
 
-async fn windows_killed_at_random(target: Target, capture: &'static str, options: LoadOptions) {
-    let mut lab = Lab::new(target, capture).await;
-    let mut load = Load::create(&lab.source, options).await;
+async fn windows_killed_at_random(source: Target, target: Target, capture: &'static str) {
+    let options = match capture {
+        FULL => with_deletes(&source),
+        _ => narrow(&source),
+    };
+    let mut lab = Lab::new(source, target, capture).await;
+    let mut load = Load::create(lab.source.place(), options).await;
     lab.run().await;
     let started = Instant::now();
     lab.run().await;
@@ -220,131 +253,170 @@ async fn windows_killed_at_random(target: Target, capture: &'static str, options
     lab.publish("windows", load.ledger().commit_count);
 }
 
-async fn killed_at_every_fail_point(target: Target) {
-    let mut lab = Lab::new(target, CURSOR).await;
-    let mut load = Load::create(&lab.source, wide()).await;
+async fn killed_at_every_fail_point(source: Target, target: Target) {
+    let mut lab = Lab::new(source, target, CURSOR).await;
+    let mut load = Load::create(lab.source.place(), wide()).await;
     let mut missed = Vec::new();
 
-    for point in LOAD_POINTS {
+    for points in LOAD_POINTS {
         lab.empty_target().await;
-        let running = load.start();
-        running.commits(5).await;
-        if !lab.kill_at(point).await {
-            missed.push(point);
-        }
-        load = lab.compare(running).await;
+        load = lab.kill_at_each(load, points, &mut missed).await;
     }
-    for point in WINDOW_POINTS {
-        let running = load.start();
-        running.commits(20).await;
-        if !lab.kill_at(point).await {
-            missed.push(point);
-        }
-        load = lab.compare(running).await;
-    }
+    load = lab.kill_at_each(load, &WINDOW_POINTS, &mut missed).await;
 
     assert!(missed.is_empty(), "fail points never reached: {missed:?}");
     lab.publish("fail points", load.ledger().commit_count);
 }
 
+/// A database to write to. Its kind is a test's, its rows are those of the load.
+async fn from_postgres() -> Target {
+    Target::Postgres(kit::postgres().await.database("crash_source").await)
+}
+
+async fn mysql() -> Target {
+    Target::mysql(kit::mysql()).await
+}
+
+async fn mariadb() -> Target {
+    Target::mysql(kit::mariadb()).await
+}
+
 #[tokio::test]
 async fn first_load_to_postgres_survives_kills() {
-    first_load_killed_at_random(Target::postgres().await).await;
+    first_load_killed_at_random(from_postgres().await, Target::postgres().await).await;
 }
 
 #[tokio::test]
 async fn first_load_to_sqlite_survives_kills() {
-    first_load_killed_at_random(Target::sqlite()).await;
-}
-
-#[tokio::test]
-async fn cursor_windows_to_postgres_survive_kills() {
-    windows_killed_at_random(Target::postgres().await, CURSOR, narrow()).await;
-}
-
-#[tokio::test]
-async fn cursor_windows_to_sqlite_survive_kills() {
-    windows_killed_at_random(Target::sqlite(), CURSOR, narrow()).await;
-}
-
-#[tokio::test]
-async fn xmin_windows_to_postgres_survive_kills() {
-    windows_killed_at_random(Target::postgres().await, XMIN, narrow()).await;
-}
-
-#[tokio::test]
-async fn xmin_windows_to_sqlite_survive_kills() {
-    windows_killed_at_random(Target::sqlite(), XMIN, narrow()).await;
-}
-
-fn with_deletes() -> LoadOptions {
-    LoadOptions {
-        weights: Weights {
-            insert: 4,
-            update: 6,
-            relocate: 3,
-            delete: 4,
-        },
-        ..narrow()
-    }
-}
-
-#[tokio::test]
-async fn full_reads_with_deletes_survive_kills() {
-    windows_killed_at_random(Target::postgres().await, FULL, with_deletes()).await;
-}
-
-#[tokio::test]
-async fn full_reads_with_deletes_to_sqlite_survive_kills() {
-    windows_killed_at_random(Target::sqlite(), FULL, with_deletes()).await;
-}
-
-#[tokio::test]
-async fn every_fail_point_to_postgres_is_survived() {
-    killed_at_every_fail_point(Target::postgres().await).await;
-}
-
-#[tokio::test]
-async fn every_fail_point_to_sqlite_is_survived() {
-    killed_at_every_fail_point(Target::sqlite()).await;
+    first_load_killed_at_random(from_postgres().await, Target::sqlite()).await;
 }
 
 #[tokio::test]
 async fn first_load_to_mysql_survives_kills() {
-    first_load_killed_at_random(Target::mysql(kit::mysql()).await).await;
+    first_load_killed_at_random(from_postgres().await, mysql().await).await;
 }
 
 #[tokio::test]
 async fn first_load_to_mariadb_survives_kills() {
-    first_load_killed_at_random(Target::mysql(kit::mariadb()).await).await;
+    first_load_killed_at_random(from_postgres().await, mariadb().await).await;
+}
+
+#[tokio::test]
+async fn first_load_from_mysql_survives_kills() {
+    first_load_killed_at_random(mysql().await, Target::postgres().await).await;
+}
+
+#[tokio::test]
+async fn first_load_from_mariadb_survives_kills() {
+    first_load_killed_at_random(mariadb().await, Target::sqlite()).await;
+}
+
+#[tokio::test]
+async fn cursor_windows_to_postgres_survive_kills() {
+    windows_killed_at_random(from_postgres().await, Target::postgres().await, CURSOR).await;
+}
+
+#[tokio::test]
+async fn cursor_windows_to_sqlite_survive_kills() {
+    windows_killed_at_random(from_postgres().await, Target::sqlite(), CURSOR).await;
 }
 
 #[tokio::test]
 async fn cursor_windows_to_mysql_survive_kills() {
-    windows_killed_at_random(Target::mysql(kit::mysql()).await, CURSOR, narrow()).await;
+    windows_killed_at_random(from_postgres().await, mysql().await, CURSOR).await;
 }
 
 #[tokio::test]
 async fn cursor_windows_to_mariadb_survive_kills() {
-    windows_killed_at_random(Target::mysql(kit::mariadb()).await, CURSOR, narrow()).await;
+    windows_killed_at_random(from_postgres().await, mariadb().await, CURSOR).await;
+}
+
+#[tokio::test]
+async fn cursor_windows_from_mysql_to_postgres_survive_kills() {
+    windows_killed_at_random(mysql().await, Target::postgres().await, CURSOR).await;
+}
+
+#[tokio::test]
+async fn cursor_windows_from_mysql_to_sqlite_survive_kills() {
+    windows_killed_at_random(mysql().await, Target::sqlite(), CURSOR).await;
+}
+
+#[tokio::test]
+async fn cursor_windows_from_mariadb_to_postgres_survive_kills() {
+    windows_killed_at_random(mariadb().await, Target::postgres().await, CURSOR).await;
+}
+
+#[tokio::test]
+async fn cursor_windows_from_mariadb_to_sqlite_survive_kills() {
+    windows_killed_at_random(mariadb().await, Target::sqlite(), CURSOR).await;
+}
+
+#[tokio::test]
+async fn xmin_windows_to_postgres_survive_kills() {
+    windows_killed_at_random(from_postgres().await, Target::postgres().await, XMIN).await;
+}
+
+#[tokio::test]
+async fn xmin_windows_to_sqlite_survive_kills() {
+    windows_killed_at_random(from_postgres().await, Target::sqlite(), XMIN).await;
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_survive_kills() {
+    windows_killed_at_random(from_postgres().await, Target::postgres().await, FULL).await;
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_to_sqlite_survive_kills() {
+    windows_killed_at_random(from_postgres().await, Target::sqlite(), FULL).await;
 }
 
 #[tokio::test]
 async fn full_reads_with_deletes_to_mysql_survive_kills() {
-    windows_killed_at_random(Target::mysql(kit::mysql()).await, FULL, with_deletes()).await;
+    windows_killed_at_random(from_postgres().await, mysql().await, FULL).await;
 }
 
 #[tokio::test]
 async fn full_reads_with_deletes_to_mariadb_survive_kills() {
-    windows_killed_at_random(Target::mysql(kit::mariadb()).await, FULL, with_deletes()).await;
+    windows_killed_at_random(from_postgres().await, mariadb().await, FULL).await;
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_from_mysql_survive_kills() {
+    windows_killed_at_random(mysql().await, Target::sqlite(), FULL).await;
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_from_mariadb_survive_kills() {
+    windows_killed_at_random(mariadb().await, Target::postgres().await, FULL).await;
+}
+
+#[tokio::test]
+async fn every_fail_point_to_postgres_is_survived() {
+    killed_at_every_fail_point(from_postgres().await, Target::postgres().await).await;
+}
+
+#[tokio::test]
+async fn every_fail_point_to_sqlite_is_survived() {
+    killed_at_every_fail_point(from_postgres().await, Target::sqlite()).await;
 }
 
 #[tokio::test]
 async fn every_fail_point_to_mysql_is_survived() {
-    killed_at_every_fail_point(Target::mysql(kit::mysql()).await).await;
+    killed_at_every_fail_point(from_postgres().await, mysql().await).await;
 }
 
 #[tokio::test]
 async fn every_fail_point_to_mariadb_is_survived() {
-    killed_at_every_fail_point(Target::mysql(kit::mariadb()).await).await;
+    killed_at_every_fail_point(from_postgres().await, mariadb().await).await;
+}
+
+#[tokio::test]
+async fn every_fail_point_from_mysql_is_survived() {
+    killed_at_every_fail_point(mysql().await, Target::postgres().await).await;
+}
+
+#[tokio::test]
+async fn every_fail_point_from_mariadb_is_survived() {
+    killed_at_every_fail_point(mariadb().await, Target::sqlite()).await;
 }

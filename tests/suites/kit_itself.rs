@@ -1,7 +1,7 @@
 //! The kit does what the suites believe it does.
 
 use kit::{
-    Cut, CutMoment, Load, LoadOptions, PostgresServer, Project, Proxy, SqliteFile, StopMode,
+    Cut, CutMoment, Load, LoadOptions, Place, PostgresServer, Project, Proxy, SqliteFile, StopMode,
     Weights,
 };
 use sqlx::{Connection, Executor, PgConnection};
@@ -68,27 +68,37 @@ async fn rows_of_both_engines_compare() {
 
 #[tokio::test]
 async fn ledger_knows_what_the_writers_left() {
-    let database = kit::postgres().await.database("kit").await;
-    let options = LoadOptions {
-        two_phase_percent: 10,
-        weights: Weights {
-            insert: 4,
-            update: 8,
-            relocate: 3,
-            delete: 2,
-        },
-        ..LoadOptions::default()
-    };
+    let postgres = kit::postgres().await.database("kit").await;
+    let mysql = kit::mysql().database("kit").await;
+    let mariadb = kit::mariadb().database("kit").await;
 
-    let running = Load::create(&database, options).await.start();
-    running.commits(50).await;
-    let running = running.stop().await.start();
-    running.commits(50).await;
-    let load = running.stop().await;
+    for (database, two_phase_percent) in [
+        (Place::from(&postgres), 10),
+        // Others see them.
+        (Place::from(&mysql), 0),
+        (Place::from(&mariadb), 0),
+    ] {
+        let options = LoadOptions {
+            two_phase_percent,
+            wait_percent: 10,
+            weights: Weights {
+                insert: 4,
+                update: 8,
+                relocate: 3,
+                delete: 2,
+            },
+            ..LoadOptions::default()
+        };
+        let running = Load::create(database, options).await.start();
+        running.commits(50).await;
+        let running = running.stop().await.start();
+        running.commits(50).await;
+        let load = running.stop().await;
 
-    let rows = database.rows(Load::SELECT).await;
-    load.ledger().verify(rows, |_| true).assert_equal();
-    assert!(load.ledger().commit_count >= 100);
+        let rows = database.rows(Load::SELECT).await;
+        load.ledger().verify(rows, |_| true).assert_equal();
+        assert!(load.ledger().commit_count >= 100);
+    }
 }
 
 #[tokio::test]
