@@ -46,6 +46,7 @@ mod mistakes_meanwhile;
 mod monitoring;
 mod mysql_as_target;
 mod mysql_lab;
+mod mysql_late_commits;
 mod mysql_loads;
 mod mysql_servers;
 mod mysql_target_lab;
