@@ -48,6 +48,7 @@ mod mysql_as_target;
 mod mysql_lab;
 mod mysql_late_commits;
 mod mysql_loads;
+mod mysql_replica;
 mod mysql_servers;
 mod mysql_target_lab;
 mod mysql_values;

@@ -157,7 +157,10 @@ impl Activity {
         for row in statements {
             let user = row.text(1).unwrap_or("?");
             if user == "system user" {
+                // Such a thread rests for as long as its age says, or applies what is as old as
+                // the replica's delay, for which the user's `overlap` answers.
                 activity.replica = true;
+                continue;
             }
             let seconds: i64 = row.parse_some(3)?.unwrap_or(0);
             let age = match row.text(4).and_then(|text| text.parse::<f64>().ok()) {
@@ -392,6 +395,14 @@ mod tests {
         let warning = activity.bound_warning().expect("it is old");
         assert!(warning.contains("session 13"), "{warning}");
         assert!(warning.contains("6 min"), "{warning}");
+    }
+
+    #[test]
+    fn resting_threads_of_a_replica_hold_no_bound() {
+        let replica = observed(vec![row(&["5", "system user", "Query", "86400", ""])]);
+
+        assert!(replica.replica);
+        assert_eq!(replica.bound(), observed(vec![]).bound());
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! A replica of MySQL or MariaDB as a source: nobody who writes can be seen there.
+
+use crate::mysql_lab::{FLAVOURS, MysqlLab, alone, said};
+use crate::mysql_windows::STAMPED;
+use crate::targets::Target;
+use kit::{Flavour, MysqlDatabase, MysqlServer, eventually};
+
+/// A server that applies what the primary writes from now on.
+async fn replica_of(primary: &MysqlServer, database: &str) -> (MysqlServer, MysqlDatabase) {
+    let flavour = primary.flavour();
+    let replica = MysqlServer::start_own(flavour, "server_id = 2");
+    let copy = replica.create_database(database).await;
+    let name = copy.name();
+    let original = primary.create_database(database).await;
+    primary
+        .execute(&format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4"))
+        .await;
+    let (status, change, start) = match flavour {
+        Flavour::Mysql => (
+            "SHOW BINARY LOG STATUS",
+            "CHANGE REPLICATION SOURCE TO SOURCE",
+            "START REPLICA",
+        ),
+        Flavour::Mariadb => (
+            "SHOW MASTER STATUS",
+            "CHANGE MASTER TO MASTER",
+            "START SLAVE",
+        ),
+    };
+    let rows = original.rows(status).await;
+    let place = |column: usize| rows[0][column].clone().expect("the log is open");
+    let prefix = if flavour == Flavour::Mysql {
+        "SOURCE"
+    } else {
+        "MASTER"
+    };
+    replica
+        .execute(&format!(
+            "{change}_HOST = '127.0.0.1', {prefix}_PORT = {}, {prefix}_USER = 'root', \
+             {prefix}_LOG_FILE = '{}', {prefix}_LOG_POS = {}; {start}",
+            primary.port(),
+            place(0),
+            place(1)
+        ))
+        .await;
+    (replica, copy)
+}
+
+#[tokio::test]
+async fn replica_is_followed_with_an_overlap_of_its_own() {
+    for flavour in FLAVOURS {
+        let primary = alone(flavour).await;
+        let (_replica, copy) = replica_of(&primary, "replicated").await;
+        let write = async |sql: &str| {
+            primary
+                .execute(&format!("USE `{}`; {sql}", copy.name()))
+                .await;
+        };
+        let arrived = async |rows: &str| {
+            eventually("the replica has it", async || {
+                let tables = "SELECT COUNT(*) FROM information_schema.TABLES
+                    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 't'";
+                copy.value(tables).await == "1"
+                    && copy.value("SELECT COUNT(*) FROM t").await == rows
+            })
+            .await;
+        };
+        write(&format!(
+            "{STAMPED}; INSERT INTO t (id, v) VALUES (1, 'early')"
+        ))
+        .await;
+        arrived("1").await;
+        let lab = MysqlLab::of(copy.clone(), Target::sqlite(), "").await;
+
+        lab.pipeline(
+            "  t: { columns: [id, v], capture: { mode: cursor, column: updated_at, written_by: database } }",
+        );
+        let refused = lab.run().await.expect_code(2);
+        assert!(
+            said(&refused).contains("on a replica"),
+            "{}",
+            said(&refused)
+        );
+
+        lab.pipeline(
+            "  t: { columns: [id, v], capture: { mode: cursor, column: updated_at, written_by: application, overlap: 30s } }",
+        );
+        lab.run().await.expect_success();
+        write("INSERT INTO t (id, v) VALUES (2, 'late')").await;
+        arrived("2").await;
+        lab.run().await.expect_success();
+        let ids = "SELECT group_concat(id) FROM (SELECT id FROM t ORDER BY id)";
+        assert_eq!(lab.value(ids).await, "1,2", "{flavour:?}");
+    }
+}
