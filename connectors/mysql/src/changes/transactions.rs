@@ -15,8 +15,8 @@ use syncset_connector::{ErrorClass, Result};
 const RENEWED_AFTER: Duration = Duration::from_millis(105);
 
 /// Readings until a list that others keep from being renewed is given up. With the pauses between
-/// them that takes about three seconds.
-const TRIES_MAX: u32 = 8;
+/// them that takes about four seconds.
+const TRIES_MAX: u32 = 10;
 
 /// The longest random part of a pause.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
