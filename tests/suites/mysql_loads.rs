@@ -1,6 +1,6 @@
 //! MySQL and MariaDB as a source: first loads, whole tables, and what becomes of them later.
 
-use crate::mysql_lab::{FLAVOURS, MysqlLab, count, said};
+use crate::mysql_lab::{FLAVOURS, MysqlLab, alone, count, said};
 use crate::targets::Target;
 use kit::{CHINOOK_TABLES, Certificates, Comparison, Flavour, MysqlServer, Output, TextRow};
 
@@ -421,7 +421,10 @@ async fn appended_rows_come_once() {
 #[tokio::test]
 async fn condition_that_writes_is_refused_by_the_session() {
     for flavour in FLAVOURS {
-        let server = MysqlServer::start_own(flavour, "log_bin_trust_function_creators = 1");
+        let server = alone(flavour).await;
+        server
+            .execute("SET GLOBAL log_bin_trust_function_creators = 1")
+            .await;
         let source = server.create_database("writes").await;
         let setup = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE seen (id int);
             INSERT INTO t VALUES (1);

@@ -459,6 +459,20 @@ async fn window_without_a_view_of_transactions_needs_an_overlap() {
         lab.pipeline(&format!("  t: {{ capture: {NARROW} }}"));
         lab.run().await.expect_success();
         assert_eq!(lab.value("SELECT count(*) FROM t").await, "1");
+
+        // MariaDB shows prepared transactions to everybody.
+        let grants = ["SELECT ON {database}.*", "PROCESS ON *.*"];
+        let reader = source.user("p", &grants).await;
+        let lab = MysqlLab::of(reader, Target::sqlite(), "").await;
+        lab.pipeline(&format!("  t: {{ capture: {PLAIN} }}"));
+        let output = lab.run().await;
+        match flavour {
+            Flavour::Mysql => {
+                let said = said(&output.expect_code(1));
+                assert!(said.contains("GRANT XA_RECOVER_ADMIN"), "{said}");
+            }
+            Flavour::Mariadb => drop(output.expect_success()),
+        }
     }
 }
 
