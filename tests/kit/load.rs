@@ -56,7 +56,7 @@ pub struct LoadOptions {
     pub statements: RangeInclusive<u32>,
     /// Milliseconds between the last statement and the commit.
     pub commit_delay_ms: RangeInclusive<u64>,
-    /// Transactions that commit later still, of 100.
+    /// Transactions that rest before they commit, of 100: their session runs no statement.
     pub late_percent: u32,
     /// Milliseconds that these wait.
     pub late_ms: RangeInclusive<u64>,

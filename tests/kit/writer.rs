@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Writes to keys with one remainder by the number of writers, until it is told to stop.
 #[derive(Debug)]
@@ -112,7 +113,8 @@ impl Writer {
         self.pause(session).await?;
         if self.happens(self.options.late_percent) {
             let ms = self.random.random_range(self.options.late_ms.clone());
-            session.sleep(ms).await?;
+            // No statement is in progress meanwhile.
+            tokio::time::sleep(Duration::from_millis(ms)).await;
         }
         let end = match self.happens(self.options.rollback_percent) {
             true => End::Rollback,

@@ -53,7 +53,7 @@ const FULL: &str = "full";
 
 /// A source under load and a target.
 struct Lab {
-    /// It is no target, but has the same kinds.
+    /// Sources are of the same kinds as targets.
     source: Target,
     target: Target,
     project: Project,
@@ -268,7 +268,7 @@ async fn killed_at_every_fail_point(source: Target, target: Target) {
     lab.publish("fail points", load.ledger().commit_count);
 }
 
-/// A database to write to. Its kind is a test's, its rows are those of the load.
+/// The source of most tests.
 async fn from_postgres() -> Target {
     Target::Postgres(kit::postgres().await.database("crash_source").await)
 }

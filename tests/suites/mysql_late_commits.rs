@@ -24,8 +24,9 @@ fn commits_wanted() -> u64 {
     })
 }
 
-/// One transaction in ten commits later than a window of [`NARROW`] reaches below the clock; one
-/// insert in five waits with its time before it touches the table; some are prepared.
+/// One transaction in ten rests in its session for longer than a window of [`NARROW`] reaches
+/// below the clock; one insert in five waits with its time before it touches the table; some are
+/// prepared.
 fn late() -> LoadOptions {
     LoadOptions {
         writer_count: 6,
@@ -42,12 +43,15 @@ fn late() -> LoadOptions {
 /// Runs while the writers write; at the end the target has what they committed.
 async fn nothing_is_lost(lab: &MysqlLab, capture: &str, options: LoadOptions) {
     let load = Load::create(&lab.source, options).await;
-    lab.pipeline(&format!(
-        "  {}:\n    columns: [id, label, amount, region, revision]\n    where: \"{}\"\n    \
-         capture: {capture}",
+    let pipeline = format!(
+        "version: 1\nsource: source\ntarget: target\n\
+         guards: {{ max_delete_percent: 100, empty_source: allow }}\ntables:\n  {}:\n    \
+         columns: [id, label, amount, region, revision]\n    where: \"{}\"\n    \
+         capture: {capture}\n",
         Load::TABLE,
         Load::WHERE,
-    ));
+    );
+    lab.project.pipeline("p", &pipeline);
     lab.run().await.expect_success();
     let running = load.start();
 
@@ -241,7 +245,7 @@ async fn oldest_transaction_as_watermark_loses_what_our_windows_find() {
 }
 
 /// Waits until a session of this database waits for a table that another has locked.
-pub(crate) async fn waits_for_a_table(database: &kit::MysqlDatabase) {
+async fn waits_for_a_table(database: &kit::MysqlDatabase) {
     let list = match database.flavour() {
         Flavour::Mysql => "performance_schema.processlist",
         Flavour::Mariadb => "information_schema.processlist",
