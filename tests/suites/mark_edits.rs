@@ -1,6 +1,6 @@
 //! `on_delete: soft` and `synced_at` that are written into a pipeline later, changed or taken out.
 
-use crate::marks_lab::{Lab, NO_GUARD, TABLE, every_target, failure};
+use crate::marks_lab::{Lab, NO_GUARD, TABLE, failure, targets_in_turn};
 
 const GONE: &str = "_deleted_at IS NOT NULL";
 
@@ -9,9 +9,9 @@ fn settings(capture: &str, on_delete: &str) -> String {
 }
 
 /// Ten rows, of which the first three are marked.
-async fn with_three_marked(capture: &str) -> Vec<Lab> {
+async fn with_three_marked(case: usize, capture: &str) -> Vec<Lab> {
     let mut labs = Vec::new();
-    for target in every_target().await {
+    for target in targets_in_turn(case).await {
         let lab = Lab::with_rows(target, 10).await;
         lab.pipeline(NO_GUARD, &settings(capture, "soft"));
         lab.counts(&[]).await;
@@ -25,7 +25,7 @@ async fn with_three_marked(capture: &str) -> Vec<Lab> {
 
 #[tokio::test]
 async fn hard_to_soft_marks_from_there_on() {
-    for target in every_target().await {
+    for target in targets_in_turn(0).await {
         let lab = Lab::with_rows(target, 10).await;
         lab.pipeline(NO_GUARD, &settings("xmin", "hard"));
         lab.counts(&[]).await;
@@ -65,8 +65,8 @@ async fn hard_to_soft_marks_from_there_on() {
 
 #[tokio::test]
 async fn soft_to_hard_deletes_what_was_marked() {
-    for capture in ["xmin", "full"] {
-        for lab in with_three_marked(capture).await {
+    for (case, capture) in ["xmin", "full"].into_iter().enumerate() {
+        for lab in with_three_marked(case, capture).await {
             lab.pipeline(NO_GUARD, &settings(capture, "hard"));
             let plan = lab
                 .project
@@ -96,7 +96,7 @@ async fn soft_to_hard_deletes_what_was_marked() {
 
 #[tokio::test]
 async fn guard_is_asked_before_marked_rows_are_deleted() {
-    for lab in with_three_marked("xmin").await {
+    for lab in with_three_marked(0, "xmin").await {
         let strict = "guards: { max_delete_percent: 5, max_delete_rows_always_allowed: 2 }\n";
         lab.pipeline(strict, &settings("xmin", "hard"));
 
@@ -119,7 +119,7 @@ async fn guard_is_asked_before_marked_rows_are_deleted() {
 
 #[tokio::test]
 async fn soft_to_keep_leaves_rows_without_a_mark() {
-    for lab in with_three_marked("xmin").await {
+    for lab in with_three_marked(1, "xmin").await {
         lab.pipeline(NO_GUARD, &settings("xmin", "keep"));
         assert_eq!(lab.counts(&[]).await, (0, 0));
 
@@ -134,13 +134,14 @@ async fn soft_to_keep_leaves_rows_without_a_mark() {
 
 #[tokio::test]
 async fn killed_edits_of_on_delete_end_as_they_were_meant() {
-    for point in [
+    let points = [
         "alter.committed",
         "load.begun",
         "unit.committed",
         "settle.compared",
-    ] {
-        for lab in with_three_marked("xmin").await {
+    ];
+    for (case, point) in points.into_iter().enumerate() {
+        for lab in with_three_marked(case, "xmin").await {
             for (on_delete, rows) in [("hard", "7"), ("soft", "7"), ("keep", "7")] {
                 lab.pipeline(NO_GUARD, &settings("xmin", on_delete));
 
@@ -161,7 +162,7 @@ async fn killed_edits_of_on_delete_end_as_they_were_meant() {
 
 #[tokio::test]
 async fn other_edits_keep_marks() {
-    for target in every_target().await {
+    for target in targets_in_turn(1).await {
         let lab = Lab::new(
             target,
             "CREATE TABLE t (id int PRIMARY KEY, code int NOT NULL UNIQUE, grp int NOT NULL, v text NOT NULL);
@@ -205,7 +206,7 @@ async fn other_edits_keep_marks() {
 
 #[tokio::test]
 async fn marks_of_a_table_of_somebody_else_survive_edits() {
-    for target in every_target().await {
+    for target in targets_in_turn(0).await {
         let create = target.own(
             "CREATE TABLE t (id int PRIMARY KEY, grp int, v text, _deleted_at timestamptz)",
             "CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY, grp INTEGER, v TEXT, _deleted_at TIMESTAMPTZ)",
@@ -237,7 +238,7 @@ async fn marks_of_a_table_of_somebody_else_survive_edits() {
 
 #[tokio::test]
 async fn synced_at_comes_goes_and_is_renamed() {
-    for target in every_target().await {
+    for target in targets_in_turn(1).await {
         let lab = Lab::new(
             target,
             &format!("{TABLE}; INSERT INTO t SELECT i, 1, 'a' FROM generate_series(1, 5) i"),
