@@ -101,8 +101,9 @@ pub(crate) fn class_of(code: u16, state: &str) -> ErrorClass {
     match code {
         // Duplicate key; foreign keys; a row that others point to.
         1062 | 1169 | 1586 | 1859 | 1216 | 1217 | 1451 | 1452 => ErrorClass::RowParked,
-        // Deadlock, lock time-outs, statement time-outs, a statement that was killed.
-        1205 | 1213 | 3572 | 1317 | 1969 | 3024 | 4024 => ErrorClass::Transient,
+        // Deadlock, lock time-outs, statement time-outs, a statement that was killed, a row that
+        // changed while its lock was waited for.
+        1205 | 1213 | 3572 | 1317 | 1969 | 3024 | 4024 | 1020 => ErrorClass::Transient,
         // Connections, memory, statements: too many.
         1040 | 1203 | 1226 | 1037 | 1038 | 1041 | 1461 | 1615 => ErrorClass::Transient,
         1045 | 1251 | 1275 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159 | 4151 => {
