@@ -50,6 +50,7 @@ mod mysql_late_commits;
 mod mysql_loads;
 mod mysql_replica;
 mod mysql_servers;
+mod mysql_settings;
 mod mysql_target_lab;
 mod mysql_values;
 mod mysql_windows;

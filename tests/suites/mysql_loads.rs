@@ -262,6 +262,20 @@ async fn links_are_encrypted_as_asked() {
         let server = MysqlServer::start_own(flavour, &certificates.mysql_config());
         let source = server.create_database("tls").await;
         let user = source.user("t", &["SELECT ON {database}.*"]).await;
+        let certified = source.user("c", &["SELECT ON {database}.*"]).await;
+        source
+            .execute(&format!(
+                "ALTER USER 'c_{}'@'%' REQUIRE X509",
+                source.name()
+            ))
+            .await;
+        let certified = format!("url: \"{}\", sslmode: require", certified.url());
+        let (certificate, key) = certificates.server();
+        let own = format!(
+            "sslcert: \"{}\", sslkey: \"{}\"",
+            certificate.display(),
+            key.display()
+        );
         let lab = MysqlLab::of(user, Target::sqlite(), "").await;
         let address = format!("url: \"{}\"", lab.source.url());
         let named = address.replace("127.0.0.1", "localhost");
@@ -288,6 +302,12 @@ async fn links_are_encrypted_as_asked() {
             (
                 format!("{address}, sslmode: verify-ca, sslrootcert: absent.pem"),
                 Err("cannot be read"),
+            ),
+            (format!("{certified}, {own}"), Ok(true)),
+            (certified.clone(), Err("check user and password")),
+            (
+                certified.replace("require", "disable"),
+                Err("needs another `sslmode`"),
             ),
         ];
         for (settings, expected) in cases {

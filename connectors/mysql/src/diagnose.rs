@@ -32,7 +32,7 @@ pub(crate) async fn diagnose(store: &MysqlStore, examination: &Examination) -> R
     ];
     checks.extend(match store.options.role {
         Role::Source => source::examine(store, &examination.reads).await?,
-        Role::Target => target::examine(store).await?,
+        Role::Target => target::examine(store, examination).await?,
     });
     Ok(Diagnosis {
         checks,

@@ -116,7 +116,8 @@ pub(crate) fn class_of(code: u16, state: &str) -> ErrorClass {
         1053 | 1077..=1080 | 1152 | 1156..=1161 | 1927 | 2006 | 2013 | 3169 | 4031 => {
             ErrorClass::Connection
         }
-        1235 | 1286 | 1289 | 1295 => ErrorClass::Unsupported,
+        1153 | 1235 | 1286 | 1289 | 1295 => ErrorClass::Unsupported,
+        1290 | 1836 | 3750 => ErrorClass::Config,
         // What a value, a check or a trigger refuses.
         1048
         | 1138
@@ -209,6 +210,10 @@ fn hint_of(code: u16) -> Option<&'static str> {
         1153 => "raise `max_allowed_packet` of the server",
         1290 | 1836 => "the server is read-only: it may be a replica",
         1792 => "this session is read-only",
+        3750 => {
+            "name a key of the table with `key:`, set `sql_generate_invisible_primary_key = ON` at \
+             the server, or create the table yourself"
+        }
         _ => return None,
     })
 }

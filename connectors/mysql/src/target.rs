@@ -3,16 +3,17 @@
 use crate::alter;
 use crate::connect::{MysqlStore, Session};
 use crate::ddl;
+use crate::error;
 use crate::sql::table as table_name;
 use crate::state;
 use crate::write::catalog::{self, Shape};
-use crate::write::{MysqlUnit, analyze, key_digest, status};
+use crate::write::{MysqlUnit, analyze, key_digest, rights, status};
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, ErrorClass, KeyDigest, Lease, MadeTable, Result,
-    TableAlteration, TableName, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart,
-    UnitWriter,
+    TableAlteration, TableName, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping,
+    UnitStart, UnitWriter,
 };
 
 #[async_trait]
@@ -29,22 +30,28 @@ impl Target for MysqlStore {
             .into_iter()
             .map(|shape| shape.map(Arc::new))
             .collect();
-        let empty = which_are_empty(&mut session, tables, &shapes).await?;
+        let looked = look_into(&mut session, tables, &shapes).await?;
         drop(session);
         let flavour = self.facts().flavour;
         let mut statuses = Vec::with_capacity(tables.len());
-        for ((table, shape), empty) in tables.iter().zip(&shapes).zip(empty) {
+        for ((table, shape), looked) in tables.iter().zip(&shapes).zip(looked) {
             let Some(shape) = shape else {
                 statuses.push(missing(table, ddl::create_table(table, flavour, "")));
                 continue;
             };
             self.writers.remember(&table.name, shape);
             let columns = shape.columns.iter().map(|column| column.name.clone());
+            let lacking = rights::lacking(table, shape, looked.may_delete);
+            let mut differences = rights::differences(&lacking, table, self.facts());
+            if looked.read_only {
+                differences.insert(0, Difference::of_table(READ_ONLY));
+            }
+            differences.extend(status::differences(table, shape, flavour));
             statuses.push(TargetStatus {
                 exists: true,
-                empty,
+                empty: looked.empty,
                 columns: columns.collect(),
-                differences: status::differences(table, shape, flavour),
+                differences,
                 create: Vec::new(),
                 notes: status::notes(table, shape, &names),
                 parents: status::parents(shape),
@@ -108,6 +115,24 @@ impl Target for MysqlStore {
     }
 }
 
+/// What this user lacks to write these tables; nothing of those that are not there.
+pub(crate) async fn lacking_rights(
+    store: &MysqlStore,
+    tables: &[TargetTable],
+) -> Result<Vec<rights::Lacking>> {
+    let names: Vec<_> = tables.iter().map(|table| &table.name).collect();
+    let mut session = store.control().await?;
+    let shapes = catalog::shapes(&mut session, store.facts(), &names).await?;
+    let shapes: Vec<_> = shapes.into_iter().map(|it| it.map(Arc::new)).collect();
+    let looked = look_into(&mut session, tables, &shapes).await?;
+    let tables = tables.iter().zip(&shapes).zip(looked);
+    let lacking = tables.map(|((table, shape), looked)| match shape {
+        Some(shape) => rights::lacking(table, shape, looked.may_delete),
+        None => rights::Lacking::default(),
+    });
+    Ok(lacking.collect())
+}
+
 fn missing(table: &TargetTable, create: Result<String>) -> TargetStatus {
     let (create, differences) = match create {
         Ok(create) => (vec![create], Vec::new()),
@@ -132,33 +157,86 @@ fn missing(table: &TargetTable, create: Result<String>) -> TargetStatus {
     }
 }
 
-/// Asks which tables hold no row. One round trip, none if there is nothing to ask.
-async fn which_are_empty(
+/// Said of every table of a server that takes no changes.
+const READ_ONLY: &str = "the server is read-only, as replicas are; connect to its primary";
+
+/// What a table that is there says of itself beside its shape.
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    /// No row is seen.
+    empty: bool,
+    /// Rows may be deleted, as far as that can be told.
+    may_delete: bool,
+    /// The server refuses every change.
+    read_only: bool,
+}
+
+impl Looked {
+    /// What is said of a table that is not there.
+    const ABSENT: Self = Self {
+        empty: true,
+        may_delete: true,
+        read_only: false,
+    };
+}
+
+/// Looks into the tables that are there. One round trip, none if there is nothing to ask; more
+/// only where something is missing.
+async fn look_into(
     session: &mut Session,
     tables: &[TargetTable],
     shapes: &[Option<Arc<Shape>>],
-) -> Result<Vec<bool>> {
-    let mut empty = vec![true; tables.len()];
+) -> Result<Vec<Looked>> {
+    let mut looked = vec![Looked::ABSENT; tables.len()];
     let there = || (0..tables.len()).filter(|place| shapes[*place].is_some());
     let questions: Vec<_> = there()
         .map(|place| {
             let name = table_name(&tables[place].name);
-            format!("SELECT NOT EXISTS (SELECT 1 FROM {name})")
+            [is_empty_sql(&name), may_delete_sql(&name)].join(";\n")
         })
         .collect();
     if questions.is_empty() {
-        return Ok(empty);
+        return Ok(looked);
     }
-    let answers = session.result_sets(&questions.join(";\n")).await;
-    let answers = answers.map_err(|error| match error.class {
-        ErrorClass::Privilege => error
-            .with_hint("grant this user SELECT, INSERT, UPDATE and DELETE on the tables it writes"),
-        _ => error,
-    })?;
-    for (place, rows) in there().zip(answers) {
-        empty[place] = rows.first().is_some_and(|row| row.is_true(0));
+    let Ok(answers) = session.result_sets(&questions.join(";\n")).await else {
+        for place in there() {
+            looked[place] = look_into_one(session, &table_name(&tables[place].name)).await?;
+        }
+        return Ok(looked);
+    };
+    for (place, sets) in there().zip(answers.chunks(2)) {
+        let is_empty = sets.first().and_then(|rows| rows.first());
+        looked[place].empty = is_empty.is_some_and(|row| row.is_true(0));
     }
-    Ok(empty)
+    Ok(looked)
+}
+
+fn is_empty_sql(name: &str) -> String {
+    format!("SELECT NOT EXISTS (SELECT 1 FROM {name})")
+}
+
+/// A plan is refused for the same reasons as the statement itself.
+fn may_delete_sql(name: &str) -> String {
+    format!("EXPLAIN DELETE FROM {name} WHERE FALSE")
+}
+
+async fn look_into_one(session: &mut Session, name: &str) -> Result<Looked> {
+    let mut looked = Looked::ABSENT;
+    match session.rows(&is_empty_sql(name)).await {
+        Ok(rows) => looked.empty = rows.first().is_some_and(|row| row.is_true(0)),
+        // The missing right is told, and stops the run.
+        Err(error) if error.class == ErrorClass::Privilege => {}
+        Err(error) => return Err(error),
+    }
+    match session.rows(&may_delete_sql(name)).await {
+        Ok(_) => {}
+        Err(error) if error.class == ErrorClass::Privilege => looked.may_delete = false,
+        Err(error) if error::number(&error) == Some(1290) => looked.read_only = true,
+        Err(error) if error.class == ErrorClass::Connection => return Err(error),
+        // It is no table, or is locked: that says nothing of rights.
+        Err(_) => {}
+    }
+    Ok(looked)
 }
 
 /// Creates the tables that are missing, and stores what is made of them. Each statement of DDL
@@ -208,13 +286,11 @@ fn not_created(store: &MysqlStore, error: ConnectorError) -> ConnectorError {
         return error;
     }
     let database = crate::sql::identifier(&store.config.database);
+    let grant = rights::grant_all(store.facts());
     ConnectorError::new(
         ErrorClass::Privilege,
         format!("this user may not create tables in the database {database}"),
     )
-    .with_hint(format!(
-        "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, CREATE TEMPORARY TABLES \
-         ON {database}.* TO this user, or create the tables yourself"
-    ))
+    .with_hint(format!("{grant}; or create the tables yourself"))
     .caused_by(error)
 }

@@ -17,6 +17,7 @@ const VARIABLES: &[&str] = &[
     "server_id",
     "lower_case_table_names",
     "read_only",
+    "super_read_only",
     "max_allowed_packet",
     "local_infile",
     "binlog_format",
@@ -62,6 +63,8 @@ pub(crate) struct ServerFacts {
     pub(crate) lower_case_table_names: u8,
     /// True if only administrators may write: usually a replica.
     pub(crate) read_only: bool,
+    /// True if nobody at all may write.
+    pub(crate) super_read_only: bool,
     /// Bytes of one statement at most.
     pub(crate) max_allowed_packet: u64,
     /// Whether `LOAD DATA LOCAL` is allowed.
@@ -116,6 +119,7 @@ impl ServerFacts {
                 .and_then(|value| value.parse().ok())
                 .unwrap_or(0),
             read_only: value("read_only").is_some_and(|value| !matches!(value, "OFF" | "0")),
+            super_read_only: is_on("super_read_only"),
             max_allowed_packet: value("max_allowed_packet")
                 .and_then(|value| value.parse().ok())
                 .ok_or_else(|| error::unexpected("the server hides `max_allowed_packet`"))?,
@@ -142,21 +146,24 @@ impl ServerFacts {
 
     /// Refuses servers that are too old to be known to work.
     pub(super) fn check_version(&self) -> Result<()> {
-        let (major, minor, _) = self.version_numbers;
-        let oldest = match self.flavour {
-            Flavour::MySql => MYSQL_MIN,
-            Flavour::MariaDb => MARIADB_MIN,
-        };
-        if (major, minor) >= oldest {
-            return Ok(());
-        }
-        let product = self.flavour.product();
-        Err(ConnectorError::new(
-            ErrorClass::Unsupported,
-            format!("the server is {}, which is too old", self.product()),
-        )
-        .with_hint(format!("use {product} {}.{} or newer", oldest.0, oldest.1)))
+        check_version(self.flavour, self.version_numbers)
     }
+}
+
+fn check_version(flavour: Flavour, (major, minor, patch): (u16, u16, u16)) -> Result<()> {
+    let oldest = match flavour {
+        Flavour::MySql => MYSQL_MIN,
+        Flavour::MariaDb => MARIADB_MIN,
+    };
+    if (major, minor) >= oldest {
+        return Ok(());
+    }
+    let product = flavour.product();
+    Err(ConnectorError::new(
+        ErrorClass::Unsupported,
+        format!("the server is {product} {major}.{minor}.{patch}, which is too old"),
+    )
+    .with_hint(format!("use {product} {}.{} or newer", oldest.0, oldest.1)))
 }
 
 /// The numbers a version begins with. MariaDB used to write `5.5.5-` before its own for the sake of
@@ -184,5 +191,27 @@ mod tests {
         assert_eq!(numbers("5.5.5"), (5, 5, 5));
         assert_eq!(numbers("9.7.0-1"), (9, 7, 0));
         assert_eq!(numbers(""), (0, 0, 0));
+    }
+
+    #[test]
+    fn servers_that_are_too_old_are_refused() {
+        for (flavour, version, is_taken) in [
+            (Flavour::MySql, "5.7.44-log", false),
+            (Flavour::MySql, "8.0.11", true),
+            (Flavour::MySql, "8.4.6", true),
+            (Flavour::MariaDb, "10.5.23-MariaDB-0+deb11u1", false),
+            (Flavour::MariaDb, "10.6.1-MariaDB", true),
+            (Flavour::MariaDb, "11.8.6-MariaDB", true),
+        ] {
+            let checked = check_version(flavour, numbers(version));
+
+            assert_eq!(checked.is_ok(), is_taken, "{version}");
+        }
+        let error = check_version(Flavour::MySql, (5, 7, 44)).expect_err("too old");
+        assert_eq!(
+            error.message,
+            "the server is MySQL 5.7.44, which is too old"
+        );
+        assert_eq!(error.hint.as_deref(), Some("use MySQL 8.0 or newer"));
     }
 }

@@ -1,18 +1,28 @@
 //! What a target lacks, apart from what the plan says of its tables.
 
 use crate::connect::MysqlStore;
-use crate::sql::identifier;
-use syncset_connector::{Check, ErrorClass, Result};
+use crate::target::lacking_rights;
+use crate::write::rights::{grant, grant_all};
+use syncset_connector::{Check, ErrorClass, Examination, Result};
 
 /// Made and dropped by one session, seen by no other.
-const PROBE: &str = "CREATE TEMPORARY TABLE _syncset_probe (a int) ENGINE=InnoDB;\n\
+const PROBE: &str = "CREATE TEMPORARY TABLE _syncset_probe (a int PRIMARY KEY) ENGINE=InnoDB;\n\
      DROP TEMPORARY TABLE _syncset_probe";
 
+/// The smaller default of the two servers, that of MariaDB.
+const PACKET_BYTES_COMMON: u64 = 16 << 20;
+
 /// Examines a server that would be written.
-pub(super) async fn examine(store: &MysqlStore) -> Result<Vec<Check>> {
+pub(super) async fn examine(store: &MysqlStore, examination: &Examination) -> Result<Vec<Check>> {
     let facts = store.facts();
     let mut checks = Vec::new();
-    if facts.read_only {
+    if facts.super_read_only {
+        let message = "the server is read-only for everybody (`super_read_only`)";
+        checks.push(
+            Check::problem("read_only", ErrorClass::Config, message)
+                .with_hint("connect to its primary"),
+        );
+    } else if facts.read_only {
         let message = "the server is read-only, as replicas are: only administrators write";
         checks.push(Check::warning("read_only", message).with_hint("connect to its primary"));
     }
@@ -31,7 +41,19 @@ pub(super) async fn examine(store: &MysqlStore) -> Result<Vec<Check>> {
                 .with_hint("let all runs connect to one member, or free it: `pipeline unlock`"),
         );
     }
+    if facts.max_allowed_packet < PACKET_BYTES_COMMON {
+        let message = format!(
+            "`max_allowed_packet` of the server is {} bytes: a longer row cannot be written",
+            facts.max_allowed_packet
+        );
+        checks.push(
+            Check::warning("packet", message)
+                .with_hint("raise it where texts or bytes may be that long")
+                .with_sql("SET GLOBAL max_allowed_packet = 67108864;"),
+        );
+    }
     checks.push(temporary(store).await?);
+    checks.extend(tables(store, examination).await?);
     checks.push(if facts.local_infile {
         Check::ok("local_infile", "rows are sent by LOAD DATA LOCAL")
     } else {
@@ -43,8 +65,37 @@ pub(super) async fn examine(store: &MysqlStore) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
+/// Rights to the tables that are there.
+async fn tables(store: &MysqlStore, examination: &Examination) -> Result<Vec<Check>> {
+    let (writes, user) = (&examination.writes, &store.facts().user);
+    if writes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut checks = Vec::new();
+    for (table, lacking) in writes.iter().zip(lacking_rights(store, writes).await?) {
+        let mut rights = lacking.others;
+        if !examination.appends.contains(&table.name) {
+            rights.extend(lacking.changes);
+        }
+        if rights.is_empty() {
+            continue;
+        }
+        let message = format!(
+            "user `{user}` may not {} on `{}`",
+            rights.join(", "),
+            table.name
+        );
+        checks.push(
+            Check::problem("rights.tables", ErrorClass::Privilege, message)
+                .with_hint("let an administrator run this")
+                .with_sql(format!("{};", grant(&rights, table, store.facts()))),
+        );
+    }
+    Ok(checks)
+}
+
 async fn temporary(store: &MysqlStore) -> Result<Check> {
-    let (user, database) = (&store.facts().user, identifier(&store.config.database));
+    let user = &store.facts().user;
     let tried = store.control().await?.execute_each(PROBE).await;
     match tried {
         Ok(_) => Ok(Check::ok(
@@ -57,29 +108,7 @@ async fn temporary(store: &MysqlStore) -> Result<Check> {
             format!("user `{user}` may not create temporary tables, which writing needs"),
         )
         .with_hint("let an administrator run this")
-        .with_sql(format!(
-            "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, CREATE TEMPORARY TABLES ON \
-             {database}.* TO {};",
-            account(user)
-        ))),
+        .with_sql(format!("{};", grant_all(store.facts())))),
         Err(error) => Err(error),
-    }
-}
-
-/// A user as GRANT names one.
-fn account(user: &str) -> String {
-    let (name, host) = user.rsplit_once('@').unwrap_or((user, "%"));
-    let quoted = |part: &str| format!("'{}'", part.replace('\'', "''"));
-    format!("{}@{}", quoted(name), quoted(host))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_are_named_as_a_grant_needs_them() {
-        assert_eq!(account("sync@%"), "'sync'@'%'");
-        assert_eq!(account("o'k@mail@10.0.0.%"), "'o''k@mail'@'10.0.0.%'");
     }
 }

@@ -8,6 +8,7 @@ use crate::ddl::collation_of;
 use crate::error;
 use crate::sql::identifier;
 use crate::types::Flavour;
+use crate::write::rights::grant_all;
 use syncset_connector::{ConnectorError, ErrorClass, Result};
 
 /// Version of the tables below; grows with every entry of [`MIGRATIONS`].
@@ -186,10 +187,7 @@ pub(super) fn missing_rights(store: &MysqlStore, cause: ConnectorError) -> Conne
         ErrorClass::Privilege,
         format!("this user may not keep the tables `_syncset_*` in the database {database}"),
     )
-    .with_hint(format!(
-        "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, CREATE TEMPORARY TABLES \
-         ON {database}.* TO this user"
-    ))
+    .with_hint(grant_all(store.facts()))
     .caused_by(cause)
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct ActualColumn {
     pub(crate) stays_null: bool,
     /// True if the table computes it.
     pub(crate) generated: bool,
+    /// What this user may do to it, with commas between: `select,insert`.
+    pub(crate) rights: String,
 }
 
 /// An index.
@@ -68,6 +70,12 @@ pub(crate) struct Index {
 }
 
 impl ActualColumn {
+    /// Whether this user has a right to the column, by its own or as one to the table.
+    pub(crate) fn may(&self, right: &str) -> bool {
+        let mut rights = self.rights.split(',');
+        rights.any(|it| it.trim().eq_ignore_ascii_case(right))
+    }
+
     /// True if its values differ as their bytes do: two keys of the source stay two.
     pub(crate) fn tells_bytes_apart(&self) -> bool {
         let Some(collation) = &self.parsed.collation else {
@@ -83,6 +91,11 @@ impl ActualColumn {
 }
 
 impl Shape {
+    /// True if this user has no right to any column: the catalogue then shows none.
+    pub(crate) fn hides_columns(&self) -> bool {
+        self.columns.is_empty()
+    }
+
     /// The column of this name.
     pub(crate) fn column(&self, name: &str) -> Option<&ActualColumn> {
         self.columns.iter().find(|column| column.name == name)
@@ -149,7 +162,7 @@ fn statements(tables: &[&TableName]) -> String {
            FROM information_schema.TABLES t
            WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_NAME IN ({names});
          SELECT c.TABLE_NAME, c.COLUMN_NAME, c.COLUMN_TYPE, c.COLLATION_NAME, c.IS_NULLABLE,
-           c.COLUMN_DEFAULT, c.EXTRA
+           c.COLUMN_DEFAULT, c.EXTRA, c.PRIVILEGES
            FROM information_schema.COLUMNS c
            WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME IN ({names})
            ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION;
@@ -292,6 +305,7 @@ fn read_column(row: &TextRow, facts: &ServerFacts) -> Result<ActualColumn> {
         // MariaDB spells out a default of NULL.
         stays_null: row.text(5).is_none_or(|default| default == "NULL")
             && !extra.contains("on update"),
+        rights: row.text(7).unwrap_or_default().to_owned(),
         generated: words.iter().any(|words| extra.contains(words)),
         declared,
         parsed,

@@ -16,6 +16,7 @@ mod marks;
 mod plan;
 mod pool;
 mod replace;
+pub(crate) mod rights;
 mod send;
 pub(crate) mod status;
 mod unit;

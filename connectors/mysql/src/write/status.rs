@@ -16,6 +16,10 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, flavour: Flavour) 
             "`{name}` is not a table at the target; choose another name with `to:`"
         ))];
     }
+    if shape.hides_columns() {
+        // What is said of the rights is all that can be told.
+        return Vec::new();
+    }
     let quoted = table_name(name);
     if !shape.engine.eq_ignore_ascii_case("InnoDB") {
         return vec![Difference::of_table(format!(

@@ -4,6 +4,7 @@ use super::WriterPool;
 use super::marks::UTC_NOW;
 use super::plan::{Counts, Path, Stage, Step, WritePlan};
 use super::replace::Merge;
+use super::rights::grant_all;
 use super::send;
 use crate::connect::{MysqlStore, ServerFacts, Session};
 use crate::error;
@@ -146,7 +147,7 @@ impl MysqlUnit {
             return Ok(());
         }
         let created = self.session()?.execute_each(&stage.create).await;
-        created.map_err(|error| self.examined(no_stage(error)))?;
+        created.map_err(|error| self.examined(no_stage(error, &self.facts)))?;
         self.tables[place].stages.push(stage.name.clone());
         Ok(())
     }
@@ -342,12 +343,9 @@ fn blurred_keys(table: &TargetTable) -> ConnectorError {
     )
 }
 
-fn no_stage(error: ConnectorError) -> ConnectorError {
+fn no_stage(error: ConnectorError, facts: &ServerFacts) -> ConnectorError {
     if error.class == ErrorClass::Privilege {
-        error.with_hint(
-            "grant what is missing: CREATE TEMPORARY TABLES on the database, and SELECT, INSERT, \
-             UPDATE and DELETE on the table",
-        )
+        error.with_hint(grant_all(facts))
     } else {
         error
     }
