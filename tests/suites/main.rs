@@ -7,6 +7,7 @@ mod arrows;
 mod capture_lab;
 mod catalog_postgres;
 mod chinook;
+mod chinook_chain;
 mod conditions_postgres;
 mod connections;
 mod consistency;
