@@ -8,6 +8,10 @@ use syncset_connector::special;
 /// Microseconds of a day.
 pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 
+/// PostgreSQL's last thirty years lie beyond 2^63 microseconds after 1970. A batch holds them less
+/// 2^64, up to this number; no store has instants that early.
+const WRAPPED_MAX: i64 = -9_222_426_057_709_551_617;
+
 const INFINITY: &str = "infinity";
 const NEGATIVE_INFINITY: &str = "-infinity";
 
@@ -154,9 +158,34 @@ pub(crate) fn parse_timestamp(text: &str, zone: Zone) -> Option<i64> {
     if zone == Zone::Without && offset.is_some() {
         return None;
     }
-    days.checked_mul(DAY_MICROS)?
-        .checked_add(time)?
-        .checked_sub(offset.unwrap_or(0) * 1_000_000)
+    let offset = offset.unwrap_or(0) * 1_000_000;
+    carried(i128::from(days) * i128::from(DAY_MICROS) + i128::from(time - offset))
+}
+
+/// A number of microseconds as a batch holds it; `None` if it would be taken for another one.
+fn carried(micros: i128) -> Option<i64> {
+    let carried = match i64::try_from(micros) {
+        Ok(micros) if micros <= WRAPPED_MAX => return None,
+        Ok(micros) => micros,
+        Err(_) => {
+            let wrapped = i64::try_from(micros - (1 << 64)).ok()?;
+            (wrapped <= WRAPPED_MAX).then_some(wrapped)?
+        }
+    };
+    let is_special = matches!(
+        carried,
+        special::TIMESTAMP_INFINITY | special::TIMESTAMP_NEGATIVE_INFINITY
+    );
+    (!is_special).then_some(carried)
+}
+
+/// The microseconds since 1970 that a batch's number stands for.
+fn meant(carried: i64) -> i128 {
+    if carried <= WRAPPED_MAX {
+        i128::from(carried) + (1 << 64)
+    } else {
+        i128::from(carried)
+    }
 }
 
 /// A date as ISO text.
@@ -208,10 +237,13 @@ pub(crate) fn format_timestamp(micros: i64, zone: Zone) -> String {
         special::TIMESTAMP_NEGATIVE_INFINITY => return NEGATIVE_INFINITY.into(),
         _ => {}
     }
+    let (micros, day) = (meant(micros), i128::from(DAY_MICROS));
+    let days = i64::try_from(micros.div_euclid(day)).expect("a day of 300,000 years");
+    let time = i64::try_from(micros.rem_euclid(day)).expect("a part of a day");
     let mut text = String::with_capacity(32);
-    write_date(&mut text, micros.div_euclid(DAY_MICROS));
+    write_date(&mut text, days);
     text.push(' ');
-    write_time(&mut text, micros.rem_euclid(DAY_MICROS));
+    write_time(&mut text, time);
     if zone == Zone::Utc {
         text.push_str("+00:00");
     }
@@ -273,6 +305,27 @@ mod tests {
             assert_eq!(parse_timestamp(text, Zone::Utc), second, "{text}");
         }
         assert_eq!(parse_timestamp("1970-01-01 00:00:01Z", Zone::Without), None);
+    }
+
+    #[test]
+    fn last_years_of_postgres_come_back() {
+        for text in [
+            "+294247-01-10 04:00:54.775809",
+            "+294276-12-31 23:59:59.999999",
+        ] {
+            let micros = parse_timestamp(text, Zone::Without).expect("PostgreSQL has it");
+            assert!(micros < 0, "it is beyond 2^63");
+            assert_eq!(format_timestamp(micros, Zone::Without), text);
+        }
+        for text in [
+            // They would be taken for an infinity.
+            "+294247-01-10 04:00:54.775807",
+            "+294247-01-10 04:00:54.775808",
+            "+294277-01-01 00:00:00",
+            "-290300-01-01 00:00:00",
+        ] {
+            assert_eq!(parse_timestamp(text, Zone::Without), None, "{text}");
+        }
     }
 
     proptest! {
