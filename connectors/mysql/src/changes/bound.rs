@@ -28,12 +28,12 @@ const OLD_MICROS: i64 = 5 * 60 * 1_000_000;
 const LOOK_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a look bounds nothing.
-const STALE: &str = "the server's list of open transactions is not renewed, because somebody reads \
-                     it all the time";
+const STALE: &str = "the server gives no fresh list of its open transactions";
 
-/// What is to be done about a list of transactions that is not renewed.
+/// What is to be done about it.
 const STALE_HINT: &str = "let whatever polls information_schema.INNODB_TRX read it at most five \
-                          times a second, then run again";
+                          times a second; MySQL also gives none while a transaction runs a \
+                          statement with a character of four bytes; then run again";
 
 /// Commands of sessions that run no statement of a user.
 const RESTING: &str = "'Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID', 'Error', 'Time'";
@@ -56,7 +56,7 @@ pub(crate) struct Activity {
     pub(crate) oldest: Option<Holder>,
     /// True if this user may not see the transactions of others.
     pub(crate) hidden: bool,
-    /// True if others read the list of transactions so often that it was not renewed.
+    /// True if the list of transactions was not renewed or not given.
     pub(crate) stale: bool,
     /// Names of prepared transactions.
     pub(crate) prepared: Vec<String>,
@@ -452,7 +452,7 @@ mod tests {
         assert_eq!(error.class, ErrorClass::NotYet);
         assert!(activity.holds_watermark());
         let warning = activity.bound_warning().expect("it is said");
-        assert!(warning.contains("reads it all the time"), "{warning}");
+        assert!(warning.contains("no fresh list"), "{warning}");
     }
 
     #[test]

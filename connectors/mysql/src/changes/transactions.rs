@@ -21,6 +21,10 @@ const TRIES_MAX: u32 = 10;
 /// The longest random part of a pause.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
 
+/// What MySQL says instead of the list while the statement of any transaction has a character of
+/// four bytes: the list holds texts of three.
+const STATEMENT_NOT_LISTED: &str = "3854";
+
 /// How often a look may read the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -35,7 +39,7 @@ pub(crate) enum Patience {
 pub(super) enum Listed {
     /// Every transaction that may write and was open when the list was asked for.
     Fresh(Vec<Holder>),
-    /// Only the copy of an earlier moment.
+    /// Only the copy of an earlier moment, or none.
     Stale,
     /// This user may not see the transactions of others.
     Hidden,
@@ -76,6 +80,7 @@ async fn read_once(session: &mut Session, own: &[u64]) -> Result<Listed> {
                     .await?;
             }
             match error.class {
+                _ if error.code.as_deref() == Some(STATEMENT_NOT_LISTED) => Ok(Listed::Stale),
                 ErrorClass::Privilege => Ok(Listed::Hidden),
                 _ => Err(error),
             }
