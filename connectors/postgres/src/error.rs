@@ -153,7 +153,8 @@ fn place(server: &PgDatabaseError) -> String {
             .map_or_else(String::new, |schema| format!("{schema}."));
         place.push_str(&format!(" of `{schema}{table}`"));
     }
-    if let Some(column) = server.column() {
+    let of_copy = || copied_column(server.r#where()?);
+    if let Some(column) = server.column().or_else(of_copy) {
         place.push_str(&format!(", column `{column}`"));
     }
     if let Some(constraint) = server.constraint() {
@@ -163,6 +164,15 @@ fn place(server: &PgDatabaseError) -> String {
         place.push_str(&format!(", type `{data_type}`"));
     }
     place
+}
+
+/// The column whose value a COPY could not take, which only the context says: `COPY stage, line 7,
+/// column note`. What follows a colon is the value.
+fn copied_column(context: &str) -> Option<&str> {
+    let mut lines = context.lines();
+    let line = lines.find(|line| line.starts_with("COPY "))?;
+    let (_, column) = line.split_once(", column ")?;
+    Some(column.split_once(": ").map_or(column, |(column, _)| column))
 }
 
 fn hint_of(code: &str) -> Option<&'static str> {
@@ -202,6 +212,18 @@ mod tests {
             ("pgbouncer cannot connect to server", ErrorClass::Connection),
         ] {
             assert_eq!(class_of_pooler(message), class, "{message}");
+        }
+    }
+
+    #[test]
+    fn copies_name_their_columns_and_no_values() {
+        for (context, column) in [
+            ("COPY stage, line 7, column note", Some("note")),
+            ("COPY t, line 1, column note: \"secret\"", Some("note")),
+            ("COPY t, line 1: \"secret\"", None),
+            ("SQL statement \"SELECT 1, column 2\"", None),
+        ] {
+            assert_eq!(copied_column(context), column, "{context}");
         }
     }
 
