@@ -177,7 +177,8 @@ fn place(message: &str) -> String {
         let name = rest.strip_prefix(quote)?;
         name.split_once(quote).map(|(name, _)| name)
     };
-    if let Some(column) = quoted("or column ", '\'').or_else(|| quoted("Column ", '\'')) {
+    let column = quoted("or column ", '\'').or_else(|| quoted("Column ", '\''));
+    if let Some(column) = column.or_else(|| column_of_path(message)) {
         return format!(", column `{column}`");
     }
     if let Some(column) = quoted("Field ", '\'') {
@@ -190,6 +191,13 @@ fn place(message: &str) -> String {
         return format!(", constraint `{constraint}`");
     }
     String::new()
+}
+
+/// The column that MariaDB names with its table: for column `shop`.`customers`.`note` at row 1.
+fn column_of_path(message: &str) -> Option<&str> {
+    let (_, path) = message.rsplit_once("or column `")?;
+    let (path, _) = path.rsplit_once("` at row ")?;
+    Some(path.rsplit_once("`.`").map_or(path, |(_, column)| column))
 }
 
 fn hint_of(code: u16) -> Option<&'static str> {
@@ -271,6 +279,11 @@ mod tests {
                 1292,
                 "Incorrect datetime value: 'secret' for column 'at' at row 7",
                 "the server refused a value, column `at`",
+            ),
+            (
+                1292,
+                "Incorrect uuid value: 'secret' for column `shop`.`customers`.`id` at row 1",
+                "the server refused a value, column `id`",
             ),
             (
                 1452,
