@@ -3,6 +3,7 @@
 use super::fence::unanswered;
 use super::lease::{alive, left_ms, server};
 use super::made::BEARS_MARK;
+use super::runs::last_success;
 use super::schema::{check_not_newer, is_missing, missing_rights};
 use super::text::{key_is, seconds, table_name};
 use crate::connect::{MysqlStore, TextRow};
@@ -78,11 +79,10 @@ fn statements(key: &PipelineKey, run_count: u32, server: &str) -> String {
             left_ms("x"),
             alive("x", "")
         ),
-        // A slice brings nothing up to date.
         format!(
-            "SELECT {} FROM _syncset_run x WHERE {here} AND x.exit_code = 0 \
-             AND x.report NOT LIKE '%\"slice\":true%' ORDER BY x.started_at DESC LIMIT 1",
-            seconds("x.finished_at")
+            "SELECT {} {}",
+            seconds("x.finished_at"),
+            last_success("x", key)
         ),
         format!(
             "SELECT x.target_schema, x.target_table, {made} FROM _syncset_made x \

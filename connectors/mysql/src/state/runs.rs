@@ -5,7 +5,7 @@ use super::text::{NOW, at, json, key_is, key_values};
 use crate::connect::MysqlStore;
 use crate::sql::text;
 use std::time::Duration;
-use syncset_connector::{PipelineKey, Result, Retention, RunRecord};
+use syncset_connector::{CLOCK_SLACK_SECONDS, PipelineKey, Result, Retention, RunRecord};
 
 /// Inserts or updates a run and drops what need not be kept. One message, not under the fence: a
 /// run that was pushed aside is recorded too. Returns how many refused rows were dropped.
@@ -25,9 +25,8 @@ pub(super) async fn record_run(
          VALUES ({values}, {run_id}, {started}, {finished}, {exit_code}, {report}) \
          ON DUPLICATE KEY UPDATE finished_at = {finished}, exit_code = {exit_code}, \
          report = {report};\n\
-         DELETE FROM _syncset_run WHERE {row} AND started_at < {oldest} \
-         AND NOT run_id <=> (SELECT d.run_id FROM (SELECT s.run_id FROM _syncset_run s \
-         WHERE {success} AND s.exit_code = 0 ORDER BY s.started_at DESC LIMIT 1) d);\n\
+         DELETE FROM _syncset_run WHERE {row} AND started_at < {oldest} AND run_id <> {run_id} \
+         AND NOT run_id <=> (SELECT d.run_id FROM (SELECT s.run_id {success}) d);\n\
          {rejected}SELECT ROW_COUNT();\nCOMMIT",
         values = key_values(key),
         run_id = text(&run.run_id),
@@ -38,7 +37,7 @@ pub(super) async fn record_run(
             .map_or("NULL".to_owned(), |code| code.to_string()),
         report = json(&run.report),
         oldest = ago(keep.runs),
-        success = key_is("s.", key),
+        success = last_success("s", key),
         rejected = drop_rejected(key, keep),
     );
     let mut session = store.control().await?;
@@ -48,6 +47,18 @@ pub(super) async fn record_run(
     }
     let dropped = rows.into_iter().flatten().next_back();
     dropped.map_or(Ok(0), |row| row.parse(0))
+}
+
+/// Chooses the last run with exit code 0, as the rest of a SELECT from `alias`. A slice brings
+/// nothing up to date; what a wrong clock put into the future counts only if there is nothing else.
+pub(super) fn last_success(alias: &str, key: &PipelineKey) -> String {
+    format!(
+        "FROM _syncset_run {alias} WHERE {row} AND {alias}.exit_code = 0 \
+         AND {alias}.report NOT LIKE '%\"slice\":true%' \
+         ORDER BY {alias}.finished_at > {NOW} + INTERVAL {CLOCK_SLACK_SECONDS} SECOND, \
+         {alias}.started_at DESC LIMIT 1",
+        row = key_is(&format!("{alias}."), key),
+    )
 }
 
 /// Drops refused rows that no run has tried again for long, because their table left the
