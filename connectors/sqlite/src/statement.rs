@@ -158,7 +158,20 @@ pub(crate) fn same_image(table: &TargetTable, given: impl Fn(usize) -> String) -
     if table.marks.deleted_at.is_some() {
         conditions.push(is_there(&table.marks, "t"));
     }
-    conditions.join(" AND ")
+    all_of(&conditions)
+}
+
+/// Conditions of one group of [`all_of`].
+const GROUP_CONDITIONS: usize = 50;
+
+/// All of the conditions, in groups: SQLite refuses expressions that are nested more than a
+/// thousand deep, and a chain of AND is one level for each condition.
+fn all_of(conditions: &[String]) -> String {
+    let groups = conditions.chunks(GROUP_CONDITIONS);
+    let groups: Vec<_> = groups
+        .map(|group| format!("({})", group.join(" AND ")))
+        .collect();
+    groups.join(" AND ")
 }
 
 pub(crate) fn on_conflict(table: &TargetTable, now: &Now) -> String {
