@@ -90,7 +90,12 @@ pub(crate) async fn store_rejected(
                ON CONFLICT (project, pipeline, stream, key) \
                DO UPDATE SET reason = excluded.reason, code = excluded.code, \
                \"row\" = excluded.\"row\", attempts = attempts + 1";
-    for row in rows {
+    for (index, row) in rows.iter().enumerate() {
+        // A row that is named twice was refused once.
+        let is_same = |other: &RejectedRow| other.stream == row.stream && other.key == row.key;
+        if rows[index + 1..].iter().any(is_same) {
+            continue;
+        }
         let arguments = arguments![
             key.project.as_str(),
             key.pipeline.as_str(),

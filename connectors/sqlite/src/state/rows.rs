@@ -214,7 +214,7 @@ pub(crate) async fn claim(session: &mut Session, key: &PipelineKey, load: &LoadP
         if owner != *key {
             return Err(ConnectorError::new(
                 ErrorClass::TargetDiffers,
-                format!("table `{target}` belongs to pipeline `{owner}`"),
+                format!("`{target}` belongs to the pipeline `{owner}`"),
             )
             .with_hint("write to another table with `to:`: two pipelines never write one table"));
         }
