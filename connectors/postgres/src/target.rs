@@ -66,6 +66,7 @@ impl Target for PgStore {
                         .missing
                         .into_iter()
                         .map(Difference::of_table)
+                        .chain(status::long_names(table))
                         .collect(),
                     create: answer.create,
                     notes: Vec::new(),

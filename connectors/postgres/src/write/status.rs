@@ -11,6 +11,30 @@ use syncset_connector::{Difference, TableName, TargetColumn, TargetTable, TypeDe
 /// Rights that nobody needs who only appends rows.
 pub(crate) const RIGHTS_OF_CHANGES: [&str; 2] = ["UPDATE", "DELETE"];
 
+/// Longest name, in bytes: the server cuts longer ones without an error.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Names that the server would cut.
+pub(crate) fn long_names(table: &TargetTable) -> Vec<Difference> {
+    let columns = table.all_columns();
+    let columns = columns
+        .iter()
+        .map(|column| (column.name.as_str(), "rename:"));
+    let own = [(table.name.name.as_str(), "to:")];
+    own.into_iter()
+        .chain(columns)
+        .filter(|(name, _)| name.len() > NAME_BYTES_MAX)
+        .map(|(name, key)| {
+            Difference::of_table(format!(
+                "`{name}` of `{}` has {} bytes, and a name of PostgreSQL up to \
+                 {NAME_BYTES_MAX}; give it a shorter one with `{key}`",
+                table.name,
+                name.len()
+            ))
+        })
+        .collect()
+}
+
 /// Everything that stops the table.
 pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec<Difference> {
     let name = &table.name;
@@ -19,7 +43,7 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec
             "`{name}` is not a table at the target; choose another name with `to:`"
         ))];
     }
-    let mut differences = Vec::new();
+    let mut differences = long_names(table);
     differences.extend(missing_rights(name, shape, user));
     if shape.has_policies {
         differences.push(Difference::of_table(format!(
