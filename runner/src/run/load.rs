@@ -79,11 +79,17 @@ pub(crate) async fn boundaries(
     context: &RunContext,
     table: &TableRun,
 ) -> Result<Vec<KeyBound>, Failure> {
-    let bytes = table.planned.byte_estimate.unwrap_or(0);
-    let chunk_bytes = (bytes / CHUNKS_WANTED).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-    if bytes <= chunk_bytes {
-        return Ok(Vec::new());
-    }
+    // A store that does not say how large its tables are looks when it is asked to cut one.
+    let chunk_bytes = match table.planned.byte_estimate {
+        Some(bytes) => {
+            let chunk_bytes = (bytes / CHUNKS_WANTED).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+            if bytes <= chunk_bytes {
+                return Ok(Vec::new());
+            }
+            chunk_bytes
+        }
+        None => CHUNK_BYTES_MIN,
+    };
     let source = context.ends.source();
     Ok(source.boundaries(&table.read, chunk_bytes).await?)
 }
