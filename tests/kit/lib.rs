@@ -4,12 +4,16 @@
 //! of tests.
 
 mod account;
+mod any_database;
+mod any_session;
 mod bags;
 mod chinook;
 mod cluster;
 mod collector;
 mod commit_proxy;
 mod database;
+mod engine;
+mod engine_state;
 mod frames;
 pub mod load;
 pub mod mysql;
@@ -20,6 +24,7 @@ mod process;
 mod project;
 pub mod proxy;
 mod rows;
+mod sample_table;
 mod small_disk;
 mod sqlite;
 mod statement_log;
@@ -28,6 +33,8 @@ mod tls;
 mod writer;
 mod writer_session;
 
+pub use any_database::AnyDatabase;
+pub use any_session::AnySession;
 pub use bags::assert_same_bag;
 pub use chinook::{
     CHINOOK_TABLES, ChinookTable, load_chinook, load_chinook_mysql, load_chinook_sqlite,
@@ -35,6 +42,7 @@ pub use chinook::{
 pub use collector::{Answer, Collector, Received, SeenSpan};
 pub use commit_proxy::CommitProxy;
 pub use database::{Database, Role};
+pub use engine::{Engine, NameLength};
 pub use load::{Ledger, Load, LoadOptions, RunningLoad, Stamp, Weights, eventually};
 pub use mysql::{Flavour, MysqlDatabase, MysqlServer, mariadb, mysql};
 pub use pooler::Pooler;
@@ -43,6 +51,7 @@ pub use process::Process;
 pub use project::{Output, Project, binary, workspace};
 pub use proxy::{Cut, CutMoment, Proxy};
 pub use rows::{Comparison, Place, TextRow, compare, compare_keyed};
+pub use sample_table::{Kind, SampleTable, sorted, text_row};
 pub use small_disk::SmallDisk;
 pub use sqlite::SqliteFile;
 pub use statement_log::LoggedStatement;

@@ -47,10 +47,7 @@ impl SqliteFile {
     /// If one is refused.
     pub async fn execute(&self, sql: &str) {
         let mut session = self.connect().await;
-        session
-            .execute(crate::postgres::raw(sql))
-            .await
-            .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
+        send(&mut session, sql).await;
         let _ = session.close().await;
     }
 
@@ -76,6 +73,14 @@ impl SqliteFile {
     pub async fn value(&self, sql: &str) -> String {
         crate::rows::only_value(sql, self.rows(sql).await)
     }
+}
+
+/// Sends statements on a session of the test's own.
+pub(crate) async fn send(session: &mut SqliteConnection, sql: &str) {
+    session
+        .execute(crate::postgres::raw(sql))
+        .await
+        .unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
 }
 
 fn text_row(row: &SqliteRow) -> Vec<Option<String>> {

@@ -354,7 +354,9 @@ async fn refused_row_of_a_keyless_table_stops_it_with_the_reason() {
             "  public.bag: { to: bag }\n",
         );
         run(&project).await.expect_success();
-        source.execute("INSERT INTO bag VALUES (4), (770077007)").await;
+        source
+            .execute("INSERT INTO bag VALUES (4), (770077007)")
+            .await;
 
         let failed = run(&project).await.expect_code(1);
 

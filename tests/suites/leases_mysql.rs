@@ -9,14 +9,9 @@ use crate::mysql_target_lab::{
 };
 use kit::{MysqlDatabase, MysqlServer};
 use mysql_async::prelude::Queryable;
-use std::time::Duration;
 use syncset_connector::{ErrorClass, LeaseOutcome, Store};
 
 on_both!(
-    second_run_is_told_who_holds_the_lease,
-    lease_of_eight_runs_at_once_goes_to_one,
-    released_lease_is_free_and_its_epoch_is_never_given_again,
-    lease_is_free_at_once_when_its_owners_sessions_are_gone,
     lease_of_another_server_is_waited_for_until_it_expires,
     fence_held_by_a_stranger_is_named_and_not_taken,
     owner_that_cannot_be_ended_is_named_with_the_right_that_is_missing,
@@ -29,70 +24,6 @@ async fn two_runs(server: &'static MysqlServer) -> (MysqlDatabase, Box<dyn Store
     let first = open_ready(&database.url()).await;
     let second = open(&database.url()).await;
     (database, first, second)
-}
-
-async fn second_run_is_told_who_holds_the_lease(server: &'static MysqlServer) {
-    let (_database, first, second) = two_runs(server).await;
-    lease_of(&*first, "one").await;
-
-    let outcome = acquire(&*second, "two").await;
-
-    let LeaseOutcome::Held { owner, expires_in } = outcome else {
-        panic!("two runs have the lease");
-    };
-    assert_eq!(owner, "one");
-    assert!(expires_in > Duration::from_secs(500) && expires_in <= Duration::from_secs(600));
-    let stored = state(&*second)
-        .load(&key(), 0)
-        .await
-        .expect("state is there");
-    assert_eq!(stored.holder.map(|(owner, _)| owner), Some("one".into()));
-}
-
-async fn lease_of_eight_runs_at_once_goes_to_one(server: &'static MysqlServer) {
-    let database = server.database("lease").await;
-    let mut stores = vec![open_ready(&database.url()).await];
-    for _ in 1..8 {
-        stores.push(open(&database.url()).await);
-    }
-
-    let outcomes =
-        futures::future::join_all(stores.iter().map(|store| acquire(&**store, "any"))).await;
-
-    let winners = outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, LeaseOutcome::Acquired { .. }));
-    assert_eq!(winners.count(), 1);
-}
-
-async fn released_lease_is_free_and_its_epoch_is_never_given_again(server: &'static MysqlServer) {
-    let (_database, first, second) = two_runs(server).await;
-    let lease = lease_of(&*first, "one").await;
-
-    state(&*first).release(&lease).await.expect("it is ours");
-
-    assert_eq!(lease_of(&*second, "two").await.epoch, lease.epoch + 1);
-    state(&*first)
-        .release(&lease)
-        .await
-        .expect("it is gone, no error");
-    let error = state(&*first).renew(&lease).await.expect_err("it is gone");
-    assert_eq!(error.class, ErrorClass::Fenced);
-    let held = acquire(&*first, "one").await;
-    assert!(matches!(held, LeaseOutcome::Held { .. }), "{held:?}");
-}
-
-async fn lease_is_free_at_once_when_its_owners_sessions_are_gone(server: &'static MysqlServer) {
-    let (_database, first, second) = two_runs(server).await;
-    lease_of(&*first, "one").await;
-
-    drop(first);
-    let outcome = acquire(&*second, "two").await;
-
-    let LeaseOutcome::Acquired { lease, taken_from } = outcome else {
-        panic!("a dead owner makes the next run wait: {outcome:?}");
-    };
-    assert_eq!((lease.epoch, taken_from), (2, Some("one".into())));
 }
 
 async fn lease_of_another_server_is_waited_for_until_it_expires(server: &'static MysqlServer) {

@@ -12,11 +12,8 @@ on_both!(
     chinook_of_sqlite_arrives_and_comes_once,
     chinook_of_the_other_server_arrives_and_comes_once,
     chinook_of_its_own_kind_arrives_and_comes_once,
-    windows_bring_what_changed_and_nothing_else,
-    deletes_wait_for_their_guard,
     bad_rows_are_set_aside_and_come_when_they_are_mended,
     edited_selection_alters_the_table,
-    replaced_tables_follow_their_source,
     run_stopped_inside_a_chunk_is_succeeded,
     run_stopped_before_commit_is_succeeded,
     run_stopped_between_units_is_succeeded,
@@ -179,73 +176,6 @@ const STAMPED: &str = "CREATE TABLE t (id int PRIMARY KEY, name text, amount num
      updated_at timestamptz NOT NULL DEFAULT clock_timestamp() - interval '1 hour');
      INSERT INTO t SELECT i, 'name ' || i, i FROM generate_series(1, 1000) i";
 
-async fn windows_bring_what_changed_and_nothing_else(server: &'static MysqlServer) {
-    let lab = Lab::new(
-        server,
-        STAMPED,
-        "tables:\n  public.t:\n    to: t\n    where: \"amount > 10\"\n    capture: { mode: cursor, \
-         column: updated_at, written_by: database }\n",
-    )
-    .await;
-    let first = run(&lab.project).await;
-    lab.source
-        .execute(
-            "UPDATE t SET name = 'new', updated_at = clock_timestamp() WHERE id = 20;
-             UPDATE t SET amount = 1, updated_at = clock_timestamp() WHERE id = 30;
-             UPDATE t SET amount = 11, updated_at = clock_timestamp() WHERE id = 5",
-        )
-        .await;
-
-    let second = run(&lab.project).await;
-    let third = run(&lab.project).await;
-
-    assert_eq!(written(&first), (990, 0));
-    assert_eq!(written(&second), (2, 1));
-    assert_eq!(written(&third), (0, 0));
-    let changed = lab
-        .target
-        .rows("SELECT id, name, amount FROM t WHERE id IN (5, 20, 30) ORDER BY id")
-        .await;
-    let row = |values: [&str; 3]| values.map(|value| Some(value.to_owned())).to_vec();
-    assert_eq!(
-        changed,
-        [row(["5", "name 5", "11.00"]), row(["20", "new", "20.00"])]
-    );
-}
-
-async fn deletes_wait_for_their_guard(server: &'static MysqlServer) {
-    let lab = Lab::new(
-        server,
-        STAMPED,
-        "tables:\n  public.t: { capture: full, to: t }\n",
-    )
-    .await;
-    run(&lab.project).await;
-    lab.source.execute("DELETE FROM t WHERE id > 100").await;
-
-    let stopped = lab.project.syncset(RUN).await;
-    let left = lab.target.value("SELECT COUNT(*) FROM t").await;
-    let allowed = lab
-        .project
-        .syncset([
-            "pipeline",
-            "run",
-            "p",
-            "--output",
-            "json",
-            "--allow-deletes",
-            "public.t=900",
-        ])
-        .await
-        .expect_success()
-        .json();
-
-    assert_eq!(stopped.code, 8, "{}", stopped.stdout);
-    assert_eq!(left, "1000");
-    assert_eq!(written(&allowed).1, 900);
-    assert_eq!(lab.target.value("SELECT COUNT(*) FROM t").await, "100");
-}
-
 async fn bad_rows_are_set_aside_and_come_when_they_are_mended(server: &'static MysqlServer) {
     let lab = Lab::new(
         server,
@@ -294,32 +224,6 @@ async fn edited_selection_alters_the_table(server: &'static MysqlServer) {
     assert_eq!(lab.target.value(columns).await, "amount,number");
     let sum = "SELECT CONCAT(COUNT(*), ' ', SUM(amount)) FROM t";
     assert_eq!(lab.target.value(sum).await, "1000 500500.00");
-}
-
-async fn replaced_tables_follow_their_source(server: &'static MysqlServer) {
-    let lab = Lab::new(
-        server,
-        "CREATE TABLE t (name text, n int); INSERT INTO t SELECT 'x', i % 10 FROM generate_series(1, 300) i",
-        "tables:\n  public.t: { capture: full, to: t, write: { mode: replace } }\n",
-    )
-    .await;
-    let first = run(&lab.project).await;
-    lab.source
-        .execute(
-            "DELETE FROM t WHERE ctid IN (SELECT ctid FROM t WHERE n = 3 LIMIT 2);
-             INSERT INTO t VALUES ('x', 4), (NULL, NULL)",
-        )
-        .await;
-
-    let second = run(&lab.project).await;
-    let third = run(&lab.project).await;
-
-    assert_eq!(written(&first), (300, 0));
-    assert_eq!(written(&second), (2, 2));
-    assert_eq!(written(&third), (0, 0));
-    let content =
-        "SELECT CONCAT(COUNT(*), ' ', SUM(n = 3), ' ', SUM(n = 4), ' ', SUM(n IS NULL)) FROM t";
-    assert_eq!(lab.target.value(content).await, "300 28 31 1");
 }
 
 /// A source of more than one chunk, and a target that may be another one for each run.

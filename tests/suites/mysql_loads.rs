@@ -101,64 +101,6 @@ async fn chinook_reaches_sqlite_from_both() {
 }
 
 #[tokio::test]
-async fn killed_load_goes_on_where_it_was() {
-    for flavour in FLAVOURS {
-        let lab = MysqlLab::postgres(flavour, &wide_table()).await;
-        lab.pipeline(
-            "  t: { columns: [id, v], capture: { mode: cursor, column: updated_at, \
-             written_by: database } }",
-        );
-
-        for point in ["chunk.batch:3", "unit.committed:2", "settle.compared"] {
-            let action = format!("{point}=exit9");
-            let variables = [("SYNCSET_FAIL_POINT", action.as_str())];
-            let killed = lab.project.spawn_with(RUN, &variables).wait().await;
-            assert_eq!(killed.code, 137, "the run never came to {point}");
-            let chunks = lab.value("SELECT count(*) FROM _syncset.chunk").await;
-            assert!(
-                chunks.parse::<u32>().is_ok_and(|chunks| chunks > 2),
-                "{chunks} chunks"
-            );
-            // The window that follows the chunks brings it.
-            lab.source
-                .execute("UPDATE t SET v = concat(v, '.') WHERE id % 1000 = 1; DELETE FROM t WHERE id % 1000 = 2")
-                .await;
-        }
-        lab.project.syncset(RUN).await.expect_success();
-
-        let rows = "SELECT id, v FROM t";
-        let source = lab.source.rows(rows).await;
-        let comparison = Comparison::of(source, lab.at_target(rows).await, 1);
-        assert!(comparison.is_equal(), "{flavour:?}: {comparison}");
-    }
-}
-
-#[tokio::test]
-async fn whole_tables_bring_edits_and_deletes() {
-    let setup = "CREATE TABLE t (a varchar(9), b int, v text, PRIMARY KEY (b, a));
-        INSERT INTO t VALUES ('x', 1, 'one'), ('y', 1, 'two'), ('X2', 2, NULL)";
-    for flavour in FLAVOURS {
-        for target in [Target::postgres().await, Target::sqlite()] {
-            let lab = MysqlLab::new(flavour, target, setup).await;
-            lab.pipeline("  t: { capture: full }");
-            lab.run().await.expect_success();
-            lab.source
-                .execute("UPDATE t SET v = 'three' WHERE a = 'y'; DELETE FROM t WHERE a = 'x'; INSERT INTO t VALUES ('z', 3, '')")
-                .await;
-
-            let table = lab.synced().await;
-
-            assert_eq!(count(&table, "rows_written"), 2, "{table}");
-            assert_eq!(count(&table, "rows_deleted"), 1, "{table}");
-            let rows = "SELECT a, b, v FROM t";
-            let source = lab.source.rows(rows).await;
-            let comparison = Comparison::of(source, lab.at_target(rows).await, 2);
-            assert!(comparison.is_equal(), "{comparison}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn conditions_mean_at_the_server_what_they_mean_here() {
     let setup = "CREATE TABLE t (id int PRIMARY KEY, name varchar(9) COLLATE utf8mb4_general_ci,
           size decimal(9,2), ok tinyint(1), at timestamp(6) NULL, latin varchar(9) CHARACTER SET latin1);
@@ -385,56 +327,6 @@ async fn strange_names_and_kinds_of_tables_are_read() {
             .value("SELECT sum(n) || ' of ' || count(*) FROM totals")
             .await;
         assert_eq!(totals, "2 of 2", "{flavour:?}");
-    }
-}
-
-#[tokio::test]
-async fn tables_without_a_key_converge() {
-    let setup = "CREATE TABLE t (a int, b varchar(9));
-        INSERT INTO t VALUES (1, 'x'), (1, 'x'), (2, NULL), (2, 'y')";
-    for flavour in FLAVOURS {
-        let lab = MysqlLab::postgres(flavour, setup).await;
-        lab.pipeline("  t: { write: { mode: replace }, capture: full }");
-        lab.run().await.expect_success();
-        lab.source
-            .execute("DELETE FROM t WHERE a = 1 LIMIT 1; INSERT INTO t VALUES (2, NULL)")
-            .await;
-
-        let table = lab.synced().await;
-
-        assert_eq!(count(&table, "rows_written"), 1, "{table}");
-        assert_eq!(count(&table, "rows_deleted"), 1, "{table}");
-        let rows = "SELECT a, coalesce(b, '-'), count(*) FROM t GROUP BY a, b";
-        let source = lab.source.rows(rows).await;
-        let comparison = Comparison::of(source, lab.at_target(rows).await, 2);
-        assert!(comparison.is_equal(), "{flavour:?}: {comparison}");
-    }
-}
-
-#[tokio::test]
-async fn appended_rows_come_once() {
-    for flavour in FLAVOURS {
-        let lab = MysqlLab::postgres(
-            flavour,
-            "CREATE TABLE t (n bigint, v int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)",
-        )
-        .await;
-        lab.pipeline(
-            "  t: { write: { mode: append }, capture: { mode: cursor, column: n, overlap: 0, null_cursor: ignore } }",
-        );
-        for n in 4..7 {
-            lab.run().await.expect_success();
-            lab.source
-                .execute(&format!("INSERT INTO t VALUES ({n}, {n})"))
-                .await;
-        }
-        lab.run().await.expect_success();
-
-        // The greatest number may still be given to more rows.
-        let rows = lab
-            .value("SELECT string_agg(n::text, ',' ORDER BY n) FROM t")
-            .await;
-        assert_eq!(rows, "1,2,3,4,5", "{flavour:?}");
     }
 }
 

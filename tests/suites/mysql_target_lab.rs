@@ -200,18 +200,6 @@ impl Lab {
         }
     }
 
-    pub(crate) fn chunk(&self) -> UnitStart {
-        UnitStart {
-            step: UnitStep::Chunk {
-                stream: STREAM.into(),
-                index: 0,
-                version: self.version,
-            },
-            into_empty: true,
-            ..self.window()
-        }
-    }
-
     pub(crate) async fn begin(&self, start: UnitStart) -> Box<dyn UnitWriter> {
         let begun = self.target().begin(start).await;
         begun.unwrap_or_else(|error| panic!("the unit is ours: {error:?}"))
@@ -285,11 +273,6 @@ pub(crate) fn ints(values: impl IntoIterator<Item = i32>) -> ArrayRef {
 
 pub(crate) fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
     Arc::new(StringArray::from_iter(values))
-}
-
-pub(crate) fn keys(table: &TargetTable, array: ArrayRef) -> RecordBatch {
-    let schema = table.schema().project(&[0]).expect("the key is first");
-    RecordBatch::try_new(Arc::new(schema), vec![array]).expect("keys")
 }
 
 pub(crate) const PLAIN: &str =

@@ -52,13 +52,6 @@ pub(crate) async fn two_runs() -> (Database, Box<dyn Store>, Box<dyn Store>) {
     (database, first, second)
 }
 
-/// The same with one run that has the lease.
-pub(crate) async fn leased() -> (Database, Box<dyn Store>, Lease) {
-    let (database, store) = ready().await;
-    let lease = lease_of(&*store, "one").await;
-    (database, store, lease)
-}
-
 /// A store whose `_syncset` is there.
 pub(crate) async fn open_ready(url: &str) -> Box<dyn Store> {
     let store = open(url).await;

@@ -1,72 +1,23 @@
 //! How units write to MySQL and MariaDB: exactly the rows that differ, or nothing.
 
 use crate::mysql_target_lab::{
-    Lab, PLAIN, STREAM, ints, key, keys, on_both, open_ready, plain, state, table_of, texts,
-    written_carefully,
+    Lab, PLAIN, ints, on_both, open_ready, plain, table_of, texts, written_carefully,
 };
 use arrow_array::{ArrayRef, Float64Array};
-use futures::StreamExt;
 use kit::{Flavour, MysqlServer};
-use serde_json::json;
 use std::sync::Arc;
-use syncset_connector::{
-    Advice, ErrorClass, OnDelete, Position, RejectedRow, ReplaceRules, Replaced, StreamPhase,
-    UnitStart,
-};
+use syncset_connector::{Advice, ErrorClass, OnDelete, ReplaceRules, Replaced};
 
 on_both!(
-    chunk_into_an_empty_table_is_written_and_done,
     replayed_window_changes_no_row_and_fires_no_trigger,
     images_that_are_equal_for_the_server_are_updated_once,
-    deletes_go_before_upserts_whatever_the_order_of_calls,
-    further_unique_key_never_rewrites_a_row_that_was_not_named,
-    keys_that_differ_by_their_bytes_stay_apart,
     keys_that_a_collation_takes_for_one_stop_the_unit,
-    prune_deletes_exactly_the_rows_that_are_not_named,
     careful_unit_refuses_exactly_the_bad_rows,
     plain_unit_names_the_column_and_can_be_given_up,
-    unit_given_up_leaves_nothing,
-    row_written_by_someone_else_parks_a_direct_load,
-    older_epoch_can_begin_nothing,
-    refused_rows_commit_with_the_unit,
-    pending_deletes_wait_and_are_taken_back_by_an_upsert,
-    replace_by_key_leaves_what_is_equal_alone,
     replace_by_image_counts_equal_rows,
-    append_leaves_out_keys_that_are_there,
     large_batches_arrive_whole_and_load_data_is_used,
     row_longer_than_a_packet_is_refused_and_the_link_lives,
-    digest_of_keys_tells_a_missing_row,
 );
-
-async fn chunk_into_an_empty_table_is_written_and_done(server: &'static MysqlServer) {
-    let lab = Lab::new(server, PLAIN).await;
-    let (table, batch) = plain(&[(1, Some("a"), "1.50"), (2, None, "-2")]);
-
-    let mut unit = lab.begin(lab.chunk()).await;
-    unit.upsert(&table, batch.clone()).await.expect("accepted");
-    let (_, more) = plain(&[(3, Some("it's \\ \0 😀"), "-0.001")]);
-    unit.upsert(&table, more).await.expect("accepted");
-    let receipt = unit.commit(None).await.expect("commits");
-
-    assert_eq!(receipt.rows_written, 3);
-    assert_eq!(
-        lab.content("id, name, amount").await,
-        "1,a,1.500 2,-,-2.000 3,it's \\ \0 😀,-0.001"
-    );
-    let again = lab
-        .target()
-        .begin(lab.chunk())
-        .await
-        .err()
-        .expect("the chunk is done");
-    assert_eq!(again.class, ErrorClass::Fenced);
-    assert!(
-        lab.target()
-            .was_committed(&lab.chunk())
-            .await
-            .expect("decided")
-    );
-}
 
 async fn replayed_window_changes_no_row_and_fires_no_trigger(server: &'static MysqlServer) {
     let setup = format!(
@@ -132,85 +83,6 @@ async fn images_that_are_equal_for_the_server_are_updated_once(server: &'static 
     );
 }
 
-async fn deletes_go_before_upserts_whatever_the_order_of_calls(server: &'static MysqlServer) {
-    let mut lab = Lab::new(
-        server,
-        "CREATE TABLE t (id int PRIMARY KEY, name varchar(20) UNIQUE)",
-    )
-    .await;
-    let row = |id, name| {
-        table_of(&[
-            ("id", "integer", ints([id])),
-            ("name", "text", texts([Some(name)])),
-        ])
-    };
-    let (table, batch) = row(1, "taken");
-    lab.write(&table, batch).await;
-
-    let mut unit = lab.begin(lab.window()).await;
-    unit.upsert(&table, row(2, "taken").1)
-        .await
-        .expect("accepted");
-    unit.delete(&table, keys(&table, ints([1, 77])))
-        .await
-        .expect("accepted");
-    let receipt = lab.commit(unit).await;
-
-    assert_eq!((receipt.rows_written, receipt.rows_deleted), (1, 1));
-    assert_eq!(lab.content("id, name").await, "2,taken");
-}
-
-async fn further_unique_key_never_rewrites_a_row_that_was_not_named(server: &'static MysqlServer) {
-    let mut lab = Lab::new(
-        server,
-        "CREATE TABLE t (id int PRIMARY KEY, name varchar(20) UNIQUE, v int);
-         INSERT INTO t VALUES (1, 'taken', 1), (3, 'c', 1)",
-    )
-    .await;
-    let (table, batch) = table_of(&[
-        ("id", "integer", ints([2, 3, 4])),
-        ("name", "text", texts([Some("taken"), Some("c"), Some("d")])),
-        ("v", "integer", ints([9, 2, 1])),
-    ]);
-
-    let mut unit = lab.begin(lab.window()).await;
-    unit.upsert(&table, batch.clone()).await.expect("accepted");
-    let error = lab.try_commit(unit).await.expect_err("`taken` is taken");
-    let (rejections, receipt) = written_carefully(&mut lab, &table, batch).await;
-
-    assert_eq!(error.class, ErrorClass::RowParked);
-    let rows: Vec<_> = rejections.iter().map(|it| (it.row, it.parked)).collect();
-    assert_eq!(rows, [(0, true)]);
-    assert_eq!(receipt.rows_written, 2);
-    assert_eq!(lab.content("id, name, v").await, "1,taken,1 3,c,2 4,d,1");
-}
-
-async fn keys_that_differ_by_their_bytes_stay_apart(server: &'static MysqlServer) {
-    let mut lab = Lab::new(server, "").await;
-    let names = ["a", "A", "a ", "ä", "á", "ß", "ss", ""];
-    let (table, batch) = table_of(&[
-        ("id", "text", texts(names.map(Some))),
-        ("n", "integer", ints(0..8)),
-    ]);
-    lab.target()
-        .create(&lab.lease, &[(&table, Default::default())])
-        .await
-        .expect("created");
-
-    let first = lab.write(&table, batch.clone()).await;
-    let again = lab.write(&table, batch).await;
-    let mut unit = lab.begin(lab.window()).await;
-    unit.delete(&table, keys(&table, texts([Some("A"), Some("a ")])))
-        .await
-        .expect("accepted");
-    let deleted = lab.commit(unit).await;
-
-    assert_eq!((first.rows_written, again.rows_written), (8, 0));
-    assert_eq!(deleted.rows_deleted, 2);
-    let left = "SELECT GROUP_CONCAT(n ORDER BY n) FROM t";
-    assert_eq!(lab.database.value(left).await, "0,3,4,5,6,7");
-}
-
 async fn keys_that_a_collation_takes_for_one_stop_the_unit(server: &'static MysqlServer) {
     let mut lab = Lab::new(
         server,
@@ -243,31 +115,6 @@ async fn keys_that_a_collation_takes_for_one_stop_the_unit(server: &'static Mysq
         assert!(error.hint.expect("a hint").contains("utf8mb4_0900_bin"));
     }
     assert_eq!(lab.content("id, n").await, "a,0 c,1");
-}
-
-async fn prune_deletes_exactly_the_rows_that_are_not_named(server: &'static MysqlServer) {
-    let mut lab = Lab::new(server, PLAIN).await;
-    let rows: Vec<_> = (0..2000).map(|id| (id, Some("x"), "1")).collect();
-    let (table, batch) = plain(&rows);
-    lab.write(&table, batch).await;
-
-    let mut unit = lab.begin(lab.window()).await;
-    let (_, late) = plain(&[(5000, None, "1"), (5001, None, "1")]);
-    unit.upsert(&table, late).await.expect("accepted");
-    let named: Vec<_> = [ints((0..2000).filter(|id| id % 2 == 0)), ints([5000])]
-        .into_iter()
-        .map(|array| Ok(keys(&table, array)))
-        .collect();
-    let gone = unit
-        .prune(&table, futures::stream::iter(named).boxed())
-        .await
-        .expect("pruned");
-    let counted = unit.count_deletes(&table).await.expect("counted");
-    let receipt = lab.commit(unit).await;
-
-    assert_eq!((gone, counted, receipt.rows_deleted), (1001, 1001, 1001));
-    let left = "SELECT CONCAT(COUNT(*), ' ', SUM(id % 2)) FROM t";
-    assert_eq!(lab.database.value(left).await, "1001 0");
 }
 
 async fn careful_unit_refuses_exactly_the_bad_rows(server: &'static MysqlServer) {
@@ -381,183 +228,11 @@ async fn plain_unit_names_the_column_and_can_be_given_up(server: &'static MysqlS
     assert_eq!(lab.write(&table, row("abc").1).await.rows_written, 1);
 }
 
-async fn unit_given_up_leaves_nothing(server: &'static MysqlServer) {
-    let lab = Lab::new(server, PLAIN).await;
-    let (table, batch) = plain(&[(1, None, "1")]);
-
-    for start in [lab.chunk(), lab.window()] {
-        let mut unit = lab.begin(start).await;
-        unit.upsert(&table, batch.clone()).await.expect("accepted");
-        unit.abort().await;
-    }
-
-    assert_eq!(lab.database.value("SELECT COUNT(*) FROM t").await, "0");
-    assert!(
-        !lab.target()
-            .was_committed(&lab.chunk())
-            .await
-            .expect("decided")
-    );
-    let unit = lab.begin(lab.chunk()).await;
-    unit.commit(None)
-        .await
-        .expect("the chunk is still to be done");
-}
-
-async fn row_written_by_someone_else_parks_a_direct_load(server: &'static MysqlServer) {
-    let lab = Lab::new(server, PLAIN).await;
-    lab.database
-        .execute("INSERT INTO t VALUES (1, 'theirs', 0)")
-        .await;
-    // So many that they go by LOAD DATA, which only warns.
-    let rows: Vec<_> = (1..500).map(|id| (id, Some("ours"), "1")).collect();
-    let (table, batch) = plain(&rows);
-
-    let mut unit = lab.begin(lab.chunk()).await;
-    let error = unit
-        .upsert(&table, batch.clone())
-        .await
-        .expect_err("the key is there");
-    unit.abort().await;
-    assert_eq!(error.class, ErrorClass::RowParked);
-
-    let mut unit = lab
-        .begin(UnitStart {
-            into_empty: false,
-            ..lab.chunk()
-        })
-        .await;
-    unit.upsert(&table, batch).await.expect("accepted");
-    let receipt = unit.commit(None).await.expect("merged");
-    assert_eq!(receipt.rows_written, 499);
-    let theirs = "SELECT COUNT(*) FROM t WHERE name = 'theirs'";
-    assert_eq!(lab.database.value(theirs).await, "0");
-}
-
-async fn older_epoch_can_begin_nothing(server: &'static MysqlServer) {
-    let lab = Lab::new(server, PLAIN).await;
-    state(&*lab.store).unlock(&key()).await.expect("unlocked");
-
-    let error = lab
-        .target()
-        .begin(lab.window())
-        .await
-        .err()
-        .expect("fenced");
-
-    assert_eq!(error.class, ErrorClass::Fenced);
-}
-
-async fn refused_rows_commit_with_the_unit(server: &'static MysqlServer) {
-    let mut lab = Lab::new(server, PLAIN).await;
-    let row = RejectedRow {
-        stream: STREAM.into(),
-        key: json!(["1"]),
-        reason: "a check refused a row".into(),
-        code: Some("3819".into()),
-        row: json!({"id": "1"}),
-        first_at: None,
-        attempts: 0,
-    };
-    let count = "SELECT COUNT(*) FROM _syncset_rejected";
-
-    let mut unit = lab.begin(lab.careful()).await;
-    unit.store_rejected(&[row]).await.expect("stored");
-    lab.commit(unit).await;
-    assert_eq!(lab.database.value(count).await, "1");
-
-    let mut unit = lab.begin(lab.careful()).await;
-    unit.forget_rejected(STREAM, &[json!(["1"])])
-        .await
-        .expect("forgotten");
-    lab.commit(unit).await;
-    assert_eq!(lab.database.value(count).await, "0");
-}
-
-async fn pending_deletes_wait_and_are_taken_back_by_an_upsert(server: &'static MysqlServer) {
-    let mut lab = Lab::new(server, "").await;
-    let names = ["a", "it's \"", "ä\\", "gone"];
-    let (table, batch) = table_of(&[
-        ("id", "text", texts(names.map(Some))),
-        ("n", "integer", ints(0..4)),
-    ]);
-    lab.target()
-        .create(&lab.lease, &[(&table, Default::default())])
-        .await
-        .expect("created");
-    lab.write(&table, batch).await;
-    let named = |names: &[&'static str]| keys(&table, texts(names.iter().map(|name| Some(*name))));
-
-    let mut unit = lab.begin(lab.window()).await;
-    unit.heed_pending();
-    unit.stage_deletes(&table, named(&["a", "it's \"", "ä\\", "nobody"]))
-        .await
-        .expect("staged");
-    let postponed = unit.postpone_deletes(&table).await.expect("postponed");
-    lab.commit(unit).await;
-    let stored = state(&*lab.store).load(&key(), 0).await.expect("the state");
-    let row = |name, n| {
-        table_of(&[
-            ("id", "text", texts([Some(name)])),
-            ("n", "integer", ints([n])),
-        ])
-    };
-    // One comes back in a unit of its own, one in the unit that looks at what is pending.
-    let mut unit = lab.begin(lab.window()).await;
-    unit.heed_pending();
-    unit.upsert(&table, row("ä\\", 7).1)
-        .await
-        .expect("accepted");
-    lab.commit(unit).await;
-    let mut unit = lab.begin(lab.window()).await;
-    unit.heed_pending();
-    unit.upsert(&table, row("a", 8).1).await.expect("accepted");
-    unit.stage_pending(&table).await.expect("staged");
-    let counted = unit.count_deletes(&table).await.expect("counted");
-    let taken = unit.take_deletes(&table).await.expect("taken back");
-    for batch in taken {
-        unit.stage_deletes(&table, batch).await.expect("staged");
-    }
-    let receipt = lab.commit(unit).await;
-
-    assert_eq!(postponed, 3);
-    assert_eq!(stored.pending_of(&table.name), 3);
-    assert_eq!((counted, receipt.rows_deleted), (1, 1));
-    assert_eq!(lab.content("n, id").await, "3,gone 7,ä\\ 8,a");
-    let stored = state(&*lab.store).load(&key(), 0).await.expect("the state");
-    assert_eq!(stored.pending_deletes, []);
-}
-
 fn hard() -> ReplaceRules {
     ReplaceRules {
         absent: OnDelete::Hard,
         max_rewrite_rows: 3,
     }
-}
-
-async fn replace_by_key_leaves_what_is_equal_alone(server: &'static MysqlServer) {
-    let mut lab = Lab::new(server, PLAIN).await;
-    let (table, batch) = plain(&[(1, Some("a"), "1"), (2, Some("b"), "2"), (3, None, "3")]);
-    lab.write(&table, batch).await;
-    let (_, wanted) = plain(&[(1, Some("a"), "1"), (2, Some("B"), "2"), (4, None, "4")]);
-
-    let mut outcomes = Vec::new();
-    for _ in 0..2 {
-        let mut unit = lab.begin(lab.window()).await;
-        unit.collect(&table, wanted.clone())
-            .await
-            .expect("collected");
-        let done = unit.replace(&[(&table, hard())]).await.expect("replaced");
-        outcomes.extend(done);
-        lab.commit(unit).await;
-    }
-
-    let done = |rows_written, rows_deleted| Replaced::Done {
-        rows_written,
-        rows_deleted,
-    };
-    assert_eq!(outcomes, [done(2, 1), done(0, 0)]);
-    assert_eq!(lab.content("id, name").await, "1,a 2,B 4,-");
 }
 
 /// A key, two texts and a number.
@@ -619,20 +294,6 @@ async fn replace_by_image_counts_equal_rows(server: &'static MysqlServer) {
     let content = "SELECT GROUP_CONCAT(CONCAT(id, COALESCE(name, '-')) \
                    ORDER BY id, BINARY name SEPARATOR ' ') FROM t";
     assert_eq!(lab.database.value(content).await, "1A 1a 2- 2- 3~");
-}
-
-async fn append_leaves_out_keys_that_are_there(server: &'static MysqlServer) {
-    let mut lab = Lab::new(server, PLAIN).await;
-    let (table, batch) = plain(&[(1, Some("old"), "1")]);
-    lab.write(&table, batch).await;
-
-    let mut unit = lab.begin(lab.window()).await;
-    let (_, more) = plain(&[(1, Some("new"), "1"), (2, Some("new"), "1")]);
-    unit.append(&table, more).await.expect("accepted");
-    let receipt = lab.commit(unit).await;
-
-    assert_eq!(receipt.rows_written, 1);
-    assert_eq!(lab.content("id, name").await, "1,old 2,new");
 }
 
 /// How often somebody has loaded data so far.
@@ -716,39 +377,4 @@ async fn row_longer_than_a_packet_is_refused_and_the_link_lives(server: &'static
     assert_eq!(rows, [0]);
     assert!(rejections[0].reason.contains("packet"));
     assert_eq!(receipt.rows_written, 1);
-}
-
-async fn digest_of_keys_tells_a_missing_row(server: &'static MysqlServer) {
-    let mut lab = Lab::new(server, PLAIN).await;
-    let rows: Vec<_> = (0..1_000).map(|id| (id, None, "1")).collect();
-    let (table, batch) = plain(&rows);
-    lab.write(&table, batch).await;
-    let whole = lab.target().key_digest(&table).await.expect("a digest");
-
-    lab.database
-        .execute("UPDATE t SET id = 1000 WHERE id = 7")
-        .await;
-    let mut unit = lab.begin(lab.window()).await;
-    let other = unit.key_digest(&table).await.expect("a digest");
-    unit.abort().await;
-
-    assert_eq!((whole.row_count, other.row_count), (1_000, 1_000));
-    assert!(whole.hash.is_some());
-    assert_ne!(whole.hash, other.hash);
-    lab.database
-        .execute(
-            "ALTER TABLE t ADD COLUMN gone datetime(6);
-             UPDATE t SET gone = '2026-01-01' WHERE id = 1000;
-             INSERT INTO t (id, amount) VALUES (7, 1)",
-        )
-        .await;
-    let mut marked = table.clone();
-    marked.marks.deleted_at = Some("gone".into());
-    let live = lab.target().key_digest(&marked).await.expect("a digest");
-    assert_eq!(live, whole, "rows that are marked as gone do not count");
-    let watermark = (Position(json!(1)), StreamPhase::Loading);
-    let unit = lab.begin(lab.window()).await;
-    unit.commit(Some(watermark))
-        .await
-        .expect("the unit is alive");
 }

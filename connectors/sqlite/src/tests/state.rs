@@ -1,52 +1,12 @@
 //! The state: leases, fences, watermarks and loads.
 
-use super::lab::{
-    Lab, acquired, begin_load, chunk_start, finish_chunk, key, lease, watermark_start,
-};
+use super::lab::{Lab, acquired, begin_load, chunk_start, key, lease, watermark_start};
 use crate::lease::lock_path;
 use std::time::Duration;
 use syncset_connector::{
     ErrorClass, KeyBound, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey, Position, RejectedRow,
-    Retention, Role, RunRecord, StreamPhase, TableName, UnitStart, UnitStep,
+    Role, StreamPhase, TableName, UnitStart, UnitStep,
 };
-
-#[tokio::test]
-async fn state_that_is_not_there_is_empty_and_not_made_by_looking() {
-    let lab = Lab::new();
-    let store = lab.open("a.db", Role::Target).await;
-
-    let state = store
-        .state()
-        .expect("state")
-        .load(&key(), 5)
-        .await
-        .expect("the state");
-
-    assert!(state.streams.is_empty() && state.holder.is_none());
-    assert_eq!(
-        lab.value("a.db", "SELECT count(*) FROM sqlite_schema")
-            .await,
-        "0"
-    );
-}
-
-#[tokio::test]
-async fn newer_state_is_refused() {
-    let lab = Lab::new();
-    let store = lab.open("a.db", Role::Target).await;
-    store.state().expect("state").ensure().await.expect("made");
-    lab.sql("a.db", "UPDATE _syncset_schema_version SET version = 99")
-        .await;
-
-    let error = store
-        .state()
-        .expect("state")
-        .load(&key(), 5)
-        .await
-        .expect_err("too new");
-
-    assert_eq!(error.class, ErrorClass::StateTooNew);
-}
 
 #[tokio::test]
 async fn living_owner_keeps_the_lease_and_a_gone_one_loses_it_at_once() {
@@ -340,90 +300,4 @@ async fn load_is_stored_settles_and_follows() {
     let loaded = state.load(&key(), 1).await.expect("the state");
     assert_eq!(loaded.streams[0].selection, "");
     assert_eq!((loaded.owners.len(), loaded.rejected.len()), (1, 0));
-}
-
-#[tokio::test]
-async fn runs_are_kept_for_their_time_and_listed_newest_first() {
-    let lab = Lab::new();
-    let store = lab.open("a.db", Role::Target).await;
-    let state = store.state().expect("state");
-    state.ensure().await.expect("made");
-    let now = chrono::Utc::now().timestamp();
-    let run = |days: i64, exit_code| RunRecord {
-        run_id: format!("run-{days}"),
-        started_at: now - days * 86_400,
-        finished_at: Some(now - days * 86_400 + 60),
-        exit_code: Some(exit_code),
-        report: serde_json::json!({}),
-    };
-    let record = async |run: &RunRecord, days: u64| {
-        let keep = Retention {
-            runs: Duration::from_secs(days * 86_400),
-            rejected: Duration::ZERO,
-            streams: None,
-        };
-        let recorded = state.record_run(&key(), run, &keep).await;
-        assert_eq!(recorded.expect("recorded"), 0);
-    };
-    for (days, code) in [(40, 0), (35, 0), (32, 1), (20, 1), (0, 1)] {
-        record(&run(days, code), 100).await;
-    }
-
-    record(&run(0, 9), 30).await;
-    let stored = state.load(&key(), 5).await.expect("the state");
-
-    assert_eq!(stored.runs, [run(0, 9), run(20, 1), run(35, 0)]);
-    assert_eq!(stored.last_success, run(35, 0).finished_at);
-}
-
-#[tokio::test]
-async fn chunk_of_an_earlier_load_cannot_be_begun_or_decided() {
-    let lab = Lab::new();
-    let store = lab.open("a.db", Role::Target).await;
-    let held = acquired(&*store, "a").await;
-    begin_load(&*store, &held, "t").await;
-    let stale = chunk_start(&*store, &held, "t").await;
-    begin_load(&*store, &held, "t").await;
-    let target = store.target().expect("a target");
-
-    let begun = target.begin(stale.clone()).await.err();
-    let decided = target.was_committed(&stale).await.err();
-    let fresh = chunk_start(&*store, &held, "t").await;
-
-    assert_eq!(begun.map(|error| error.class), Some(ErrorClass::Fenced));
-    assert_eq!(decided.map(|error| error.class), Some(ErrorClass::Fenced));
-    assert!(!target.was_committed(&fresh).await.expect("an answer"));
-    finish_chunk(&*store, &held, "t").await;
-    assert!(target.was_committed(&fresh).await.expect("an answer"));
-}
-
-#[tokio::test]
-async fn load_with_an_open_chunk_does_not_settle() {
-    let lab = Lab::new();
-    let store = lab.open("a.db", Role::Target).await;
-    let held = acquired(&*store, "a").await;
-    begin_load(&*store, &held, "t").await;
-    let start = watermark_start(&*store, &held, "t").await;
-    let unit = store
-        .target()
-        .expect("a target")
-        .begin(start)
-        .await
-        .expect("a unit");
-
-    let settled = unit
-        .commit(Some((
-            Position(serde_json::json!(1)),
-            StreamPhase::Following,
-        )))
-        .await;
-
-    assert!(settled.is_err());
-    let state = store
-        .state()
-        .expect("state")
-        .load(&key(), 1)
-        .await
-        .expect("the state");
-    assert_eq!(state.streams[0].phase, StreamPhase::Loading);
 }
