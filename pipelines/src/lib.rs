@@ -12,6 +12,7 @@ mod capture_setting;
 mod condition;
 mod connection;
 mod destination;
+mod evolution;
 mod fields;
 mod guards;
 mod hooks;
@@ -39,6 +40,7 @@ mod unsupported;
 mod write_plan;
 mod yaml;
 
+pub use evolution::{Kind as SourceChangeKind, SourceChange};
 pub use guards::{EmptySource, Guards};
 pub use interpolate::is_variable_name;
 pub use marks::DELETED_AT;
@@ -54,7 +56,7 @@ pub use selection::{SelectionChange, selection_changes};
 pub use spec::{
     CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, Hook, HookAction,
     HookError, HookWhen, KEEP_DEFAULT, Keep, LEASE_DEFAULT, MAX_REWRITE_ROWS_DEFAULT, Name,
-    OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings,
+    NewColumn, OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings,
     WherePushdown, WriteSetting,
 };
 pub use table_pattern::{TablePattern, display as display_table};

@@ -230,3 +230,8 @@ impl Planner<'_> {
 fn is_glob(entry: &Name) -> bool {
     NamePattern::parse(&entry.text).is_ok_and(|pattern| !pattern.is_exact())
 }
+
+/// Whether an entry is this very name.
+pub(crate) fn is_named(entries: &[Name], column: &str) -> bool {
+    entries.iter().any(|entry| entry.text == column)
+}

@@ -1,12 +1,13 @@
 //! From a pipeline and the described tables to what a run does.
 
 use crate::Problem;
+use crate::evolution::SourceChange;
 use crate::guards::Guards;
 use crate::order::by_source;
 use crate::planner::Planner;
 use crate::problem::{Place, Problems};
 use crate::select::Selected;
-use crate::spec::PipelineSpec;
+use crate::spec::{NewColumn, PipelineSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncset_connector::{
@@ -52,8 +53,14 @@ pub struct TablePlan {
     pub rejects_exit: u8,
     /// What a run may delete without a person's word.
     pub guards: Guards,
-    /// Canonical JSON of the selection: shown when it was edited. `read.selection` is its SHA-256.
+    /// Canonical JSON of the selection: shown when it was edited. `read.selection` is its SHA-256,
+    /// without `choice`, how the columns were chosen, and `source`, what they were at the source.
     pub selection_text: String,
+    /// What became of the source's table since the stream was loaded, as far as rows or columns of
+    /// the target depend on it.
+    pub source_changes: Vec<SourceChange>,
+    /// What a run does about new columns.
+    pub new_column: NewColumn,
     /// What a user should know.
     pub notes: Vec<String>,
     /// Where the table's entry is in the pipeline file.

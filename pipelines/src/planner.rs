@@ -3,6 +3,7 @@
 use crate::capture_plan;
 use crate::capture_setting::mode_name;
 use crate::condition::{conjuncts, predicate};
+use crate::evolution::Evolved;
 use crate::marks;
 use crate::outputs::Derivation;
 use crate::plan::{Output, OutputValue, PushDown, TablePlan};
@@ -44,7 +45,12 @@ impl Planner<'_> {
     /// The plan; `None` after noting why there is none.
     pub(crate) fn plan(&self, problems: &mut Problems) -> Option<TablePlan> {
         let before = problems.count();
-        let columns = self.selected_columns(problems);
+        let chosen = self.selected_columns(problems);
+        let Evolved {
+            columns,
+            changes: source_changes,
+            ignored,
+        } = self.evolved(chosen);
         let derivations = self.derivations(&columns, problems);
         let outputs = self.outputs(&columns, &derivations, problems);
         let write = write_plan::write(self, problems);
@@ -58,19 +64,20 @@ impl Planner<'_> {
             return None;
         }
         let (capture, rows) = (capture?, rows?);
-        let selection_text = self.selection_text(&outputs, &target_key, &target, &capture, &marks);
+        let selection = self.selection(&outputs, &target_key, &target, &capture, &marks);
         let read = TableRead {
             description: Arc::new(self.table.clone()),
             columns: read_columns(columns, &derivations, rows.residual.as_ref()),
             key: key.clone(),
             filter: rows.filter,
-            selection: hex(&Sha256::digest(&selection_text)),
+            selection: hex(&Sha256::digest(selection.to_string())),
             batch_bytes: BATCH_BYTES,
             capture,
         };
         Some(TablePlan {
             stream: self.selected.stream.clone(),
-            notes: self.notes(&read, rows.residual.is_some()),
+            notes: self.notes(&read, rows.residual.is_some(), &ignored),
+            selection_text: self.with_source(selection, &read.columns),
             read: Arc::new(read),
             residual: rows.residual.map(|residual| residual.sql),
             outputs,
@@ -86,7 +93,8 @@ impl Planner<'_> {
             max_rejects: self.settings.max_rejects,
             rejects_exit: self.settings.rejects_exit,
             guards: self.settings.guards,
-            selection_text,
+            source_changes,
+            new_column: self.settings.new_column,
             place: self.selected.place,
         })
     }
@@ -295,14 +303,14 @@ impl Planner<'_> {
 
     /// Canonical JSON of what decides which values are where. The order in which columns are
     /// listed decides nothing.
-    fn selection_text(
+    fn selection(
         &self,
         outputs: &[Output],
         key: &[String],
         target: &TableName,
         capture: &Capture,
         marks: &Marks,
-    ) -> String {
+    ) -> serde_json::Value {
         let mut columns: Vec<_> = outputs
             .iter()
             .map(|output| match &output.value {
@@ -338,11 +346,14 @@ impl Planner<'_> {
         if let Some(name) = &marks.synced_at {
             selection["synced_at"] = json!(name);
         }
-        selection.to_string()
+        selection
     }
 
-    fn notes(&self, read: &TableRead, has_residual: bool) -> Vec<String> {
+    fn notes(&self, read: &TableRead, has_residual: bool, ignored: &[String]) -> Vec<String> {
         let mut notes = Vec::new();
+        notes.extend(ignored.iter().map(|name| {
+            format!("column `{name}` is new at the source and not copied (`new_column: ignore`)")
+        }));
         if self.settings.capture.by_default {
             notes.push("`capture` is not set: every run reads the whole table (`full`)".to_owned());
         }

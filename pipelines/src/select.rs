@@ -18,6 +18,9 @@ pub struct Selected {
     pub rule: usize,
     /// Where that entry is.
     pub place: Place,
+    /// What the stream was loaded under, as [`TablePlan::selection_text`](crate::TablePlan) was
+    /// stored; `None` if nothing is.
+    pub loaded_under: Option<String>,
 }
 
 /// Finds the tables that a pipeline is about among those that exist.
@@ -92,6 +95,7 @@ pub fn select_tables(
             table: listed[table].name.clone(),
             rule,
             place: spec.tables[rule].place,
+            loaded_under: None,
         })
         .collect();
     problems.finish(Some(selected))

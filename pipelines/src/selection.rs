@@ -1,5 +1,6 @@
 //! What an edit changed of a table's selection. Pure: two canonical texts in, a list out.
 
+use crate::evolution::{CHOICE, SOURCE};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -39,7 +40,10 @@ pub fn selection_changes(before: &str, after: &str) -> Vec<SelectionChange> {
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
     names.sort();
     names.dedup();
-    for name in names.into_iter().filter(|name| *name != "columns") {
+    // How columns were chosen and what they were at the source is no part of the selection.
+    let others = ["columns", CHOICE, SOURCE];
+    let names = names.into_iter();
+    for name in names.filter(|name| !others.contains(&name.as_str())) {
         let shown = |selection: &Map<String, Value>| selection.get(name).and_then(shown);
         let (before, after) = (shown(&before), shown(&after));
         if before != after {

@@ -244,6 +244,23 @@ pub struct TableSettings {
     pub rejects_exit: u8,
     /// What a run may delete without a person's word.
     pub guards: Guards,
+    /// What a run does with a column that is new at the source.
+    pub new_column: NewColumn,
+}
+
+/// What a run does with a column that appears in a source table after it was loaded, and that
+/// `columns:` takes without naming it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NewColumn {
+    /// The target gets it, and the rows that are there are filled from the source.
+    #[default]
+    Add,
+    /// It is not copied.
+    Ignore,
+    /// The table waits until a person agrees on the command line.
+    Approve,
+    /// The table stops until the file says something else.
+    Fail,
 }
 
 /// `write:` as written; checked against the table when the plan is made.

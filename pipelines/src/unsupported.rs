@@ -36,16 +36,21 @@ const KEYS: &[(Section, &str, &str)] = &[
         "say it per table or in `defaults:`: `write: { on_delete: keep }`",
     ),
     (Section::Pipeline, "state", STATE_INSTEAD),
-    (Section::Pipeline, "schema", SCHEMA_INSTEAD),
+    (
+        Section::Pipeline,
+        "schema",
+        "write it into `defaults:` or into a table: `defaults: { schema: { new_column: add } }`",
+    ),
     (
         Section::Table,
         "mask",
         "leave the column out with `columns: { exclude: [NAME] }`, or copy a harmless form of it with `derive`",
     ),
     (Section::Table, "transform", DERIVE_INSTEAD),
-    (Section::Table, "schema", SCHEMA_INSTEAD),
     (Section::Table, "hooks", HOOKS_INSTEAD),
     (Section::Capture, "find_deletes", FIND_DELETES_INSTEAD),
+    (Section::Schema, "dropped_column", DROPPED_INSTEAD),
+    (Section::Schema, "type_change", TYPE_INSTEAD),
 ];
 
 /// What to do about a value that is refused: section, key, value.
@@ -67,7 +72,8 @@ const VALUES: &[(Section, &str, &str, &str)] = &[
 const ONE_WAY_INSTEAD: &str = "name a `source` and a `target`: this version copies one way";
 const STATE_INSTEAD: &str = "take it out: the state is kept at the target, in `_syncset`";
 const HOOKS_INSTEAD: &str = "write `hooks:` at the top of the pipeline: the report that a command is given names each table";
-const SCHEMA_INSTEAD: &str = "list the columns with `columns: [...]`, so that new ones change nothing, and alter the target by hand";
+const DROPPED_INSTEAD: &str = "list the columns with `columns: [...]`: a run then stops when one of them is gone from the source";
+const TYPE_INSTEAD: &str = "take it out: a type that the target's column does not take stops its table, and the message names what to alter";
 const DERIVE_INSTEAD: &str = "compute the column with `derive: { NAME: \"an expression\" }`";
 const FIND_DELETES_INSTEAD: &str =
     "use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows";

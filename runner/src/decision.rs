@@ -3,13 +3,16 @@
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::planned::{PlannedTable, quoted};
-use crate::reshape::{Reshape, reshape};
+use crate::reshape::{Reshape, is_made, reshape};
 use serde::Serialize;
 use syncset_connector::{
-    About, PipelineKey, PipelineState, StreamPhase, StreamState, TableAlteration, TableName,
-    WriteMode,
+    About, HeldRows, MadeTable, PipelineKey, PipelineState, Retelling, StreamPhase, StreamState,
+    TableAlteration, TableName, WriteMode,
 };
-use syncset_pipeline::{DELETED_AT, OnSelectionChange, SelectionChange, selection_changes};
+use syncset_pipeline::{
+    DELETED_AT, NewColumn, OnSelectionChange, SelectionChange, SourceChange, SourceChangeKind,
+    selection_changes,
+};
 
 /// What a run does with a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,11 +28,12 @@ pub(crate) enum Action {
     Full,
     /// Load everything again and compare keys.
     Reload(String),
-    /// Nothing until a person agrees: the selection was edited.
+    /// Nothing until a person agrees: the selection was edited, or the source's table changed.
     Approve,
 }
 
-/// What decides about edited selections.
+/// What decides about edited selections and, with each table's own setting, about source tables
+/// that changed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'a> {
     /// `on_selection_change:` of the pipeline.
@@ -58,14 +62,25 @@ impl Rules<'_> {
         Ok(())
     }
 
-    fn agrees(&self, table: &PlannedTable) -> bool {
+    fn agrees_to_edits(&self, table: &PlannedTable) -> bool {
         match self.on_selection_change {
             OnSelectionChange::Reload => true,
-            OnSelectionChange::Approve => {
-                self.full_refresh || self.approved.iter().any(|name| is_named(table, name))
-            }
+            OnSelectionChange::Approve => self.is_approved(table),
             OnSelectionChange::Fail => false,
         }
+    }
+
+    fn agrees_to_source(&self, table: &PlannedTable) -> bool {
+        match table.plan.new_column {
+            NewColumn::Add => true,
+            // A column that is copied already cannot be ignored when it becomes another one.
+            NewColumn::Approve | NewColumn::Ignore => self.is_approved(table),
+            NewColumn::Fail => false,
+        }
+    }
+
+    fn is_approved(&self, table: &PlannedTable) -> bool {
+        self.full_refresh || self.approved.iter().any(|name| is_named(table, name))
     }
 }
 
@@ -80,10 +95,14 @@ pub(crate) struct Decision {
     pub(crate) action: Action,
     /// What was edited since the table was loaded.
     pub(crate) changes: Vec<SelectionChange>,
+    /// What became of the source's table since then.
+    pub(crate) source: Vec<SourceChange>,
     /// How the target table has to be altered first.
     pub(crate) alteration: Option<TableAlteration>,
     /// The target table that it wrote before and does not write any more.
     pub(crate) leaves: Option<TableName>,
+    /// What is to be stored of the selection although no row is loaded again.
+    pub(crate) retelling: Option<Retelling>,
 }
 
 /// Decides.
@@ -126,11 +145,15 @@ pub(crate) fn decide(
     if !unsettled.is_empty() {
         return Err(Failures(unsettled));
     }
-    let changes = edited
-        .and_then(|stored| stored.selection_text.as_deref())
-        .map(|before| selection_changes(before, &table.plan.selection_text))
-        .unwrap_or_default();
-    let action = action(table, stored, reshape.is_some(), &changes, rules);
+    let made = made_of(table, state);
+    let since = Since::of(table, stored, made);
+    let action = action(table, stored, reshape.is_some(), &since, rules);
+    let mut alteration = reshape.map(|reshape| reshape.alteration);
+    if let Some(alteration) = &mut alteration
+        && since.leaves_rows(table)
+    {
+        alteration.rows = HeldRows::Stay;
+    }
     if table.write() == WriteMode::Append && !table.status.empty {
         let held = "its target table holds rows already";
         match &action {
@@ -142,18 +165,97 @@ pub(crate) fn decide(
         }
     }
     Ok(Decision {
+        changes: since.edits,
+        source: since.source,
+        retelling: stored.and_then(|stored| retelling(table, stored, &action)),
         action,
-        changes,
-        alteration: reshape.map(|reshape| reshape.alteration),
+        alteration,
         leaves: moved.map(|stored| stored.target.clone()),
     })
+}
+
+/// What changed since a table was loaded, by who changed it.
+#[derive(Debug, Default)]
+struct Since {
+    /// Whether somebody edited the selection.
+    is_edited: bool,
+    /// What of it, as far as it is known.
+    edits: Vec<SelectionChange>,
+    /// What became of the source's table.
+    source: Vec<SourceChange>,
+}
+
+impl Since {
+    fn of(table: &PlannedTable, stored: Option<&StreamState>, made: Option<&MadeTable>) -> Self {
+        let Some(stored) = stored else {
+            return Self::default();
+        };
+        let was_reset = stored.selection.is_empty();
+        let is_other = stored.selection != table.plan.read.selection;
+        let before = stored.selection_text.as_deref().unwrap_or_default();
+        let changes = match is_other {
+            true => selection_changes(before, &table.plan.selection_text),
+            false => Vec::new(),
+        };
+        // Another run may have brought a new column since this one was planned, or may have been
+        // killed after it was agreed to.
+        let is_half_done =
+            |column: &str| was_reset && made.is_some_and(|made| is_made(made, column));
+        let is_open = |change: &&SourceChange| match change.kind {
+            SourceChangeKind::Added => {
+                let column = &change.column;
+                changes.iter().any(|edit| adds(edit, column)) && !is_half_done(column)
+            }
+            SourceChangeKind::Replaced => !was_reset,
+        };
+        let source = table.plan.source_changes.iter().filter(is_open);
+        let source: Vec<_> = source.cloned().collect();
+        let is_known = |edit: &SelectionChange| {
+            let mut added = source.iter();
+            added.any(|change| change.kind == SourceChangeKind::Added && adds(edit, &change.column))
+        };
+        let has_changes = !changes.is_empty();
+        let edits: Vec<_> = changes.into_iter().filter(|edit| !is_known(edit)).collect();
+        Self {
+            is_edited: !was_reset && is_other && (!edits.is_empty() || !has_changes),
+            edits,
+            source,
+        }
+    }
+
+    /// Whether the rows that are at the target stay as they are. What was appended once cannot be
+    /// read again: new columns are filled from here on.
+    fn leaves_rows(&self, table: &PlannedTable) -> bool {
+        table.write() == WriteMode::Append && !self.source.is_empty() && !self.is_edited
+    }
+
+    fn reason(&self) -> String {
+        let mut parts = Vec::new();
+        if !self.source.is_empty() {
+            parts.push(format!("the source has {}", listed_changes(&self.source)));
+        }
+        if self.is_edited {
+            parts.push(reason(&self.edits));
+        }
+        parts.join("; ")
+    }
+}
+
+/// Whether the selection has one more column, this one of the source.
+fn adds(edit: &SelectionChange, column: &str) -> bool {
+    edit.what == "columns" && edit.before.is_none() && edit.after.as_deref() == Some(column)
+}
+
+fn listed_changes(changes: &[SourceChange]) -> String {
+    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    changes.join(", ")
 }
 
 fn action(
     table: &PlannedTable,
     stored: Option<&StreamState>,
     is_reshaped: bool,
-    changes: &[SelectionChange],
+    since: &Since,
     rules: Rules<'_>,
 ) -> Action {
     let has_windows = table.plan.read.capture.has_windows();
@@ -165,8 +267,10 @@ fn action(
         };
     };
     let was_reset = stored.selection.is_empty();
-    let is_edited = !was_reset && stored.selection != table.plan.read.selection;
-    if is_edited && !rules.agrees(table) {
+    let has_changed = !since.source.is_empty();
+    if since.is_edited && !rules.agrees_to_edits(table)
+        || has_changed && !rules.agrees_to_source(table)
+    {
         return Action::Approve;
     }
     if rules.full_refresh {
@@ -175,13 +279,14 @@ fn action(
     if was_reset {
         return Action::Reload("it was reset, or its table was altered".into());
     }
-    if is_edited {
-        return Action::Reload(reason(changes));
+    let leaves_rows = since.leaves_rows(table);
+    if (since.is_edited || has_changed) && !leaves_rows {
+        return Action::Reload(since.reason());
     }
     if !table.status.exists {
         return Action::Reload("the target table is gone".into());
     }
-    if is_reshaped {
+    if is_reshaped && !leaves_rows {
         // As after a crash between an alteration and the load that fills it, if the edit was
         // undone before the next run.
         return Action::Reload("columns of the target table are not what was loaded".into());
@@ -193,6 +298,24 @@ fn action(
         StreamPhase::Loading | StreamPhase::Settling => Action::Resume,
         StreamPhase::Following => Action::Follow,
     }
+}
+
+/// What is to be stored of the selection of a stream that goes on where it was: state of an older
+/// version does not say how columns were chosen, an edit may choose the same ones in another way,
+/// and a table that is appended to gets new columns without being loaded again.
+fn retelling(table: &PlannedTable, stored: &StreamState, action: &Action) -> Option<Retelling> {
+    match action {
+        Action::Follow | Action::Resume => {}
+        // A table that is read whole stores it with each run.
+        Action::Full | Action::Load | Action::Reload(_) | Action::Approve => return None,
+    }
+    let text = &table.plan.selection_text;
+    (stored.selection_text.as_ref() != Some(text)).then(|| Retelling {
+        stream: stored.stream.clone(),
+        from: stored.selection.clone(),
+        selection: table.plan.read.selection.clone(),
+        selection_text: text.clone(),
+    })
 }
 
 fn reason(changes: &[SelectionChange]) -> String {
@@ -211,13 +334,18 @@ fn needed_reshape(
     state: &PipelineState,
     edited: Option<&StreamState>,
 ) -> Result<Option<Reshape>, Failure> {
-    let target = &table.target.name;
-    let made = state.made.iter().find(|made| is_same(&made.target, target));
+    let made = made_of(table, state);
     if !table.status.exists || made.is_none() && edited.is_none() {
         return Ok(None);
     }
     let written = edited.map(|stored| written_columns(stored.selection_text.as_deref()));
     reshape(table, made, written.as_deref())
+}
+
+/// What was made of the target table.
+fn made_of<'a>(table: &PlannedTable, state: &'a PipelineState) -> Option<&'a MadeTable> {
+    let target = &table.target.name;
+    state.made.iter().find(|made| is_same(&made.target, target))
 }
 
 /// Names at the target of the columns that a selection wrote.
@@ -285,14 +413,29 @@ pub(crate) fn would_append_twice(table: &PlannedTable, reason: &str) -> Failure 
     ))
 }
 
-/// The failure of a table whose selection was edited and that nobody agreed to.
-pub(crate) fn selection_changed(
+/// The failure of a table whose selection was edited or whose source changed, and that nobody
+/// agreed to.
+pub(crate) fn not_agreed(
     table: &PlannedTable,
     pipeline: &str,
     decision: &Decision,
     rules: Rules<'_>,
 ) -> Failure {
     let stream = table.stream();
+    if !decision.source.is_empty() && !rules.agrees_to_source(table) {
+        let message = format!(
+            "table `{stream}`: the source has {}, and `new_column` does not let it in",
+            listed_changes(&decision.source)
+        );
+        let hint = if table.plan.new_column == NewColumn::Fail {
+            "write `schema: { new_column: add }` or `ignore`, or leave the column out with `columns: { exclude: [..] }`".to_owned()
+        } else {
+            format!(
+                "see what it does with `syncset pipeline plan {pipeline}`, then agree with `syncset pipeline run {pipeline} --approve {stream}`; or leave the column out with `columns: {{ exclude: [..] }}`"
+            )
+        };
+        return Failure::new(exit_code::APPROVAL, message).with_hint(hint);
+    }
     let changes: Vec<_> = decision.changes.iter().map(ToString::to_string).collect();
     let changes = match changes.as_slice() {
         [] => String::new(),

@@ -7,8 +7,8 @@ use crate::open::Ends;
 use crate::related;
 use std::sync::Arc;
 use syncset_connector::{
-    Exactness, OnDelete, ReadPlan, TableDescription, TableName, TargetColumn, TargetStatus,
-    TargetTable, WriteMode,
+    Exactness, OnDelete, PipelineState, ReadPlan, TableDescription, TableName, TargetColumn,
+    TargetStatus, TargetTable, WriteMode,
 };
 use syncset_pipeline::{
     Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables,
@@ -102,6 +102,8 @@ pub(crate) fn unknown_tables(tables: &[PlannedTable], allowed: &[AllowedDeletes]
 pub(crate) struct Planned {
     /// Its tables, parents first.
     pub(crate) tables: Vec<PlannedTable>,
+    /// What was stored of it when the plan was made.
+    pub(crate) state: PipelineState,
 }
 
 /// What the source can evaluate, for the pure planner.
@@ -125,20 +127,34 @@ pub(crate) async fn plan(
     only: &[String],
     slice: Option<&str>,
 ) -> Result<Planned, Failures> {
-    let tables = draft(ends, spec, only, slice).await?;
-    complete(ends, spec, tables).await
+    let (listed, state) = tokio::join!(
+        ends.source_store().list_tables(),
+        ends.state().load(&ends.key, 0)
+    );
+    let (listed, state) = (listed?, state?);
+    let mut selected = keep_only(select_tables(spec, &listed)?, only)?;
+    remember(&mut selected, &state);
+    let tables = draft(ends, spec, selected, slice).await?;
+    complete(ends, spec, tables, state).await
 }
 
-/// The tables as the files want them, after the source described them and before either store
-/// was asked what it thinks of that. `only` and `slice` as for [`plan`].
+/// Gives each table what its stream was loaded under.
+pub(crate) fn remember(selected: &mut [Selected], state: &PipelineState) {
+    for selected in selected {
+        let mut streams = state.streams.iter();
+        let stored = streams.find(|stored| stored.stream == selected.stream);
+        selected.loaded_under = stored.and_then(|stored| stored.selection_text.clone());
+    }
+}
+
+/// These tables as the files want them, after the source described them and before either store
+/// was asked what it thinks of that. `slice` as for [`plan`].
 pub(crate) async fn draft(
     ends: &Ends,
     spec: &PipelineSpec,
-    only: &[String],
+    selected: Vec<Selected>,
     slice: Option<&str>,
 ) -> Result<Vec<PlannedTable>, Failures> {
-    let listed = ends.source_store().list_tables().await?;
-    let selected = keep_only(select_tables(spec, &listed)?, only)?;
     let names: Vec<_> = selected
         .iter()
         .map(|selected| selected.table.clone())
@@ -167,6 +183,7 @@ pub(crate) async fn complete(
     ends: &Ends,
     spec: &PipelineSpec,
     mut tables: Vec<PlannedTable>,
+    state: PipelineState,
 ) -> Result<Planned, Failures> {
     ask_stores(ends, &mut tables).await?;
     let mut tables = related::arrange(tables);
@@ -175,7 +192,7 @@ pub(crate) async fn complete(
     {
         first.notes.push(TOGETHER.to_owned());
     }
-    Ok(Planned { tables })
+    Ok(Planned { tables, state })
 }
 
 fn keep_only(selected: Vec<Selected>, only: &[String]) -> Result<Vec<Selected>, Failure> {

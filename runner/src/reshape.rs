@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use std::collections::BTreeSet;
 use syncset_connector::{
-    About, Difference, MadeColumn, MadeTable, TableAlteration, TableChange, TargetColumn,
+    About, Difference, HeldRows, MadeColumn, MadeTable, TableAlteration, TableChange, TargetColumn,
 };
 use syncset_pipeline::{Output, OutputValue};
 
@@ -40,6 +40,12 @@ impl Reshape {
             About::Table | About::Changes => false,
         }
     }
+}
+
+/// Whether the column that carries this column of the source is made already.
+pub(crate) fn is_made(made: &MadeTable, source: &str) -> bool {
+    let origin = serde_json::json!({ "column": source }).to_string();
+    made.columns.iter().any(|column| column.origin == origin)
 }
 
 /// What is made of a table that is created from nothing.
@@ -189,6 +195,7 @@ impl<'a> Comparison<'a> {
             changes: changes.chain(key.map(TableChange::Key)).collect(),
             must_be_empty,
             made,
+            rows: HeldRows::LoadAgain,
         })
     }
 

@@ -72,6 +72,7 @@ mod round_trip_postgres;
 mod round_trip_values;
 mod round_trips;
 mod running;
+mod schema_changes;
 mod selection_rules;
 mod slices;
 mod soft_deletes;

@@ -10,7 +10,7 @@ const RUN: [&str; 5] = ["pipeline", "run", "p", "--output", "json"];
 
 /// Round trips of a run in which nothing has changed, connecting included.
 const SOURCE_IDLE_MAX: u64 = 14;
-const TARGET_IDLE_MAX: u64 = 11;
+const TARGET_IDLE_MAX: u64 = 12;
 
 /// How often a run waited for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use kit::MysqlServer;
 use mysql_async::prelude::Queryable;
 use std::sync::Arc;
 use syncset_connector::{
-    Exactness, MadeColumn, MadeTable, TableAlteration, TableChange, TableName, TargetColumn,
-    TargetTable,
+    Exactness, HeldRows, MadeColumn, MadeTable, TableAlteration, TableChange, TableName,
+    TargetColumn, TargetTable,
 };
 
 on_both!(
@@ -292,6 +292,7 @@ async fn altered_table_keeps_its_rows_and_its_record(server: &'static MysqlServe
         must_be_empty: Vec::new(),
         made: made(&["b", "c", "d", "e"], &["b"]),
         table: after,
+        rows: HeldRows::LoadAgain,
     };
 
     let planned = lab
@@ -332,6 +333,7 @@ async fn indexes_of_others_keep_their_columns(server: &'static MysqlServer) {
         changes: vec![TableChange::Drop("name".into())],
         must_be_empty: Vec::new(),
         made: made(&["id", "amount"], &["id"]),
+        rows: HeldRows::LoadAgain,
     };
 
     let error = lab
@@ -387,6 +389,7 @@ async fn user_with_the_documented_rights_does_everything(server: &'static MysqlS
         changes: vec![TableChange::Drop("name".into())],
         must_be_empty: Vec::new(),
         made: made(&["id", "amount"], &["id"]),
+        rows: HeldRows::LoadAgain,
     };
     let altered = lab.target().alter(&lab.lease, &alteration).await;
     altered.unwrap_or_else(|error| panic!("altered: {error:?}"));

@@ -37,6 +37,18 @@ pub struct TableAlteration {
     pub must_be_empty: Vec<String>,
     /// What is made of the table afterwards.
     pub made: MadeTable,
+    /// What becomes of the rows that it holds.
+    pub rows: HeldRows,
+}
+
+/// What becomes of the rows that a table holds when it is altered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldRows {
+    /// They are loaded again: the stream's selection becomes empty.
+    LoadAgain,
+    /// They stay as they are, with NULL in columns that are added: rows that were appended once
+    /// cannot be read a second time.
+    Stay,
 }
 
 /// What stands in the way of an alteration.

@@ -26,7 +26,8 @@ mod table;
 mod target;
 
 pub use alteration::{
-    AlterationPlan, Blocker, TableAlteration, TableChange, refuse_for, rows_not_told_apart,
+    AlterationPlan, Blocker, HeldRows, TableAlteration, TableChange, refuse_for,
+    rows_not_told_apart,
 };
 pub use change::{ChangeEvent, ChangeStream, Position, PositionOrder};
 pub use connector::{
@@ -47,7 +48,7 @@ pub use source::{
 };
 pub use state::{
     CLOCK_SLACK_SECONDS, ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, MadeColumn,
-    MadeTable, Ownership, PipelineKey, PipelineState, RejectedRow, Retention, RunRecord,
+    MadeTable, Ownership, PipelineKey, PipelineState, RejectedRow, Retelling, Retention, RunRecord,
     StateStore, StreamPhase, StreamState,
 };
 pub use survey::Survey;

@@ -100,8 +100,8 @@ pub struct StreamState {
     pub version: u64,
     /// Fingerprint of the selection it was made under; empty after a reset.
     pub selection: String,
-    /// The selection itself as canonical JSON, to say what an edit changed. `None` in state that
-    /// an older version wrote. Holds names and expressions of the config file, never a secret.
+    /// The selection itself as canonical JSON, with what the source was then, to say what an edit
+    /// changed and what the source did. `None` in state that an older version wrote. Holds names and expressions of the config file, never a secret.
     pub selection_text: Option<String>,
     /// The target table.
     pub target: TableName,
@@ -133,6 +133,19 @@ pub struct LoadPlan {
     pub boundaries: Vec<KeyBound>,
     /// True if the target table holds no row.
     pub into_empty: bool,
+}
+
+/// Another selection under which the rows of a stream may pass as loaded: they stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retelling {
+    /// The stream.
+    pub stream: String,
+    /// The selection that is stored; nothing happens if it is another one.
+    pub from: String,
+    /// The selection to store.
+    pub selection: String,
+    /// The selection as canonical JSON.
+    pub selection_text: String,
 }
 
 /// Who owns a target table.
@@ -295,6 +308,10 @@ pub trait StateStore: Send + Sync {
     /// Stores new positions of streams in which nothing changed, in one transaction under the
     /// fence: (stream, version, position).
     async fn move_idle(&self, lease: &Lease, moves: &[(String, u64, Position)]) -> Result<()>;
+
+    /// Stores other selections of streams whose rows are right under them, in one transaction under
+    /// the fence. Watermarks stay where they are.
+    async fn retell(&self, lease: &Lease, retellings: &[Retelling]) -> Result<()>;
 
     /// Inserts or updates a run and drops what need not be kept, in one round trip. Returns how
     /// many refused rows were dropped.

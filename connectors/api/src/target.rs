@@ -335,8 +335,9 @@ pub trait Target: Send + Sync {
     /// for each table; changes nothing.
     async fn plan_alteration(&self, alteration: &TableAlteration) -> Result<AlterationPlan>;
 
-    /// Alters a table under the lease, stores what is made of it and resets the stream that is
-    /// loaded into it (its selection becomes empty), all in one transaction where DDL has them. No unit may be open on the table.
+    /// Alters a table under the lease, stores what is made of it and, if its rows are
+    /// to be loaded again, resets the stream that is loaded into it (its selection becomes empty),
+    /// all in one transaction where DDL has them. No unit may be open on the table.
     ///
     /// # Errors
     /// `TargetDiffers` if something stands in the way, with the table left as it was; `Transient`

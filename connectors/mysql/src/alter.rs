@@ -14,7 +14,7 @@ use crate::types::{Flavour, Parsed};
 use crate::write::catalog::{self, Shape};
 use std::time::Duration;
 use syncset_connector::{
-    AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Result, TableAlteration,
+    AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Result, TableAlteration,
     TableChange, TargetTable,
 };
 
@@ -63,9 +63,12 @@ pub(crate) async fn alter(
         .await?
         .ok_or_else(|| gone(table))?;
     let mark = uuid::Uuid::new_v4().simple().to_string();
+    let reload = match alteration.rows {
+        HeldRows::LoadAgain => state::reload_statement(&lease.key, &alteration.made),
+        HeldRows::Stay => String::new(),
+    };
     let before = format!(
-        "{}{}",
-        state::reload_statement(&lease.key, &alteration.made),
+        "{reload}{}",
         state::plan_statement(&lease.key, &alteration.made, &mark)
     );
     let after = state::done_statement(&alteration.made, &mark);

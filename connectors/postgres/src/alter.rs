@@ -10,8 +10,8 @@ use crate::state;
 use crate::write::catalog::target_name;
 use std::time::Duration;
 use syncset_connector::{
-    AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Marks, Result, TableAlteration,
-    TableChange, TargetTable, refuse_for, rows_not_told_apart,
+    AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Marks, Result,
+    TableAlteration, TableChange, TargetTable, refuse_for, rows_not_told_apart,
 };
 
 /// Tries to lock the table. Each waits [`LOCK_TIMEOUT`] at most: whoever comes after a waiting
@@ -105,11 +105,11 @@ async fn attempt(
     session
         .execute(&state::made_statement(&lease.key, &alteration.made))
         .await?;
-    let reload = state::reload_statement(&lease.key, &alteration.made);
-    session
-        .execute(&format!("{reload};\nCOMMIT"))
-        .await
-        .map(drop)
+    if alteration.rows == HeldRows::LoadAgain {
+        let reload = state::reload_statement(&lease.key, &alteration.made);
+        session.execute(&reload).await?;
+    }
+    session.execute("COMMIT").await.map(drop)
 }
 
 /// The statements in order.

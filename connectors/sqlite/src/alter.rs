@@ -12,7 +12,7 @@ use crate::target::create_table;
 use crate::types;
 use std::sync::Arc;
 use syncset_connector::{
-    AlterationPlan, Blocker, ConnectorError, ErrorClass, Lease, Result, TableAlteration,
+    AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Result, TableAlteration,
     TableChange, TableName, TargetTable, refuse_for, rows_not_told_apart,
 };
 
@@ -64,7 +64,9 @@ pub(crate) async fn alter(
         ran.map_err(|error| explained(error, table))?;
     }
     made::store(&mut writing.session, &lease.key, &alteration.made).await?;
-    made::load_again(&mut writing.session, &lease.key, &table.name).await?;
+    if alteration.rows == HeldRows::LoadAgain {
+        made::load_again(&mut writing.session, &lease.key, &table.name).await?;
+    }
     writing.commit(&place).await
 }
 

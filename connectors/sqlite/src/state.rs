@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use syncset_connector::{
     ConnectorError, ErrorClass, Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey,
-    PipelineState, Position, Result, Retention, RunRecord, StateStore, StreamState,
+    PipelineState, Position, Result, Retelling, Retention, RunRecord, StateStore, StreamState,
 };
 
 /// Tries to take a lease while others take and release it.
@@ -297,6 +297,15 @@ impl StateStore for SqliteState {
             .await?;
         }
         writing.commit("moving watermarks").await
+    }
+
+    async fn retell(&self, lease: &Lease, retellings: &[Retelling]) -> Result<()> {
+        let mut writing = Writing::begin(&self.database, "storing selections").await?;
+        check_fence(&mut writing.session, lease).await?;
+        for retelling in retellings {
+            rows::retell(&mut writing.session, &lease.key, retelling).await?;
+        }
+        writing.commit("storing selections").await
     }
 
     async fn record_run(

@@ -31,11 +31,13 @@ pub(crate) enum Section {
     Hook,
     /// `guards:`
     Guards,
+    /// `schema:`
+    Schema,
 }
 
 impl Section {
     /// Every section, each behind the one that holds it.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Project,
         Self::Lease,
         Self::Retention,
@@ -49,6 +51,7 @@ impl Section {
         Self::Hooks,
         Self::Hook,
         Self::Guards,
+        Self::Schema,
     ];
 
     /// Its keys, in the order they are listed in.
@@ -67,6 +70,7 @@ impl Section {
             Self::Hooks => hooks::HOOKS,
             Self::Hook => hooks::HOOK,
             Self::Guards => table::GUARDS,
+            Self::Schema => table::SCHEMA,
         }
     }
 
@@ -90,6 +94,7 @@ impl Section {
             Self::Hooks => (Self::Pipeline, "/hooks"),
             Self::Hook => (Self::Pipeline, "/hooks/before/0"),
             Self::Guards => (Self::Table, "/guards"),
+            Self::Schema => (Self::Table, "/schema"),
         }
     }
 
@@ -114,6 +119,7 @@ impl Section {
             Self::Hooks => "hooks",
             Self::Hook => "hook",
             Self::Guards => "guards",
+            Self::Schema => "schema",
         }
     }
 
@@ -133,6 +139,7 @@ impl Section {
             Self::Hooks => "Lists of what is run before and after a run, while it holds the lease.",
             Self::Hook => "One statement or command: `sql` with its `connection`, or `command`.",
             Self::Guards => "What a run may delete before a person is asked.",
+            Self::Schema => "What happens when the source's table changes.",
         }
     }
 }

@@ -60,6 +60,9 @@ pub(super) const TABLE: &[Key] = &[
     Key::optional("guards", &[Takes::Section(Section::Guards)])
         .about("What a run may delete before a person is asked.")
         .example("guards: { max_delete_percent: 5, max_delete_rows_always_allowed: 50 }"),
+    Key::optional("schema", &[Takes::Section(Section::Schema)])
+        .about("What happens when the source's table changes.")
+        .example("schema: { new_column: ignore }"),
     Key::optional(
         "on_lossy",
         &[Takes::Choice(&[("error", "the plan is refused")])],
@@ -230,3 +233,23 @@ pub(super) const GUARDS: &[Key] = &[
     )
     .example("guards: { empty_source: allow }"),
 ];
+
+/// `schema:`
+pub(super) const SCHEMA: &[Key] = &[Key::optional(
+    "new_column",
+    &[Takes::Choice(&[
+        (
+            "add",
+            "the target gets it, and the rows that are there are filled, in the same run",
+        ),
+        ("ignore", "it is not copied"),
+        (
+            "approve",
+            "the table stops with exit code 5 until `run --approve TABLE` agrees",
+        ),
+        ("fail", "the table stops with exit code 5"),
+    ])],
+)
+.default("add")
+.about("What happens when the source's table gets a column that `columns` takes without naming it.")
+.example("schema: { new_column: approve }")];

@@ -142,8 +142,16 @@ impl PushDown for Store {
 
 /// Reads, selects and plans.
 pub(super) fn plan(text: &str) -> Result<Vec<TablePlan>, Vec<Problem>> {
+    plan_of(text, &shop(), None)
+}
+
+/// The same for these tables, whose streams were loaded under what is stored.
+pub(super) fn plan_of(
+    text: &str,
+    tables: &[TableDescription],
+    loaded_under: Option<&str>,
+) -> Result<Vec<TablePlan>, Vec<Problem>> {
     let spec = pipeline(text)?;
-    let tables = shop();
     let listed: Vec<_> = tables
         .iter()
         .map(|table| TableEntry {
@@ -153,7 +161,8 @@ pub(super) fn plan(text: &str) -> Result<Vec<TablePlan>, Vec<Problem>> {
         .collect();
     let described: Vec<_> = select_tables(&spec, &listed)?
         .into_iter()
-        .map(|selected| {
+        .map(|mut selected| {
+            selected.loaded_under = loaded_under.map(str::to_owned);
             let table = tables.iter().find(|table| table.name == selected.table);
             (
                 selected,
@@ -164,7 +173,7 @@ pub(super) fn plan(text: &str) -> Result<Vec<TablePlan>, Vec<Problem>> {
     plan_tables(&spec, &described, &Store, None)
 }
 
-fn column(name: &str, data_type: DataType, nullable: bool) -> Column {
+pub(super) fn column(name: &str, data_type: DataType, nullable: bool) -> Column {
     Column {
         name: name.into(),
         native: NativeType {
@@ -182,7 +191,12 @@ fn column(name: &str, data_type: DataType, nullable: bool) -> Column {
     }
 }
 
-fn table(schema: &str, name: &str, columns: Vec<Column>, key: &[&str]) -> TableDescription {
+pub(super) fn table(
+    schema: &str,
+    name: &str,
+    columns: Vec<Column>,
+    key: &[&str],
+) -> TableDescription {
     TableDescription {
         name: TableName::in_schema(schema, name),
         kind: TableKind::Table,

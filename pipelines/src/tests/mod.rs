@@ -2,6 +2,7 @@
 
 mod conditions;
 mod documentation;
+mod evolution;
 mod lab;
 mod mistakes;
 mod plans;

@@ -2,7 +2,7 @@
 
 use crate::cli::args::Output;
 use crate::cli::{Context, render};
-use crate::decision::{Action, Rules, decide, selection_changed};
+use crate::decision::{Action, Rules, decide, not_agreed};
 use crate::exit_code;
 use crate::failure::{Failure, Failures, exit_code_of};
 use crate::open::Ends;
@@ -10,7 +10,7 @@ use crate::planned::{self, PlannedTable};
 use clap::Args;
 use serde::Serialize;
 use syncset_connector::{Check, CheckStatus, Diagnosis, ErrorClass, Examination, WriteMode};
-use syncset_pipeline::PipelineSpec;
+use syncset_pipeline::{PipelineSpec, select_tables};
 
 /// Clocks of both servers that differ by less are called equal.
 const CLOCKS_MS_MAX: i64 = 2_000;
@@ -175,7 +175,7 @@ async fn examine(context: &Context, name: &str, args: &DoctorArgs) -> Findings {
 async fn examine_stores(ends: &Ends, spec: &PipelineSpec, findings: &mut Findings) {
     // The files and the catalogue say which tables it is about; without them the stores alone are
     // examined.
-    let drafted = planned::draft(ends, spec, &[], None).await;
+    let drafted = draft(ends, spec).await;
     let tables = drafted.as_deref().unwrap_or_default();
     let source = Examination {
         reads: tables.iter().map(|table| table.plan.read.clone()).collect(),
@@ -217,6 +217,18 @@ async fn examine_stores(ends: &Ends, spec: &PipelineSpec, findings: &mut Finding
     }
 }
 
+/// The tables that the pipeline is about. What is stored of them is taken into account as far as it
+/// can be read: what keeps it from that shows when the target is examined.
+async fn draft(ends: &Ends, spec: &PipelineSpec) -> Result<Vec<PlannedTable>, Failures> {
+    let (listed, state) = tokio::join!(
+        ends.source_store().list_tables(),
+        ends.state().load(&ends.key, 0)
+    );
+    let mut selected = select_tables(spec, &listed?)?;
+    planned::remember(&mut selected, &state.unwrap_or_default());
+    planned::draft(ends, spec, selected, None).await
+}
+
 fn compare_clocks(ahead_ms: i64) -> Check {
     if ahead_ms.abs() < CLOCKS_MS_MAX {
         return Check::ok("clocks", "the clocks of both servers agree");
@@ -233,14 +245,15 @@ async fn examine_plan(
     tables: Vec<PlannedTable>,
     findings: &mut Findings,
 ) {
-    let planned = match planned::complete(ends, spec, tables).await {
-        Ok(planned) => planned,
-        Err(failures) => return findings.add_failures("plan", failures),
-    };
     let state = match ends.state().load(&ends.key, 0).await {
         Ok(state) => state,
         Err(error) => return findings.add_failure("target.state", Failure::from(error)),
     };
+    let planned = match planned::complete(ends, spec, tables, state).await {
+        Ok(planned) => planned,
+        Err(failures) => return findings.add_failures("plan", failures),
+    };
+    let state = &planned.state;
     let count = planned.tables.len();
     let rules = Rules {
         on_selection_change: spec.on_selection_change,
@@ -251,10 +264,10 @@ async fn examine_plan(
         for failure in &table.failures {
             findings.add_failure("plan", failure.clone());
         }
-        match decide(table, &state, &ends.key, rules) {
+        match decide(table, state, &ends.key, rules) {
             Ok(decision) if decision.action == Action::Approve => findings.add_failure(
                 "plan",
-                selection_changed(table, &ends.key.pipeline, &decision, rules),
+                not_agreed(table, &ends.key.pipeline, &decision, rules),
             ),
             Ok(_) => {}
             Err(failures) => findings.add_failures("plan", failures),

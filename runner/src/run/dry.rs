@@ -1,6 +1,6 @@
 //! `--dry-run`: reads and counts what a run would write; takes no lease and writes nothing.
 
-use crate::decision::{Action, decide, selection_changed, would_append_twice};
+use crate::decision::{Action, decide, not_agreed, would_append_twice};
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
 use crate::report::Outcome;
@@ -17,9 +17,9 @@ use syncset_connector::{
 pub(crate) async fn count(
     ends: &Ends,
     tables: &mut [TableRun],
+    state: &PipelineState,
     settings: &RunSettings<'_>,
 ) -> Result<(), Failures> {
-    let state = ends.state().load(&ends.key, 0).await?;
     for table in tables.iter_mut() {
         let stream = table.stream().to_owned();
         table.stored = state
@@ -33,7 +33,7 @@ pub(crate) async fn count(
             table.fail(failure.clone());
             continue;
         }
-        match decide_and_count(ends, table, &state, settings).await {
+        match decide_and_count(ends, table, state, settings).await {
             Ok(outcome) => table.done(outcome),
             Err(Failures(failures)) => {
                 let first = failures.into_iter().next();
@@ -64,7 +64,7 @@ async fn decide_and_count(
     let decision = decide(&table.planned, state, &ends.key, rules)?;
     if decision.action == Action::Approve {
         let pipeline = &ends.key.pipeline;
-        return Err(selection_changed(&table.planned, pipeline, &decision, rules).into());
+        return Err(not_agreed(&table.planned, pipeline, &decision, rules).into());
     }
     if let Some(alteration) = &decision.alteration {
         sort::blocked(ends, table, alteration).await?;

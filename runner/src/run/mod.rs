@@ -165,6 +165,7 @@ async fn run_into(
     if !unknown.is_empty() {
         return Err(Failures(unknown));
     }
+    let stored = planned.state;
     let planned: Vec<_> = planned.tables.into_iter().map(Arc::new).collect();
     let wrong: Vec<Failure> = planned
         .iter()
@@ -188,7 +189,7 @@ async fn run_into(
     settings.rules().check(planned.iter().map(AsRef::as_ref))?;
     if settings.args.dry_run {
         let mut tables = table_runs(&planned, settings, &PipelineState::default());
-        dry::count(&ends, &mut tables, settings).await?;
+        dry::count(&ends, &mut tables, &stored, settings).await?;
         report.tables = tables.into_iter().map(|table| table.report).collect();
         hooks.list(report);
         return Ok(());

@@ -1,7 +1,7 @@
 //! `--where`: the selected rows of a slice, such as a day that was imported with old stamps, are
 //! copied once more. No watermark moves and nothing is deleted.
 
-use crate::decision::{Action, Rules, decide, selection_changed};
+use crate::decision::{Action, Rules, decide, not_agreed};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::report::Outcome;
@@ -58,7 +58,7 @@ pub(super) fn check(
         }
         Action::Follow | Action::Full if follows => return Ok(()),
         Action::Approve => {
-            return Err(selection_changed(&table.planned, &key.pipeline, &decision, rules).into());
+            return Err(not_agreed(&table.planned, &key.pipeline, &decision, rules).into());
         }
         Action::Reload(reason) => format!("it has to be loaded again first: {reason}"),
         Action::Load | Action::Full if stored.is_none() => "it was never loaded".to_owned(),

@@ -1,7 +1,7 @@
 //! The start of each table's part of a run: what it needs is decided, and its target table is
 //! created or altered, before any unit of the run is open.
 
-use crate::decision::{Action, Decision, decide, left_behind, selection_changed};
+use crate::decision::{Action, Decision, decide, left_behind, not_agreed};
 use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::{Failure, Failures};
@@ -13,7 +13,7 @@ use crate::run::create;
 use crate::run::rounds::Work;
 use crate::run::table::TableRun;
 use std::sync::Arc;
-use syncset_connector::{ErrorClass, PipelineState, TableAlteration};
+use syncset_connector::{ErrorClass, PipelineState, Retelling, TableAlteration, WriteMode};
 
 /// Decides what every table needs and makes its target table what it has to be.
 pub(super) async fn sort_out(
@@ -23,6 +23,7 @@ pub(super) async fn sort_out(
     settings: &RunSettings<'_>,
 ) -> Work {
     let mut sorted = Vec::with_capacity(tables.len());
+    let mut retellings = Vec::new();
     let targets: Vec<_> = tables
         .iter()
         .map(|table| table.planned.target.name.clone())
@@ -50,14 +51,22 @@ pub(super) async fn sort_out(
         if let Some(left) = &table.leaves {
             table.report.warnings.push(left_behind(left));
         }
-        if !decision.changes.is_empty()
-            && let Action::Reload(reason) = &decision.action
-        {
+        let has_changed = !decision.changes.is_empty() || !decision.source.is_empty();
+        if has_changed && let Action::Reload(reason) = &decision.action {
             let warning = format!("loading it again: {reason}");
             table.report.warnings.push(warning);
         }
+        if table.planned.write() == WriteMode::Append && !decision.source.is_empty() {
+            let changes: Vec<_> = decision.source.iter().map(ToString::to_string).collect();
+            table.report.warnings.push(format!(
+                "the source has {}: rows that are at the target stay as they are",
+                changes.join(", ")
+            ));
+        }
+        retellings.extend(decision.retelling.map(|retelling| (index, retelling)));
         sorted.push((index, decision.action));
     }
+    retell(context, tables, retellings).await;
     create::missing(context, tables).await;
     let mut work = Work::default();
     for (index, action) in sorted {
@@ -66,6 +75,29 @@ pub(super) async fn sort_out(
         }
     }
     work
+}
+
+/// Stores the selections of tables that go on under another one.
+async fn retell(context: &RunContext, tables: &mut [TableRun], these: Vec<(usize, Retelling)>) {
+    if these.is_empty() {
+        return;
+    }
+    let retellings: Vec<_> = these.iter().map(|(_, it)| it.clone()).collect();
+    let state = context.ends.state();
+    let stored = state.retell(&context.lease, &retellings).await;
+    let stored = stored.map_err(Failure::from);
+    for (index, retelling) in these {
+        let table = &mut tables[index];
+        match (&stored, &mut table.stored) {
+            (Ok(()), Some(stored)) => {
+                stored.selection = retelling.selection;
+                stored.selection_text = Some(retelling.selection_text);
+            }
+            (Ok(()), None) => {}
+            (Err(failure), _) => table.fail(failure.clone()),
+        }
+    }
+    fail_point("selection.stored");
 }
 
 /// Decides with what the target says under the lease: another run may have altered the table since
@@ -102,7 +134,7 @@ async fn alter(
     let pipeline = &context.ends.key.pipeline;
     if decision.action == Action::Approve {
         let rules = settings.rules();
-        return Err(selection_changed(planned, pipeline, decision, rules));
+        return Err(not_agreed(planned, pipeline, decision, rules));
     }
     if let Some(alteration) = &decision.alteration {
         let target = context.ends.target();

@@ -12,7 +12,7 @@ use crate::sql::text;
 use serde_json::Value;
 use syncset_connector::{
     ChunkState, ConnectorError, ErrorClass, KeyBound, KeyRange, Lease, LoadPlan, PipelineKey,
-    Position, Result, StreamPhase, StreamState,
+    Position, Result, Retelling, StreamPhase, StreamState,
 };
 use tokio::sync::MutexGuard;
 
@@ -87,6 +87,26 @@ pub(super) async fn move_idle(
         }
     });
     end(&mut session, moved).await
+}
+
+/// Stores other selections of streams whose rows are right under them.
+pub(super) async fn retell(
+    store: &MysqlStore,
+    lease: &Lease,
+    retellings: &[Retelling],
+) -> Result<()> {
+    let statement = |it: &Retelling| {
+        format!(
+            "UPDATE _syncset_watermark SET selection = {}, selection_text = {} \
+             WHERE {} AND selection = {};\n",
+            text(&it.selection),
+            text(&it.selection_text),
+            stream_is("", &lease.key, &it.stream),
+            text(&it.from),
+        )
+    };
+    let body: String = retellings.iter().map(statement).collect();
+    of_control(store, &[lease], &body).await.map(drop)
 }
 
 /// Forgets the watermarks of streams, all of them if none is named, and returns those that were

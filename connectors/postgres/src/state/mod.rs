@@ -26,7 +26,7 @@ use crate::connect::PgStore;
 use async_trait::async_trait;
 use syncset_connector::{
     Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey, PipelineState, Position, Result,
-    Retention, RunRecord, StateStore, StreamState,
+    Retelling, Retention, RunRecord, StateStore, StreamState,
 };
 
 #[async_trait]
@@ -61,6 +61,10 @@ impl StateStore for PgStore {
 
     async fn move_idle(&self, lease: &Lease, moves: &[(String, u64, Position)]) -> Result<()> {
         streams::move_idle(self, lease, moves).await
+    }
+
+    async fn retell(&self, lease: &Lease, retellings: &[Retelling]) -> Result<()> {
+        streams::retell(self, lease, retellings).await
     }
 
     async fn record_run(

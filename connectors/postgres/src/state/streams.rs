@@ -11,7 +11,7 @@ use crate::connect::{PgStore, Session, TextRow};
 use serde_json::Value;
 use syncset_connector::{
     ChunkState, ConnectorError, ErrorClass, KeyBound, KeyRange, Lease, LoadPlan, PipelineKey,
-    Position, Result, StreamPhase, StreamState,
+    Position, Result, Retelling, StreamPhase, StreamState,
 };
 
 /// Stores low watermarks and chunks, and claims the target tables.
@@ -89,6 +89,24 @@ pub(super) async fn move_idle(
         key_is("w.", &lease.key)
     );
     let body = format!("{};\n", exactly(moves.len(), &change));
+    let mut session = store.control().await?;
+    under_fence(&mut session, lease, &body).await.map(drop)
+}
+
+/// Stores other selections of streams whose rows are right under them.
+pub(super) async fn retell(store: &PgStore, lease: &Lease, retellings: &[Retelling]) -> Result<()> {
+    let statement = |it: &Retelling| {
+        format!(
+            "UPDATE _syncset.watermark SET selection = {}, selection_text = {} \
+             WHERE {} AND stream = {} AND selection = {};\n",
+            literal(&it.selection),
+            json_literal(&Value::String(it.selection_text.clone())),
+            key_is("", &lease.key),
+            literal(&it.stream),
+            literal(&it.from),
+        )
+    };
+    let body: String = retellings.iter().map(statement).collect();
     let mut session = store.control().await?;
     under_fence(&mut session, lease, &body).await.map(drop)
 }

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use std::collections::HashMap;
 use syncset_connector::{
     ChunkState, ConnectorError, ErrorClass, KeyRange, LoadPlan, Ownership, PipelineKey, Position,
-    Result, StreamPhase, StreamState, TableName,
+    Result, Retelling, StreamPhase, StreamState, TableName,
 };
 
 /// Seconds since the epoch.
@@ -306,6 +306,28 @@ pub(crate) async fn move_watermark(
     if phase == Some(StreamPhase::Following) {
         drop_chunks(session, key, stream).await?;
     }
+    Ok(())
+}
+
+/// Stores another selection of a stream whose rows are right under it.
+pub(crate) async fn retell(
+    session: &mut Session,
+    key: &PipelineKey,
+    retelling: &Retelling,
+) -> Result<()> {
+    let sql = "UPDATE _syncset_watermark SET selection = ?, selection_text = ? \
+               WHERE project = ? AND pipeline = ? AND stream = ? AND selection = ?";
+    let arguments = arguments![
+        retelling.selection.as_str(),
+        retelling.selection_text.as_str(),
+        key.project.as_str(),
+        key.pipeline.as_str(),
+        retelling.stream.as_str(),
+        retelling.from.as_str(),
+    ];
+    session
+        .execute(sql, arguments, "storing a selection")
+        .await?;
     Ok(())
 }
 

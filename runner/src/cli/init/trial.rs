@@ -98,10 +98,9 @@ async fn plan(ends: &Ends, name: &str, text: &str) -> Result<Verdict, Failures> 
             ..Verdict::default()
         },
         Ok(planned) => {
-            let state = opened.state().load(&opened.key, 0).await?;
             let mut verdict = Verdict::default();
             for table in &planned.tables {
-                judge(table, &state, &opened, &mut verdict);
+                judge(table, &planned.state, &opened, &mut verdict);
             }
             verdict
         }

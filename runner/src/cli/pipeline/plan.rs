@@ -3,7 +3,7 @@
 use crate::cli::args::{Output, PlanArgs};
 use crate::cli::quantity::counted;
 use crate::cli::{Context, render};
-use crate::decision::{self, Action, Decision, Rules, decide, left_behind, selection_changed};
+use crate::decision::{self, Action, Decision, Rules, decide, left_behind, not_agreed};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
@@ -12,7 +12,7 @@ use crate::planned::{self, PlannedTable};
 use crate::run::agreement;
 use serde::Serialize;
 use syncset_connector::{Capture, Exactness, OnDelete, PipelineState, StreamPhase, WriteMode};
-use syncset_pipeline::{Guards, OutputValue, SelectionChange};
+use syncset_pipeline::{Guards, OutputValue, SelectionChange, SourceChange};
 
 #[derive(Serialize)]
 struct ColumnEntry {
@@ -46,6 +46,9 @@ struct TableEntry {
     action: Option<Action>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     edited: Vec<EditEntry>,
+    /// What became of the source's table since it was loaded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source_changes: Vec<SourceChange>,
     capture: &'static str,
     write: WriteMode,
     key: Vec<String>,
@@ -69,7 +72,7 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
     let spec = context.files.pipeline(&args.name)?;
     let ends = Ends::open(&spec, &context.files.project.name, 1).await?;
     let planned = planned::plan(&ends, &spec, &args.tables, None).await?;
-    let state = ends.state().load(&ends.key, 0).await?;
+    let state = &planned.state;
     let rules = Rules {
         on_selection_change: spec.on_selection_change,
         full_refresh: args.full_refresh,
@@ -77,10 +80,10 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
     };
     let mut entries: Vec<TableEntry> = Vec::with_capacity(planned.tables.len());
     for table in &planned.tables {
-        entries.push(entry(&ends, table, &state, rules).await?);
+        entries.push(entry(&ends, table, state, rules).await?);
     }
     let gone = match args.tables.as_slice() {
-        [] => decision::departed(&state, &args.name, planned.tables.iter()),
+        [] => decision::departed(state, &args.name, planned.tables.iter()),
         _ => Vec::new(),
     };
     let pipelines = context.files.pipeline_names();
@@ -138,15 +141,11 @@ async fn entry(
     let mut notes = known(table, state, pipeline);
     let mut target_statements = table.status.create.clone();
     let mut edited = Vec::new();
+    let mut source_changes = Vec::new();
     let action = match decide(table, state, &ends.key, rules) {
         Ok(decision) => {
             if decision.action == Action::Approve {
-                failures.push(selection_changed(
-                    table,
-                    &ends.key.pipeline,
-                    &decision,
-                    rules,
-                ));
+                failures.push(not_agreed(table, &ends.key.pipeline, &decision, rules));
             }
             if let Some(alteration) = &decision.alteration {
                 let plan = ends.target().plan_alteration(alteration).await?;
@@ -158,6 +157,7 @@ async fn entry(
             }
             notes.extend(decision.leaves.iter().map(left_behind));
             notes.extend(load_notes(table, &decision, pipeline));
+            source_changes = decision.source;
             edited.extend(decision.changes.into_iter().map(|change| EditEntry {
                 sentence: change.to_string(),
                 part: change.what,
@@ -216,6 +216,7 @@ async fn entry(
         detail: detail(table, state),
         action,
         edited,
+        source_changes,
     })
 }
 
@@ -244,7 +245,7 @@ fn mark_entries(ends: &Ends, table: &PlannedTable) -> impl Iterator<Item = Colum
 /// edited.
 fn load_notes(table: &PlannedTable, decision: &Decision, pipeline: &str) -> Vec<String> {
     let mut notes = Vec::new();
-    let is_edited = !decision.changes.is_empty();
+    let is_edited = !decision.changes.is_empty() || !decision.source.is_empty();
     if is_edited {
         notes.push(
             "rows are read again in chunks and written where they differ; a run that is killed goes on where it was"
@@ -340,6 +341,9 @@ fn print(entry: &TableEntry) {
         Some(Action::Follow) => "read what changed since the watermark".to_owned(),
         Some(Action::Full) => "copy it whole, as in each run".to_owned(),
         Some(Action::Reload(reason)) => format!("load it again and compare keys: {reason}"),
+        Some(Action::Approve) if entry.edited.is_empty() && !entry.source_changes.is_empty() => {
+            "nothing until the source's change is agreed to".to_owned()
+        }
         Some(Action::Approve) => "nothing until the edited selection is agreed to".to_owned(),
         None => "nothing".to_owned(),
     };
@@ -350,6 +354,9 @@ fn print(entry: &TableEntry) {
     let mut text = format!("{} -> {}: {action}\n", entry.table, entry.target);
     for edit in &entry.edited {
         text.push_str(&format!("  edited {}\n", edit.sentence));
+    }
+    for change in &entry.source_changes {
+        text.push_str(&format!("  source has {change}\n"));
     }
     text.push_str(&format!("  capture: {}{rows}\n", entry.capture));
     if entry.write != WriteMode::Upsert {

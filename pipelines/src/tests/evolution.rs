@@ -1,0 +1,220 @@
+//! Tables of the source that change after they were loaded.
+
+use super::lab::{column, plan_of, table, with_tables};
+use crate::{OutputValue, SourceChangeKind, TablePlan, selection_changes};
+use arrow_schema::DataType;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use syncset_connector::TableDescription;
+
+/// A table of these columns, each with a number as PostgreSQL gives it.
+fn described(columns: &[(&str, i64)]) -> TableDescription {
+    let mut described = table("public", "t", Vec::new(), &["id"]);
+    described.columns = columns
+        .iter()
+        .map(|(name, number)| {
+            let mut column = column(name, DataType::Int64, *name != "id");
+            column.stable_id = Some(*number);
+            column
+        })
+        .collect();
+    described
+}
+
+fn planned(settings: &str, columns: &[(&str, i64)], stored: Option<&str>) -> TablePlan {
+    let text = with_tables(&format!("tables:\n  public.t: {{ {settings} }}\n"));
+    let mut plans = plan_of(&text, &[described(columns)], stored)
+        .unwrap_or_else(|problems| panic!("{problems:?}"));
+    plans.remove(0)
+}
+
+fn copied(plan: &TablePlan) -> BTreeSet<&str> {
+    let outputs = plan.outputs.iter();
+    outputs
+        .filter_map(|output| match &output.value {
+            OutputValue::Column(name) => Some(name.as_str()),
+            OutputValue::Derived { .. } => None,
+        })
+        .collect()
+}
+
+fn changes(plan: &TablePlan) -> Vec<String> {
+    plan.source_changes
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+const BEFORE: [(&str, i64); 3] = [("id", 1), ("name", 2), ("tmp_a", 3)];
+const AFTER: [(&str, i64); 5] = [
+    ("id", 1),
+    ("name", 2),
+    ("tmp_a", 3),
+    ("note", 4),
+    ("tmp_b", 5),
+];
+
+#[test]
+fn column_that_the_choice_takes_is_new_at_the_source() {
+    let cases = [
+        (
+            "",
+            vec!["new column `note` (int64)", "new column `tmp_b` (int64)"],
+        ),
+        (
+            "columns: { exclude: [\"tmp_*\"] }",
+            vec!["new column `note` (int64)"],
+        ),
+        (
+            "columns: [id, \"tmp_*\"]",
+            vec!["new column `tmp_b` (int64)"],
+        ),
+        ("columns: [id, name]", vec![]),
+    ];
+    for (settings, expected) in cases {
+        let before = planned(settings, &BEFORE, None);
+
+        let after = planned(settings, &AFTER, Some(&before.selection_text));
+
+        assert_eq!(changes(&after), expected, "{settings}");
+    }
+}
+
+#[test]
+fn column_that_the_file_asks_for_is_an_edit() {
+    let before = planned("columns: [id, name]", &BEFORE, None);
+    let all = planned("", &BEFORE, None);
+    let edits = [
+        (&before, "columns: [id, name, note]"),
+        (&before, "columns: { exclude: [tmp_a, tmp_b] }"),
+        (&all, "rename: { note: remark, tmp_b: b }"),
+    ];
+    for (before, settings) in edits {
+        let after = planned(settings, &AFTER, Some(&before.selection_text));
+
+        assert_eq!(changes(&after), [""; 0], "{settings}");
+        let edits = selection_changes(&before.selection_text, &after.selection_text);
+        assert!(!edits.is_empty(), "{settings}");
+    }
+}
+
+#[test]
+fn ignored_column_leaves_the_selection_as_it_was() {
+    let before = planned("", &BEFORE, None);
+    let settings = "schema: { new_column: ignore }";
+
+    let after = planned(settings, &AFTER, Some(&before.selection_text));
+    let added = planned("", &AFTER, Some(&after.selection_text));
+
+    assert_eq!(after.read.selection, before.read.selection);
+    assert_eq!(after.selection_text, before.selection_text);
+    assert_eq!(changes(&after), [""; 0]);
+    let note = "column `note` is new at the source and not copied (`new_column: ignore`)";
+    assert!(after.notes.contains(&note.to_owned()), "{:?}", after.notes);
+    assert_eq!(changes(&added).len(), 2);
+}
+
+#[test]
+fn column_with_another_number_is_another_column() {
+    let before = planned("", &BEFORE, None);
+    let again = [("id", 1), ("name", 7), ("tmp_a", 3)];
+
+    let after = planned("", &again, Some(&before.selection_text));
+
+    assert_eq!(
+        changes(&after),
+        ["column `name` was dropped and added again (int64)"]
+    );
+    assert_eq!(after.read.selection, before.read.selection);
+}
+
+#[test]
+fn column_that_only_an_expression_reads_is_watched_too() {
+    let settings = "columns: [id], derive: { twice: \"name + name\" }";
+    let before = planned(settings, &BEFORE, None);
+    let again = [("id", 1), ("name", 7), ("tmp_a", 3)];
+
+    let after = planned(settings, &again, Some(&before.selection_text));
+
+    assert_eq!(changes(&after).len(), 1);
+}
+
+#[test]
+fn state_of_an_older_version_tells_of_no_change() {
+    let before = planned("", &BEFORE, None);
+    let mut older: serde_json::Value =
+        serde_json::from_str(&before.selection_text).expect("it is JSON");
+    let fields = older.as_object_mut().expect("it is an object");
+    fields.remove("choice");
+    fields.remove("source");
+
+    let after = planned("", &AFTER, Some(&older.to_string()));
+
+    assert_eq!(changes(&after), [""; 0]);
+    assert_eq!(copied(&after).len(), AFTER.len());
+}
+
+const NAMES: [&str; 6] = ["a", "b", "tmp_a", "tmp_b", "x", "y"];
+const CHOICES: [&str; 4] = [
+    "",
+    "columns: { exclude: [\"tmp_*\"] }",
+    "columns: [id, \"tmp_*\"]",
+    "columns: [\"?\", id]",
+];
+
+proptest! {
+    /// Whatever columns come and go, in any number of runs: what is reported as new is what the
+    /// choice takes and no run before had, and what is ignored stays ignored until it is added.
+    #[test]
+    fn columns_are_told_of_until_they_are_taken(
+        choice in 0..CHOICES.len(),
+        runs in proptest::collection::vec(
+            (proptest::collection::vec(any::<bool>(), NAMES.len()), any::<bool>()),
+            1..6,
+        ),
+    ) {
+        let columns = |there: &[bool]| {
+            let named = NAMES.iter().zip(1_i64..).zip(there);
+            let named = named.filter(|(_, there)| **there);
+            let mut columns = vec![("id", 0)];
+            columns.extend(named.map(|((name, number), _)| (*name, number)));
+            columns
+        };
+        // Globs have to match something, whatever goes.
+        let always = |there: &[bool]| {
+            let mut there = there.to_vec();
+            (there[0], there[2]) = (true, true);
+            there
+        };
+        let mut stored: Option<String> = None;
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        for (there, ignores) in &runs {
+            let columns = columns(&always(there));
+            let policy = if *ignores { "ignore" } else { "add" };
+            let settings = format!("{}{}schema: {{ new_column: {policy} }}", CHOICES[choice],
+                if choice == 0 { "" } else { ", " });
+            let all = planned(CHOICES[choice], &columns, None);
+            let taken: BTreeSet<String> = copied(&all).into_iter().map(str::to_owned).collect();
+
+            let plan = planned(&settings, &columns, stored.as_deref());
+
+            let told: BTreeSet<String> = plan.source_changes.iter()
+                .inspect(|change| assert_eq!(change.kind, SourceChangeKind::Added))
+                .map(|change| change.column.clone())
+                .collect();
+            let now: BTreeSet<String> = copied(&plan).into_iter().map(str::to_owned).collect();
+            if stored.is_none() {
+                prop_assert_eq!(&now, &taken);
+                prop_assert!(told.is_empty());
+            } else if *ignores {
+                prop_assert_eq!(&now, &taken.intersection(&known).cloned().collect());
+                prop_assert!(told.is_empty());
+            } else {
+                prop_assert_eq!(&now, &taken);
+                prop_assert_eq!(&told, &taken.difference(&known).cloned().collect());
+            }
+            known = now;
+            stored = Some(plan.selection_text.clone());
+        }
+    }
+}
