@@ -219,7 +219,8 @@ async fn row_written_by_someone_else_stops_a_direct_load(engine: Engine) {
 }
 
 async fn older_epoch_can_begin_nothing(engine: Engine) {
-    let lab = WriteLab::plain(engine).await;
+    // No session of its own that the unlock could end first.
+    let lab = WriteLab::empty(engine).await;
     state(&*lab.store).unlock(&key()).await.expect("unlocked");
 
     let begun = lab.target().begin(lab.window()).await;
