@@ -84,7 +84,7 @@ enum Source {
 }
 
 enum Writers {
-    Postgres(RunningLoad),
+    Postgres(Box<RunningLoad>),
     Sqlite(Arc<AtomicBool>, tokio::task::JoinHandle<()>),
 }
 
@@ -302,7 +302,8 @@ impl Lab {
     fn start_writers(&mut self) -> Writers {
         match &self.source {
             Source::Postgres(_) => {
-                Writers::Postgres(self.load.take().expect("no writers are at work").start())
+                let load = self.load.take().expect("no writers are at work");
+                Writers::Postgres(Box::new(load.start()))
             }
             Source::Sqlite(file) => {
                 let stop = Arc::new(AtomicBool::new(false));
