@@ -60,7 +60,7 @@ fn statements(key: &PipelineKey, run_count: u32, server: &str) -> String {
         ),
         format!(
             "SELECT x.run_id, {}, {}, x.exit_code, x.report FROM _syncset_run x WHERE {here} \
-             ORDER BY x.started_at DESC, x.run_id LIMIT {run_count}",
+             ORDER BY x.started_at DESC, x.run_id DESC LIMIT {run_count}",
             seconds("x.started_at"),
             seconds("x.finished_at")
         ),

@@ -56,7 +56,7 @@ pub(super) fn last_success(alias: &str, key: &PipelineKey) -> String {
         "FROM _syncset_run {alias} WHERE {row} AND {alias}.exit_code = 0 \
          AND {alias}.report NOT LIKE '%\"slice\":true%' \
          ORDER BY {alias}.finished_at > {NOW} + INTERVAL {CLOCK_SLACK_SECONDS} SECOND, \
-         {alias}.started_at DESC LIMIT 1",
+         {alias}.started_at DESC, {alias}.run_id DESC LIMIT 1",
         row = key_is(&format!("{alias}."), key),
     )
 }

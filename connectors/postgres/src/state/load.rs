@@ -81,10 +81,10 @@ fn statement(key: &PipelineKey, run_count: u32, pending: &str) -> String {
         "json_build_object('run_id', x.run_id, \
          'started_at', floor(extract(epoch FROM x.started_at))::int8, \
          'finished_at', floor(extract(epoch FROM x.finished_at))::int8, \
-         'exit_code', x.exit_code, 'report', x.report) ORDER BY x.started_at DESC, x.run_id",
+         'exit_code', x.exit_code, 'report', x.report) ORDER BY x.started_at DESC, x.run_id DESC",
         &format!(
             "(SELECT * FROM _syncset.run x WHERE {here} \
-             ORDER BY x.started_at DESC, x.run_id LIMIT {run_count}) x"
+             ORDER BY x.started_at DESC, x.run_id DESC LIMIT {run_count}) x"
         ),
     );
     let rejected = list(

@@ -47,7 +47,7 @@ pub(super) fn last_success(alias: &str, key: &PipelineKey) -> String {
         "FROM _syncset.run {alias} WHERE {row} AND {alias}.exit_code = 0 \
          AND {alias}.report::text NOT LIKE '%\"slice\":true%' \
          ORDER BY {alias}.finished_at > clock_timestamp() \
-         + {CLOCK_SLACK_SECONDS} * interval '1 second', {alias}.started_at DESC LIMIT 1",
+         + {CLOCK_SLACK_SECONDS} * interval '1 second', {alias}.started_at DESC, {alias}.run_id DESC LIMIT 1",
         row = key_is(&format!("{alias}."), key),
     )
 }
