@@ -2,7 +2,7 @@
 
 use super::lease::{alive, left_ms};
 use super::runs::last_success;
-use super::schema::{check_not_newer, is_missing, is_privilege, missing_usage};
+use super::schema::{check_not_newer, damaged, is_missing, is_privilege, missing_usage};
 use super::text::key_is;
 use crate::connect::{PgStore, TextRow};
 use crate::error::unexpected;
@@ -158,7 +158,8 @@ struct StoredChunk {
 }
 
 fn decode(row: &TextRow) -> Result<PipelineState> {
-    check_not_newer(row.parse(0)?)?;
+    let version = row.text(0).and_then(|text| text.parse().ok());
+    check_not_newer(version.ok_or_else(damaged)?)?;
     let mut chunks: HashMap<String, Vec<ChunkState>> = HashMap::new();
     for chunk in read::<StoredChunk>(row, 2, "chunk")? {
         chunks.entry(chunk.stream).or_default().push(ChunkState {

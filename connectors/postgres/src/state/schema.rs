@@ -239,7 +239,8 @@ async fn version(session: &mut Session) -> Result<Option<usize>> {
     }
 }
 
-fn damaged() -> ConnectorError {
+/// What is said of a state that somebody cut into.
+pub(super) fn damaged() -> ConnectorError {
     ConnectorError::new(
         ErrorClass::Store,
         "table `_syncset.meta` does not hold one version number",
