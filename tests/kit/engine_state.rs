@@ -100,7 +100,12 @@ impl Engine {
             ),
             // InnoDB's own list of transactions would not do: it is not renewed while somebody
             // reads it again and again.
-            Self::Mysql | Self::Mariadb => Some(
+            Self::Mysql => Some(
+                "SELECT COUNT(*) FROM performance_schema.processlist p \
+                 WHERE p.DB = DATABASE() AND p.COMMAND = 'Query' AND p.INFO LIKE '%FOR UPDATE%' \
+                 AND p.ID <> CONNECTION_ID()",
+            ),
+            Self::Mariadb => Some(
                 "SELECT COUNT(*) FROM information_schema.processlist p \
                  WHERE p.DB = DATABASE() AND p.COMMAND = 'Query' AND p.INFO LIKE '%FOR UPDATE%' \
                  AND p.ID <> CONNECTION_ID()",

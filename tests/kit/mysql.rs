@@ -36,6 +36,15 @@ pub fn mariadb() -> &'static MysqlServer {
 }
 
 impl Flavour {
+    /// Where sessions and their statements are listed. MySQL refuses its older list while anybody
+    /// runs a statement with a character of four bytes.
+    pub fn processlist(self) -> &'static str {
+        match self {
+            Self::Mysql => "performance_schema.processlist",
+            Self::Mariadb => "information_schema.processlist",
+        }
+    }
+
     /// Environment variable with the URL of a server to use instead of a throw-away one. Its user
     /// must have all rights. Tests that stop a server, read its log or set it up in their own way
     /// start one of their own all the same.

@@ -246,10 +246,7 @@ async fn oldest_transaction_as_watermark_loses_what_our_windows_find() {
 
 /// Waits until a session of this database waits for a table that another has locked.
 async fn waits_for_a_table(database: &kit::MysqlDatabase) {
-    let list = match database.flavour() {
-        Flavour::Mysql => "performance_schema.processlist",
-        Flavour::Mariadb => "information_schema.processlist",
-    };
+    let list = database.flavour().processlist();
     let sql = format!(
         "SELECT COUNT(*) FROM {list} WHERE DB = DATABASE() AND STATE LIKE 'Waiting for table%'"
     );

@@ -2,7 +2,8 @@
 //!
 //! What types hold, and how it arrives, is in `round_trips`.
 
-use crate::mysql_lab::{FLAVOURS, MysqlLab, said};
+use crate::mysql_lab::{FLAVOURS, MysqlLab, alone, said};
+use crate::targets::Target;
 use kit::Flavour;
 
 #[tokio::test]
@@ -65,17 +66,22 @@ async fn statements_with_any_character_may_run_meanwhile() {
     let setup = "CREATE TABLE t (id int PRIMARY KEY, c varchar(9) CHARACTER SET utf8mb4); \
                  INSERT INTO t VALUES (1, '😀')";
     for flavour in FLAVOURS {
-        let lab = MysqlLab::postgres(flavour, setup).await;
+        // MySQL refuses its own lists meanwhile, to every session of the server.
+        let server = alone(flavour).await;
+        let source = server.create_database("any_character").await;
+        let lab = MysqlLab::of(source, Target::postgres().await, setup).await;
         lab.pipeline("  t: { capture: { mode: cursor, column: id } }");
         let source = lab.source.clone();
         let other = tokio::spawn(async move {
             let statements = "BEGIN; INSERT INTO t VALUES (2, '😀'); SELECT SLEEP(2), '😀'; COMMIT";
             source.execute(statements).await;
         });
-        let runs = "SELECT COUNT(*) FROM information_schema.processlist \
-                    WHERE DB = DATABASE() AND STATE = 'User sleep'";
+        let runs = format!(
+            "SELECT COUNT(*) FROM {} WHERE DB = DATABASE() AND STATE = 'User sleep'",
+            flavour.processlist()
+        );
         kit::eventually("the statement runs", async || {
-            other.is_finished() || lab.source.value(runs).await == "1"
+            other.is_finished() || lab.source.value(&runs).await == "1"
         })
         .await;
 

@@ -264,7 +264,7 @@ async fn list_of_transactions_that_is_not_renewed_is_not_believed() {
 
         let refused = refused.expect("it was waited for").expect_code(9);
         let said = said(&refused);
-        assert!(said.contains("is not renewed"), "{flavour:?}: {said}");
+        assert!(said.contains("no fresh list"), "{flavour:?}: {said}");
         assert!(said.contains("information_schema.INNODB_TRX"), "{said}");
     }
 }

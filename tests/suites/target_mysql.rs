@@ -356,9 +356,11 @@ async fn units_leave_no_session_more_than_they_need(server: &'static MysqlServer
     }
 
     // A session that was ended is listed until the server has seen it.
-    let two_are_left = "SELECT COUNT(*) = 2 FROM information_schema.processlist \
-                        WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
-    wait_until(&lab.database, two_are_left).await;
+    let two_are_left = format!(
+        "SELECT COUNT(*) = 2 FROM {} WHERE DB = DATABASE() AND ID <> CONNECTION_ID()",
+        server.flavour().processlist()
+    );
+    wait_until(&lab.database, &two_are_left).await;
 }
 
 async fn user_with_the_documented_rights_does_everything(server: &'static MysqlServer) {
