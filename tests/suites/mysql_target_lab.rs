@@ -1,6 +1,7 @@
 //! Targets of MySQL and MariaDB to test with: every test runs on both servers.
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+pub(crate) use crate::write_lab::{ints, texts};
+use arrow_array::{ArrayRef, RecordBatch};
 use kit::{MysqlDatabase, MysqlServer};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -265,14 +266,6 @@ pub(crate) fn table_of(columns: &[(&str, &str, ArrayRef)]) -> (TargetTable, Reco
     let arrays = columns.iter().map(|(_, _, array)| Arc::clone(array));
     let batch = RecordBatch::try_new(table.schema(), arrays.collect()).expect("a batch");
     (table, batch)
-}
-
-pub(crate) fn ints(values: impl IntoIterator<Item = i32>) -> ArrayRef {
-    Arc::new(Int32Array::from_iter_values(values))
-}
-
-pub(crate) fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
-    Arc::new(StringArray::from_iter(values))
 }
 
 pub(crate) const PLAIN: &str =

@@ -1,7 +1,8 @@
 //! One unit after the other at a target of any engine, and rows for them.
 
 use super::store_lab::{lease_of, load_plan, ready, state, table_name, target};
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+pub(crate) use crate::write_lab::{ints, keys, texts};
+use arrow_array::{ArrayRef, RecordBatch};
 use kit::{AnyDatabase, Engine, Kind, SampleTable, TextRow};
 use serde_json::json;
 use std::sync::Arc;
@@ -180,19 +181,6 @@ pub(crate) fn table_of(
     let arrays = columns.iter().map(|(_, _, array)| Arc::clone(array));
     let batch = RecordBatch::try_new(table.schema(), arrays.collect()).expect("a batch");
     (table, batch)
-}
-
-pub(crate) fn ints(values: impl IntoIterator<Item = i32>) -> ArrayRef {
-    Arc::new(Int32Array::from_iter_values(values))
-}
-
-pub(crate) fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
-    Arc::new(StringArray::from_iter(values))
-}
-
-pub(crate) fn keys(table: &TargetTable, array: ArrayRef) -> RecordBatch {
-    let schema = table.schema().project(&[0]).expect("the key is first");
-    RecordBatch::try_new(Arc::new(schema), vec![array]).expect("keys")
 }
 
 /// A table `t` for [`plain`] rows.
