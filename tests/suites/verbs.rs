@@ -247,8 +247,17 @@ async fn history_keeps_what_became_of_each_run() {
     let (_, history) = json(&project, "pipeline history orders").await;
     let (_, newest) = json(&project, "pipeline history orders --limit 1").await;
     let id = history["runs"][0]["run_id"].as_str().unwrap().to_owned();
+    let list = project.syncset(["pipeline", "history", "orders"]).await;
+    let shown: Vec<&str> = list
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("run ")?.split(' ').next())
+        .collect();
     let text = project
-        .syncset(["pipeline", "history", "orders", &id[..10]])
+        .syncset(["pipeline", "history", "orders", shown[0]])
+        .await;
+    let whole = project
+        .syncset(["pipeline", "history", "orders", &id])
         .await;
     let unknown = project
         .syncset(["pipeline", "history", "orders", "zzz"])
@@ -263,7 +272,10 @@ async fn history_keeps_what_became_of_each_run() {
     assert_eq!(codes, [&Value::from(1), &Value::from(0)]);
     assert_eq!(history["runs"][1]["rows_written"], 2);
     assert_eq!(newest["runs"].as_array().unwrap().len(), 1);
-    insta::assert_snapshot!(text.snapshot().replace(&id[..8], "[run]"), @r#"
+    assert_eq!(shown.len(), 2);
+    assert!(id.ends_with(shown[0]));
+    assert_eq!(whole.stdout, text.stdout);
+    insta::assert_snapshot!(text.snapshot().replace(shown[0], "[run]"), @r#"
     exit: 0
     stdout:
     run [run] of [instant]: exit 1 in [time], 0 rows written, 0 deleted

@@ -28,9 +28,11 @@ pub(crate) async fn history(context: &Context, args: &HistoryArgs) -> Result<i32
     Ok(exit_code::DONE)
 }
 
-/// The run whose id begins like this.
+/// The run whose id begins or, as the lists show it, ends like this.
 fn one_of<'a>(runs: &'a [RunRecord], name: &str, id: &str) -> Result<&'a RunRecord, Failure> {
-    let mut found = runs.iter().filter(|run| run.run_id.starts_with(id));
+    let mut found = runs
+        .iter()
+        .filter(|run| run.run_id.starts_with(id) || run.run_id.ends_with(id));
     let wrong = |message: String| Failure::new(exit_code::CONFIG, message);
     let all = format!("`syncset pipeline history {name}` lists the runs");
     match (found.next(), found.next()) {

@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::time::Duration;
 use syncset_connector::RunRecord;
 
-/// Letters of a run's id that tell it from others, for people.
+/// Letters of a run's id that tell it from others, for people. They are its last ones: the first
+/// ones are the time, and alike in all runs of a minute.
 const ID_SHOWN: usize = 8;
 
 /// What a run did, summed over its tables.
@@ -66,7 +67,8 @@ impl RunSummary {
 
     /// One line for people.
     pub(super) fn line(&self) -> String {
-        let id: String = self.run_id.chars().take(ID_SHOWN).collect();
+        let left_out = self.run_id.chars().count().saturating_sub(ID_SHOWN);
+        let id: String = self.run_id.chars().skip(left_out).collect();
         let code = self
             .exit_code
             .map_or("running".into(), |code| format!("exit {code}"));
