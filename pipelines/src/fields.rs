@@ -63,7 +63,14 @@ impl<'n> Fields<'n> {
             .iter()
             .find(|entry| entry.key == key)
             .map(|entry| &entry.node)
-            .filter(|node| node.value != Value::Null)
+            .filter(|node| !node.is_nothing())
+    }
+
+    /// The value of a key that takes `null` as a word.
+    pub(crate) fn word(&self, key: &str) -> Option<Node> {
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        let node = entry.node.spelled();
+        (!node.is_nothing()).then_some(node)
     }
 }
 

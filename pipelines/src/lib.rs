@@ -17,6 +17,7 @@ mod fields;
 mod guards;
 mod hooks;
 mod interpolate;
+mod lossy_setting;
 mod marks;
 mod nearest;
 mod order;
@@ -47,7 +48,7 @@ pub use marks::DELETED_AT;
 pub use nearest::{listed, nearest};
 pub use order::parents_first;
 pub use pipeline::parse_pipeline;
-pub use plan::{Output, OutputValue, PushDown, TablePlan, plan_tables};
+pub use plan::{LossyChoice, Output, OutputValue, PushDown, TablePlan, plan_tables};
 pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
 pub use schema::{config_reference, pipeline_schema, project_schema};
@@ -55,9 +56,9 @@ pub use select::{Selected, is_selected, named_stream, select_tables};
 pub use selection::{SelectionChange, selection_changes};
 pub use spec::{
     CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, Hook, HookAction,
-    HookError, HookWhen, KEEP_DEFAULT, Keep, LEASE_DEFAULT, MAX_REWRITE_ROWS_DEFAULT, Name,
-    NewColumn, OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings,
-    WherePushdown, WriteSetting,
+    HookError, HookWhen, KEEP_DEFAULT, Keep, LEASE_DEFAULT, LossySetting, MAX_REWRITE_ROWS_DEFAULT,
+    Name, NewColumn, OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule,
+    TableSettings, WherePushdown, WriteSetting,
 };
 pub use table_pattern::{TablePattern, display as display_table};
 pub use template::Template;

@@ -188,7 +188,7 @@ fn rule(entry: &Entry, defaults: &Node, problems: &mut Problems) -> Option<Table
         .ok();
     let settings = match &entry.node.value {
         Value::Scalar { text, .. } if text == "skip" => None,
-        Value::Map(_) | Value::Null => {
+        Value::Map(_) | Value::Null | Value::NullWord => {
             let merged = merge(defaults, &entry.node);
             Some(settings::read(&merged, entry.key_place, problems)?)
         }
@@ -234,7 +234,7 @@ fn without_variables(root: Node, problems: &mut Problems) -> Node {
 fn refuse_variables(node: Node, problems: &mut Problems) -> Node {
     let Node { place, value } = node;
     let value = match value {
-        Value::Null => Value::Null,
+        nothing @ (Value::Null | Value::NullWord) => nothing,
         Value::Scalar { text, quoted } => Value::Scalar {
             text: interpolate::refuse(&text, place, problems),
             quoted,

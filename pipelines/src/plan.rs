@@ -11,7 +11,7 @@ use crate::spec::{NewColumn, PipelineSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncset_connector::{
-    Marks, OnDelete, Predicate, TableDescription, TableName, TableRead, WriteMode,
+    Marks, OnDelete, OnLossy, Predicate, TableDescription, TableName, TableRead, WriteMode,
 };
 
 /// The source's say in what it can evaluate exactly. The runner passes the opened source.
@@ -35,6 +35,8 @@ pub struct TablePlan {
     pub residual: Option<String>,
     /// The columns of the target in order.
     pub outputs: Vec<Output>,
+    /// What happens to values that the target cannot keep, for each of `outputs`.
+    pub lossy: Vec<LossyChoice>,
     /// The target table.
     pub target: TableName,
     /// Target names of the key's columns, in key order; empty where rows are not found by one.
@@ -65,6 +67,15 @@ pub struct TablePlan {
     pub notes: Vec<String>,
     /// Where the table's entry is in the pipeline file.
     pub place: Place,
+}
+
+/// What the files say about values of one column that the target cannot keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LossyChoice {
+    /// What happens to them; always an error for columns of the key.
+    pub policy: OnLossy,
+    /// True if the column is named, false if it takes the table's default.
+    pub is_named: bool,
 }
 
 /// A column of the target.

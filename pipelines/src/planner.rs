@@ -60,6 +60,7 @@ impl Planner<'_> {
         let target = self.target(problems);
         let target_key = self.target_key(&key);
         let marks = marks::marks(self, &outputs, &target_key, problems);
+        let lossy = self.lossy_choices(&outputs, &target_key, problems);
         if problems.count() > before {
             return None;
         }
@@ -81,6 +82,7 @@ impl Planner<'_> {
             read: Arc::new(read),
             residual: rows.residual.map(|residual| residual.sql),
             outputs,
+            lossy,
             target,
             key: target_key
                 .iter()
@@ -342,6 +344,9 @@ impl Planner<'_> {
         // Only where they are, so that selections that are stored already stay what they were.
         if marks.deleted_at.is_some() {
             selection["on_delete"] = json!(OnDelete::Soft);
+        }
+        if let Some(on_lossy) = self.settings.on_lossy.selection() {
+            selection["on_lossy"] = on_lossy;
         }
         if let Some(name) = &marks.synced_at {
             selection["synced_at"] = json!(name);

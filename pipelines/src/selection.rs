@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectionChange {
     /// The key of the config file: `columns`, `where`, `derive`, `rename`, `to`, `key`, `capture`,
-    /// `write`, `on_delete`, `synced_at`.
+    /// `write`, `on_delete`, `on_lossy`, `synced_at`.
     pub what: String,
     /// What it was; `None`: nothing.
     pub before: Option<String>,

@@ -3,6 +3,7 @@
 use crate::capture_setting;
 use crate::fields::{Fields, choice, count, text, text_list, text_map, wrong_type};
 use crate::guards;
+use crate::lossy_setting;
 use crate::problem::{Place, Problems};
 use crate::schema::Section;
 use crate::spec::{
@@ -21,11 +22,7 @@ const WHERE_EXAMPLE: &str = "where: \"country in ('DE', 'FR')\"";
 pub(crate) fn merge(base: &Node, over: &Node) -> Node {
     let (Value::Map(base_entries), Value::Map(over_entries)) = (&base.value, &over.value) else {
         // `customers:` with nothing behind it takes the defaults.
-        let kept = if over.value == Value::Null {
-            base
-        } else {
-            over
-        };
+        let kept = if over.is_nothing() { base } else { over };
         return Node {
             place: over.place,
             value: kept.value.clone(),
@@ -36,10 +33,10 @@ pub(crate) fn merge(base: &Node, over: &Node) -> Node {
         match entries.iter_mut().find(|known| known.key == entry.key) {
             Some(known) => {
                 known.key_place = entry.key_place;
-                known.node = if entry.key == "capture" {
-                    merge_capture(&known.node, &entry.node)
-                } else {
-                    merge(&known.node, &entry.node)
+                known.node = match entry.key.as_str() {
+                    "capture" => merge_capture(&known.node, &entry.node),
+                    "on_lossy" => lossy_setting::merged(&known.node, &entry.node),
+                    _ => merge(&known.node, &entry.node),
                 };
             }
             None => entries.push(entry.clone()),
@@ -92,9 +89,6 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
     let what = ("a table's entry", EXAMPLE);
     let fields = Fields::of(node, Section::Table, what, problems)?;
     let (write, on_delete) = write(&fields, place, problems);
-    if let Some(node) = fields.value("on_lossy") {
-        choice(node, Section::Table, "on_lossy", &[("error", ())], problems);
-    }
     let (max_rejects, rejects_exit) = rejects(&fields, problems);
     Some(TableSettings {
         columns: columns(&fields, problems),
@@ -118,6 +112,10 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
         max_rewrite_rows: max_rewrite_rows(&fields, problems),
         max_rejects,
         rejects_exit,
+        on_lossy: fields
+            .word("on_lossy")
+            .map(|node| lossy_setting::read(&node, problems))
+            .unwrap_or_default(),
         guards: fields
             .value("guards")
             .map(|node| guards::read(node, problems))

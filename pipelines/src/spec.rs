@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use syncset_connector::{
-    CaptureMode, ConnectorInfo, NullCursor, OnDelete, Settings, WriteMode, WrittenBy,
+    CaptureMode, ConnectorInfo, NullCursor, OnDelete, OnLossy, Settings, WriteMode, WrittenBy,
 };
 
 /// How long a lease lives without a heartbeat: long enough for a paused virtual machine, short
@@ -242,6 +242,8 @@ pub struct TableSettings {
     pub max_rejects: u64,
     /// Exit code of a table that is done but has rejected rows: 0 or 3.
     pub rejects_exit: u8,
+    /// What happens to values that the target cannot keep.
+    pub on_lossy: LossySetting,
     /// What a run may delete without a person's word.
     pub guards: Guards,
     /// What a run does with a column that is new at the source.
@@ -261,6 +263,15 @@ pub enum NewColumn {
     Approve,
     /// The table stops until the file says something else.
     Fail,
+}
+
+/// `on_lossy:`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LossySetting {
+    /// For columns that are not named.
+    pub default: OnLossy,
+    /// Columns by their names at the source or in `derive`.
+    pub columns: Vec<(Name, OnLossy)>,
 }
 
 /// `write:` as written; checked against the table when the plan is made.

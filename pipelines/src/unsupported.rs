@@ -56,9 +56,6 @@ const KEYS: &[(Section, &str, &str)] = &[
 /// What to do about a value that is refused: section, key, value.
 const VALUES: &[(Section, &str, &str, &str)] = &[
     (Section::Pipeline, "mode", "two_way", ONE_WAY_INSTEAD),
-    (Section::Table, "on_lossy", "warn", LOSSY_INSTEAD),
-    (Section::Table, "on_lossy", "text", LOSSY_INSTEAD),
-    (Section::Table, "on_lossy", "null", LOSSY_INSTEAD),
     (
         Section::Capture,
         "mode",
@@ -77,7 +74,6 @@ const TYPE_INSTEAD: &str = "take it out: a type that the target's column does no
 const DERIVE_INSTEAD: &str = "compute the column with `derive: { NAME: \"an expression\" }`";
 const FIND_DELETES_INSTEAD: &str =
     "use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows";
-const LOSSY_INSTEAD: &str = "leave the column out with `columns: { exclude: [NAME] }`, or carry another form of it with `derive`";
 const CAPTURE_INSTEAD: &str =
     "use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`";
 

@@ -22,8 +22,10 @@ pub(crate) struct Node {
 /// What a value is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Value {
-    /// Nothing, `~` or `null`.
+    /// Nothing, or `~`.
     Null,
+    /// `null`, which is nothing but where it is a word.
+    NullWord,
     /// A scalar; `quoted` ones are always text.
     Scalar {
         /// Without quotes.
@@ -60,10 +62,30 @@ impl Node {
         }
     }
 
+    /// The same with `null` as the word it is spelled as.
+    pub(crate) fn spelled(&self) -> Self {
+        let value = match &self.value {
+            Value::NullWord => Value::Scalar {
+                text: "null".into(),
+                quoted: false,
+            },
+            other => other.clone(),
+        };
+        Self {
+            place: self.place,
+            value,
+        }
+    }
+
+    /// Whether it says nothing.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self.value, Value::Null | Value::NullWord)
+    }
+
     /// How a message calls this kind of value.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
-            Value::Null => "nothing",
+            Value::Null | Value::NullWord => "nothing",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
             Value::Scalar { quoted: true, .. } => "a text",
@@ -174,8 +196,10 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_extras(place, anchor, tag.is_some());
                 let quoted = style != ScalarStyle::Plain;
-                if !quoted && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL") {
+                if !quoted && matches!(text.as_ref(), "" | "~") {
                     Value::Null
+                } else if !quoted && matches!(text.as_ref(), "null" | "Null" | "NULL") {
+                    Value::NullWord
                 } else {
                     Value::Scalar {
                         text: text.into_owned(),
@@ -327,7 +351,7 @@ mod tests {
                 column: 16
             }
         );
-        assert_eq!(inner.value, Value::Null);
+        assert_eq!(inner.value, Value::NullWord);
     }
 
     #[test]

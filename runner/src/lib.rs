@@ -9,6 +9,7 @@ mod exit_code;
 mod fail_point;
 mod failure;
 mod files;
+mod fit;
 mod hooks;
 mod logging;
 mod metrics;

@@ -3,12 +3,13 @@
 use crate::cli::args::AllowedDeletes;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::fit::{self, Fit};
 use crate::open::Ends;
 use crate::related;
 use std::sync::Arc;
 use syncset_connector::{
-    Exactness, OnDelete, PipelineState, ReadPlan, TableDescription, TableName, TargetColumn,
-    TargetStatus, TargetTable, WriteMode,
+    Exactness, Holds, OnDelete, OnLossy, PipelineState, ReadPlan, TableDescription, TableName,
+    TargetColumn, TargetStatus, TargetTable, WriteMode,
 };
 use syncset_pipeline::{
     Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables,
@@ -29,6 +30,10 @@ pub(crate) struct PlannedTable {
     pub(crate) transform: Arc<Transform>,
     /// The target table.
     pub(crate) target: TargetTable,
+    /// What happens to values that do not fit, for each of the target's columns.
+    pub(crate) policies: Vec<OnLossy>,
+    /// Makes them fit.
+    pub(crate) fit: Arc<Fit>,
     /// What the target says about it.
     pub(crate) status: TargetStatus,
     /// What the source would be asked, and its notes.
@@ -173,7 +178,7 @@ pub(crate) async fn draft(
     let context = TransformContext::new(chrono::Utc::now());
     let mut tables = Vec::with_capacity(plans.len());
     for plan in plans {
-        tables.push(compile(plan, &context)?);
+        tables.push(compile(ends, plan, &context)?);
     }
     Ok(tables)
 }
@@ -215,7 +220,11 @@ fn keep_only(selected: Vec<Selected>, only: &[String]) -> Result<Vec<Selected>, 
 }
 
 /// Compiles what is computed here and so learns the types of derived columns.
-fn compile(plan: TablePlan, context: &TransformContext) -> Result<PlannedTable, Failure> {
+fn compile(
+    ends: &Ends,
+    plan: TablePlan,
+    context: &TransformContext,
+) -> Result<PlannedTable, Failure> {
     let outputs = plan.outputs.iter().map(|output| OutputSpec {
         name: output.name.clone(),
         value: match &output.value {
@@ -256,7 +265,11 @@ fn compile(plan: TablePlan, context: &TransformContext) -> Result<PlannedTable, 
         }
         column
     };
-    let columns = plan.outputs.iter().enumerate().map(column).collect();
+    let columns = plan.outputs.iter().enumerate().map(column);
+    let carried = columns.zip(&plan.lossy).map(|(column, choice)| {
+        fit::carried(&column, *choice, |column| ends.target().map_type(column))
+    });
+    let (columns, policies): (Vec<_>, Vec<_>) = carried.unzip();
     let target = TargetTable {
         name: plan.target.clone(),
         columns,
@@ -264,12 +277,15 @@ fn compile(plan: TablePlan, context: &TransformContext) -> Result<PlannedTable, 
         marks: plan.marks.clone(),
     };
     Ok(PlannedTable {
+        fit: Arc::new(Fit::new(&schema, &target, &[], &[])),
+        policies,
         transform: Arc::new(transform),
         target,
         status: TargetStatus {
             exists: false,
             empty: true,
             columns: vec![],
+            holds: vec![],
             differences: vec![],
             create: vec![],
             notes: vec![],
@@ -308,9 +324,14 @@ async fn ask_stores(ends: &Ends, tables: &mut [PlannedTable]) -> Result<(), Fail
         table
             .failures
             .extend(problems.into_iter().map(Failure::from));
-        table
-            .failures
-            .extend(lossy_columns(ends, &table.target, &stream));
+        let unfit = unfit_columns(ends, table, &status.holds);
+        table.failures.extend(unfit);
+        table.fit = Arc::new(Fit::new(
+            &table.transform.schema(),
+            &table.target,
+            &table.policies,
+            &status.holds,
+        ));
         if table.write() == WriteMode::Replace && table.plan.on_delete == OnDelete::Hard {
             let refused = status.cascades.iter();
             table
@@ -335,26 +356,48 @@ fn cascades(target: &TargetTable, stream: &str, key: &str) -> Failure {
     )
 }
 
-/// Columns whose values the target could not keep: refused before anything is touched.
-fn lossy_columns(ends: &Ends, target: &TargetTable, stream: &str) -> Vec<Failure> {
-    let lossy = target.columns.iter().filter_map(|column| {
-        let mapping = ends.target().map_type(column);
-        if mapping.exactness != Exactness::Lossy {
-            return None;
-        }
-        let native = match &column.native {
-            Some(native) => native.name.clone(),
-            None => column.data_type.to_string(),
-        };
-        let note = mapping.note.map(|note| format!(": {note}")).unwrap_or_default();
+/// Columns for which nothing can be written, or not what `on_lossy` says: refused before anything
+/// is touched.
+fn unfit_columns(ends: &Ends, table: &PlannedTable, holds: &[Holds]) -> Vec<Failure> {
+    let stream = table.stream();
+    let columns = table.target.columns.iter().zip(&table.plan.lossy);
+    let refused = columns.zip(holds).filter_map(|((column, choice), holds)| {
         let name = &column.name;
-        let message =
-            format!("table `{stream}`: column `{name}` of type `{native}` would lose values{note}");
-        Some(Failure::new(exit_code::CONFIG, message).with_hint(format!(
-            "leave it out with `columns: {{ exclude: [{name}] }}`, or carry another form of it with `derive`"
-        )))
+        let mapping = ends.target().map_type(column);
+        if mapping.exactness == Exactness::Refused {
+            let note = mapping
+                .note
+                .map(|note| format!(": {note}"))
+                .unwrap_or_default();
+            let native = native_name(column);
+            let message = format!(
+                "table `{stream}`: column `{name}` of type `{native}` would lose values{note}"
+            );
+            return Some(Failure::new(exit_code::CONFIG, message).with_hint(format!(
+                "carry it as text with `on_lossy: {{ columns: {{ {name}: text }} }}`, leave it out \
+                 with `columns: {{ exclude: [{name}] }}`, or carry another form of it with `derive`"
+            )));
+        }
+        if choice.policy == OnLossy::Null && choice.is_named && !holds.nullable {
+            let message = format!(
+                "table `{stream}`: column `{name}` is NOT NULL at the target, so `on_lossy: null` \
+                 cannot empty it"
+            );
+            return Some(Failure::new(exit_code::CONFIG, message).with_hint(format!(
+                "choose `error`, `warn` or `text` for it, or let `{name}` be NULL"
+            )));
+        }
+        None
     });
-    lossy.collect()
+    refused.collect()
+}
+
+/// What a column is at the source, or computed as.
+pub(crate) fn native_name(column: &TargetColumn) -> String {
+    match &column.native {
+        Some(native) => native.name.clone(),
+        None => column.data_type.to_string(),
+    }
 }
 
 /// A table's name as SQL of any store spells it.

@@ -2,6 +2,7 @@
 
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::fit::Losses;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -47,6 +48,8 @@ pub(crate) struct TableReport {
     pub(crate) deletes_pending: u64,
     /// Rows the target refused, which wait in `_syncset`.
     pub(crate) rows_rejected: u64,
+    /// Values that were changed to fit the target, by column.
+    pub(crate) values_lost: Losses,
     /// Bytes of the rows read, as Arrow holds them.
     pub(crate) bytes_read: u64,
     /// Time spent on it.
@@ -76,6 +79,7 @@ impl TableReport {
             rows_deleted: 0,
             deletes_pending: 0,
             rows_rejected: 0,
+            values_lost: Losses::new(),
             bytes_read: 0,
             duration_ms: 0,
             watermark_at: None,

@@ -149,9 +149,7 @@ async fn plan_says_what_an_edit_changes_and_does() {
       edited where: + n < 5
       capture: xmin, about 100 rows
       key: id
-      column id: integer -> id integer
-      column name: text -> name text
-      column n: integer -> n integer
+      exact: id, name, n
       column = upper("name"): Utf8 -> loud text
       source: SELECT "id", "name", "n" FROM "public"."t" WHERE ("n" OPERATOR(pg_catalog.<) '5'::pg_catalog.int8)
       source: SELECT w.c0, CASE WHEN w.member THEN w.c1 END, CASE WHEN w.member THEN w.c2 END, w.member FROM (SELECT "id" AS c0, "name" AS c1, "n" AS c2, ("n" OPERATOR(pg_catalog.<) '5'::pg_catalog.int8) IS TRUE AS member FROM "public"."t" WHERE age("t".xmin) <= age($watermark) ORDER BY "t"."id" OFFSET 0) w

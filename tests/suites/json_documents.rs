@@ -290,7 +290,7 @@ async fn before_the_first_run(seen: &mut Seen) {
     seen.run("pipeline list", "pipeline list").await;
     seen.run("pipeline validate", "pipeline validate").await;
     seen.run("pipeline plan", "pipeline plan p").await;
-    seen.run("types", "types postgres sqlite").await;
+    seen.run("types", "types postgres mysql").await;
     seen.run("man", "man --dir man").await;
     let target = kit::postgres().await.database("documents").await;
     let shop = seen.project.path().join("shop.db").display().to_string();

@@ -421,7 +421,7 @@ fn types_of_other_stores_have_their_own_names_here() {
             TimeUnit::Microsecond,
             Some("UTC".into())
         )),
-        ("datetime(6)".into(), Exactness::Widened)
+        ("datetime(6)".into(), Exactness::Lossy)
     );
 }
 

@@ -110,8 +110,7 @@ async fn verbs_tell_people_what_is_and_what_they_did() {
     bills -> bills: copy it whole, as in each run
       capture: full
       key: id
-      column id: INTEGER -> id INTEGER
-      column status: TEXT -> status TEXT
+      exact: id, status
       source: SELECT "id", "status" FROM main."bills"
       note: `capture` is not set: every run reads the whole table (`full`)
     # pipeline run p --dry-run
@@ -255,9 +254,7 @@ async fn verbs_tell_people_what_went_wrong_and_what_to_do() {
     orders -> orders: read what changed since the watermark
       capture: cursor
       key: id
-      column id: INTEGER -> id INTEGER
-      column status: TEXT -> status TEXT
-      column seq: INTEGER -> seq INTEGER
+      exact: id, status, seq
       unselected rows are read and dropped here: where length("status") > 1
       source: SELECT "id", "status", "seq", "seq", 1 FROM main."orders" WHERE "seq" >= ? ORDER BY "seq" COLLATE BINARY, "id" COLLATE BINARY
       note: rows deleted at the source stay: `capture: cursor` does not see deletes

@@ -160,8 +160,9 @@ pub trait Connector: Send + Sync {
     fn map_type(&self, column: &TargetColumn) -> TypeMapping {
         TypeMapping {
             native: column.data_type.to_string(),
-            exactness: Exactness::Lossy,
+            exactness: Exactness::Refused,
             note: Some("this store cannot be written".into()),
+            stops_table: false,
         }
     }
 

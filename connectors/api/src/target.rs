@@ -1,8 +1,8 @@
 //! The writing side of a store.
 
 use crate::{
-    AlterationPlan, BatchStream, Column, KeyDigest, Lease, MadeTable, Marks, NativeType, Position,
-    Result, StreamPhase, TableAlteration, TableName,
+    AlterationPlan, BatchStream, Column, Holds, KeyDigest, Lease, MadeTable, Marks, NativeType,
+    Position, Result, StreamPhase, TableAlteration, TableName,
 };
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -18,8 +18,27 @@ pub enum Exactness {
     Exact,
     /// Every value is kept, in a wider or plainer type.
     Widened,
-    /// Some values cannot be kept.
+    /// Most values are kept, and some are not: the note says which.
     Lossy,
+    /// There is no type for the column: nothing is written unless the pipeline says how.
+    Refused,
+}
+
+impl Exactness {
+    /// Its name for people and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Widened => "widened",
+            Self::Lossy => "lossy",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Whether there may be values that the target cannot keep.
+    pub fn loses(self) -> bool {
+        matches!(self, Self::Lossy | Self::Refused)
+    }
 }
 
 /// What a column becomes at a target.
@@ -31,6 +50,10 @@ pub struct TypeMapping {
     pub exactness: Exactness,
     /// Why it is not exact, or how it is stored.
     pub note: Option<String>,
+    /// True if only the target can tell which values do not fit, and not of which row. They stop
+    /// the table under every policy of `on_lossy` that keeps the type.
+    #[serde(skip)]
+    pub stops_table: bool,
 }
 
 /// One column of a target table.
@@ -226,6 +249,10 @@ pub struct TargetStatus {
     pub empty: bool,
     /// Names of the columns it has.
     pub columns: Vec<String>,
+    /// What each column of [`TargetTable::columns`] takes, in their order: as it is, or as it would
+    /// be made.
+    #[serde(skip)]
+    pub holds: Vec<Holds>,
     /// What stops us from writing it: missing columns, other types, no matching key.
     pub differences: Vec<Difference>,
     /// The statements that [`Target::create`] would run: schema, types, table, as far as they are

@@ -39,8 +39,23 @@ pub(crate) fn map_type(column: &TargetColumn, flavour: Flavour) -> TypeMapping {
     match &column.native {
         Some(native) if types::is_ours(native) => map_ours(column, native, flavour),
         Some(native) if is_text(&column.data_type) => map_text(native, flavour),
+        // Those of PostgreSQL and SQLite may be NaN.
+        Some(_) if is_decimal(&column.data_type) => {
+            let decimal = map_arrow(&column.data_type, flavour);
+            match decimal.exactness {
+                Exactness::Exact => lossy(&decimal.native, "NaN does not fit"),
+                _ => decimal,
+            }
+        }
         _ => map_arrow(&column.data_type, flavour),
     }
+}
+
+fn is_decimal(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Decimal128(..) | DataType::Decimal256(..)
+    )
 }
 
 /// A type of either server at one of this flavour.
@@ -52,10 +67,23 @@ fn map_ours(column: &TargetColumn, native: &NativeType, flavour: Flavour) -> Typ
         _ => native.name.clone(),
     };
     let of_other = |name: &str| match name {
+        "json" if is_same && flavour == Flavour::MySql => Some(lossy(
+            "json",
+            "a number with more digits than a float of 64 bits keeps does not fit; zeros at the end \
+             of a fraction go",
+        )),
         _ if is_same => None,
-        "uuid" | "vector" => Some(map_arrow(&column.data_type, flavour)),
+        "uuid" => Some(map_arrow(&column.data_type, flavour)),
+        "vector" => Some(widened("longblob", "its floats of 32 bits")),
+        "float" | "double" | "real" if flavour == Flavour::MariaDb => {
+            Some(widened(&without_collation, "minus zero becomes zero"))
+        }
         "inet4" | "inet6" => Some(widened("varchar(45)", "its text form")),
         "json" if flavour == Flavour::MySql => Some(json(flavour)),
+        "json" => Some(lossy("json", DEEP)),
+        "time" if flavour == Flavour::MySql && parsed.second_digits() > 0 => {
+            Some(lossy(&without_collation, "838:59:59 is the longest"))
+        }
         "geomcollection" => Some(exact("geometrycollection")),
         "decimal" | "numeric" => match &column.data_type {
             DataType::Decimal128(..) | DataType::Decimal256(..) => {
@@ -109,11 +137,7 @@ fn json(flavour: Flavour) -> TypeMapping {
             "longtext",
             "its text: a JSON column would order keys and round numbers",
         ),
-        Flavour::MariaDb => mapping(
-            "json",
-            Exactness::Exact,
-            Some("its text, checked; what is nested deeper than 32 times is refused"),
-        ),
+        Flavour::MariaDb => lossy("json", DEEP),
     }
 }
 
@@ -137,30 +161,34 @@ fn map_arrow(data_type: &DataType, flavour: Flavour) -> TypeMapping {
         DataType::Null => widened("longtext", "the column holds nothing but NULL"),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => exact("longblob"),
         DataType::FixedSizeBinary(16) => match flavour {
-            Flavour::MariaDb => exact("uuid"),
+            Flavour::MariaDb => lossy("uuid", UUIDS),
             Flavour::MySql => widened("char(36) collate ascii_bin", "its text form"),
         },
         DataType::FixedSizeBinary(length) if (1..=255).contains(length) => {
             exact(&format!("binary({length})"))
         }
         DataType::FixedSizeBinary(_) => widened("longblob", "the length is not fixed"),
-        DataType::Date32 => mapping("date", Exactness::Exact, Some(DATES)),
+        DataType::Date32 => lossy("date", DATES),
         DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Time64(TimeUnit::Nanosecond) => {
             mapping(
-                "datetime(6)",
-                Exactness::Lossy,
+                match data_type {
+                    DataType::Time64(_) => "time(6)",
+                    _ => "datetime(6)",
+                },
+                Exactness::Refused,
                 Some("a value that is finer than a microsecond cannot be kept"),
             )
         }
-        DataType::Timestamp(_, None) => mapping("datetime(6)", Exactness::Exact, Some(DATES)),
-        DataType::Timestamp(_, Some(_)) => widened(
+        DataType::Timestamp(_, None) => lossy("datetime(6)", DATES),
+        DataType::Timestamp(_, Some(_)) => lossy(
             "datetime(6)",
-            "the time in UTC: a TIMESTAMP would end in 2038",
+            "the time in UTC, since a TIMESTAMP would end in 2038; years 0 to 9999, neither what \
+             is outside nor infinities",
         ),
         DataType::Time32(_) | DataType::Time64(_) => exact("time(6)"),
         other => mapping(
             "longtext",
-            Exactness::Lossy,
+            Exactness::Refused,
             Some(&format!("{other} has no type here and cannot be written")),
         ),
     }
@@ -168,19 +196,17 @@ fn map_arrow(data_type: &DataType, flavour: Flavour) -> TypeMapping {
 
 fn float(native: &str, flavour: Flavour) -> TypeMapping {
     match flavour {
-        Flavour::MySql => mapping(
+        Flavour::MySql => lossy(native, "NaN and infinities do not fit"),
+        Flavour::MariaDb => lossy(
             native,
-            Exactness::Exact,
-            Some("NaN and infinities are refused"),
-        ),
-        Flavour::MariaDb => widened(
-            native,
-            "minus zero becomes zero; NaN and infinities are refused",
+            "NaN and infinities do not fit; minus zero becomes zero",
         ),
     }
 }
 
-const DATES: &str = "years 1 to 9999; what is outside is refused, infinities too";
+const DATES: &str = "years 0 to 9999, neither what is outside nor infinities";
+const DEEP: &str = "its text, checked: 31 levels at most, and no half of a surrogate pair";
+const UUIDS: &str = "a UUID of version 8 or above whose ninth byte is 01 to 80 has no place";
 
 fn decimal(precision: u8, scale: i8, flavour: Flavour) -> TypeMapping {
     let scale_max = match flavour {
@@ -199,6 +225,10 @@ fn exact(native: &str) -> TypeMapping {
     mapping(native, Exactness::Exact, None)
 }
 
+fn lossy(native: &str, note: &str) -> TypeMapping {
+    mapping(native, Exactness::Lossy, Some(note))
+}
+
 fn widened(native: &str, note: &str) -> TypeMapping {
     mapping(native, Exactness::Widened, Some(note))
 }
@@ -208,6 +238,7 @@ fn mapping(native: &str, exactness: Exactness, note: Option<&str>) -> TypeMappin
         native: native.to_owned(),
         exactness,
         note: note.map(str::to_owned),
+        stops_table: false,
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod query;
 
+pub(crate) use query::json_checks;
+
 use crate::connect::{MysqlStore, ServerFacts, Session, TextRow};
 use crate::error;
 use crate::types::{self, Declared, Flavour, ReadRules, ZeroDates};
@@ -303,7 +305,7 @@ fn generated_of(extra: &str) -> Option<Generated> {
 }
 
 /// The column of a check like ``json_valid(`c`)``.
-fn json_column(check: &str) -> Option<String> {
+pub(crate) fn json_column(check: &str) -> Option<String> {
     let inside = check.strip_prefix("json_valid(`")?.strip_suffix("`)")?;
     Some(inside.replace("``", "`"))
 }

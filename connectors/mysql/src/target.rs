@@ -7,7 +7,7 @@ use crate::error;
 use crate::sql::table as table_name;
 use crate::state;
 use crate::write::catalog::{self, Shape};
-use crate::write::{MysqlUnit, analyze, key_digest, rights, status};
+use crate::write::{MysqlUnit, analyze, holds, key_digest, rights, status};
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
@@ -36,7 +36,9 @@ impl Target for MysqlStore {
         let mut statuses = Vec::with_capacity(tables.len());
         for ((table, shape), looked) in tables.iter().zip(&shapes).zip(looked) {
             let Some(shape) = shape else {
-                statuses.push(missing(table, ddl::create_table(table, flavour, "")));
+                let mut status = missing(table, ddl::create_table(table, flavour, ""));
+                status.holds = holds::of_table(table, None, self.facts());
+                statuses.push(status);
                 continue;
             };
             self.writers.remember(&table.name, shape);
@@ -51,6 +53,7 @@ impl Target for MysqlStore {
                 exists: true,
                 empty: looked.empty,
                 columns: columns.collect(),
+                holds: holds::of_table(table, Some(shape.as_ref()), self.facts()),
                 differences,
                 create: Vec::new(),
                 notes: status::notes(table, shape, &names),
@@ -149,6 +152,7 @@ fn missing(table: &TargetTable, create: Result<String>) -> TargetStatus {
         exists: false,
         empty: true,
         columns: Vec::new(),
+        holds: Vec::new(),
         differences,
         create,
         notes: Vec::new(),

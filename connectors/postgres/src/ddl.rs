@@ -14,13 +14,44 @@ const DECIMAL_PRECISION_MAX: u8 = 76;
 /// What a column becomes here. Types are spelled as the catalog spells them.
 pub(crate) fn map_type(column: &TargetColumn) -> TypeMapping {
     match own(column) {
+        Some(native) if types::is_of_names(&native.name) => TypeMapping {
+            native: native.name.clone(),
+            exactness: Exactness::Lossy,
+            note: Some("by its name; one that the target lacks stops the table".into()),
+            stops_table: true,
+        },
         Some(native) => TypeMapping {
             native: native.name.clone(),
             exactness: Exactness::Exact,
             note: own_note(native),
+            stops_table: false,
         },
-        None => of_mysql(column).unwrap_or_else(|| map_arrow(&column.data_type)),
+        None => of_mysql(column)
+            .or_else(|| of_sqlite(column))
+            .unwrap_or_else(|| map_arrow(&column.data_type)),
     }
+}
+
+/// What a text may hold elsewhere.
+const NUL: &str = "a NUL character does not fit";
+
+/// Years that SQLite's texts can have.
+const YEARS: &str = "years from 4714 BC on";
+
+/// What types of SQLite become that hold more than those here; `None` for others.
+fn of_sqlite(column: &TargetColumn) -> Option<TypeMapping> {
+    let native = column.native.as_ref()?;
+    if native.engine != "sqlite" {
+        return None;
+    }
+    let note = match &column.data_type {
+        DataType::Utf8 => NUL,
+        DataType::Date32 => "years from 4714 BC to 5874897",
+        DataType::Timestamp(..) => YEARS,
+        _ => return None,
+    };
+    let native = map_arrow(&column.data_type).native;
+    Some(mapping(&native, Exactness::Lossy, Some(note)))
 }
 
 /// What types of MySQL and MariaDB become that say more than their Arrow type; `None` for others.
@@ -36,6 +67,14 @@ fn of_mysql(column: &TargetColumn) -> Option<TypeMapping> {
         (DataType::Time64(_), "time") => {
             widened("interval", "a time may be negative or longer than a day")
         }
+        (DataType::Utf8, "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext") => {
+            Some(mapping("text", Exactness::Lossy, Some(NUL)))
+        }
+        (DataType::Utf8, "json") if native.engine == "mariadb" => Some(mapping(
+            "json",
+            Exactness::Lossy,
+            Some("its text; what only MariaDB takes for JSON, such as `1.`, does not fit"),
+        )),
         (DataType::Utf8, "json") => exact("json"),
         (DataType::Utf8, "bit") => exact(&native.name),
         (DataType::Utf8, "inet4" | "inet6") => widened("inet", "it could hold networks too"),
@@ -106,7 +145,7 @@ fn map_arrow(data_type: &DataType) -> TypeMapping {
         DataType::Time32(unit) | DataType::Time64(unit) => by_unit("time without time zone", *unit),
         other => mapping(
             "text",
-            Exactness::Lossy,
+            Exactness::Refused,
             Some(&format!("{other} has no type here and cannot be written")),
         ),
     }
@@ -135,8 +174,8 @@ fn by_unit(native: &str, unit: TimeUnit) -> TypeMapping {
     match unit {
         TimeUnit::Nanosecond => mapping(
             native,
-            Exactness::Lossy,
-            Some("a value that is finer than a microsecond is refused"),
+            Exactness::Refused,
+            Some("a value that is finer than a microsecond cannot be kept"),
         ),
         _ => mapping(native, Exactness::Exact, None),
     }
@@ -147,6 +186,7 @@ fn mapping(native: &str, exactness: Exactness, note: Option<&str>) -> TypeMappin
         native: native.to_owned(),
         exactness,
         note: note.map(str::to_owned),
+        stops_table: false,
     }
 }
 

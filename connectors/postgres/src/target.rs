@@ -5,7 +5,7 @@ use crate::connect::{PgStore, Session};
 use crate::connector::POOLER_NOTE;
 use crate::ddl::{self, Need};
 use crate::write::catalog::{self, Shape, target_name};
-use crate::write::{PgUnit, analyze, key_digest, status};
+use crate::write::{PgUnit, analyze, holds, key_digest, status};
 use crate::{error, state};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ impl Target for PgStore {
                         .iter()
                         .map(|column| column.name.clone())
                         .collect(),
+                    holds: holds::of_table(table, Some(shape.as_ref())),
                     differences: status::differences(table, shape, &self.facts().user),
                     create: Vec::new(),
                     notes: status::notes(table, shape, &names),
@@ -62,6 +63,7 @@ impl Target for PgStore {
                     exists: false,
                     empty: true,
                     columns: Vec::new(),
+                    holds: holds::of_table(table, None),
                     differences: answer
                         .missing
                         .into_iter()

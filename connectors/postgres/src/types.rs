@@ -45,6 +45,11 @@ pub(crate) struct Carrier {
     pub(crate) as_text: bool,
 }
 
+/// Whether the values of a type are names of other objects, such as `regclass`.
+pub(crate) fn is_of_names(native: &str) -> bool {
+    native.starts_with("reg") && !native.contains('.')
+}
+
 /// How values of a base type are carried. `text_alike` is true for types of which the binary form
 /// is their text, such as enumerations and citext.
 pub(crate) fn carrier(base_oid: u32, typmod: i32, text_alike: bool) -> Carrier {

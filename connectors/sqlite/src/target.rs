@@ -17,9 +17,9 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use std::sync::Arc;
 use syncset_connector::{
-    AlterationPlan, ConnectorError, Difference, ErrorClass, KeyDigest, Lease, MadeTable, Result,
-    TableAlteration, TableDescription, TableKind, TableName, Target, TargetColumn, TargetStatus,
-    TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
+    AlterationPlan, ConnectorError, Difference, Domain, ErrorClass, Holds, KeyDigest, Lease,
+    MadeTable, Result, TableAlteration, TableDescription, TableKind, TableName, Target,
+    TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
 };
 
 /// Bytes of one batch of keys.
@@ -58,6 +58,7 @@ impl Target for SqliteTarget {
                     exists: false,
                     empty: true,
                     columns: Vec::new(),
+                    holds: holds(table, None),
                     differences: schema_problem(table).into_iter().collect(),
                     create: vec![create_table(table)],
                     notes: Vec::new(),
@@ -274,6 +275,18 @@ fn schema_problem(table: &TargetTable) -> Option<Difference> {
     )))
 }
 
+/// What its columns take. SQLite keeps whatever can be sent, to the microsecond.
+fn holds(table: &TargetTable, found: Option<&TableDescription>) -> Vec<Holds> {
+    let holds = |column: &TargetColumn| Holds {
+        nullable: match found.and_then(|found| found.column(&column.name)) {
+            Some(there) => there.nullable,
+            None => column.nullable && !table.key.contains(&column.name),
+        },
+        domain: Domain::Any,
+    };
+    table.columns.iter().map(holds).collect()
+}
+
 /// What stops us from writing a table that exists, and what a user should know of it.
 async fn existing(
     session: &mut Session,
@@ -345,6 +358,7 @@ async fn existing(
             .iter()
             .map(|column| column.name.clone())
             .collect(),
+        holds: holds(table, Some(found)),
         differences,
         create: Vec::new(),
         notes,

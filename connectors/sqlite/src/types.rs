@@ -169,6 +169,7 @@ fn mapping(native: String, exactness: Exactness, note: Option<&str>) -> TypeMapp
         native,
         exactness,
         note: note.map(str::to_owned),
+        stops_table: false,
     }
 }
 
@@ -183,7 +184,7 @@ fn storage(data_type: &DataType) -> Storage {
 }
 
 fn by_arrow(column: &TargetColumn) -> (TypeMapping, Storage) {
-    use Exactness::{Exact, Lossy, Widened};
+    use Exactness::{Exact, Refused, Widened};
     let (native, exactness, note, storage) = match &column.data_type {
         DataType::Boolean => ("BOOLEAN".into(), Exact, None, Storage::Integer),
         DataType::Int64 => ("INTEGER".into(), Exact, None, Storage::Integer),
@@ -225,7 +226,7 @@ fn by_arrow(column: &TargetColumn) -> (TypeMapping, Storage) {
             ("TIMESTAMPTZ".into(), Exact, None, Storage::Text)
         }
         DataType::FixedSizeBinary(16) => ("UUID".into(), Exact, None, Storage::Text),
-        DataType::Binary => ("BLOB".into(), Exact, None, Storage::Blob),
+        DataType::Binary => return bytes_mapping(column),
         DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             ("BLOB".into(), Widened, None, Storage::Blob)
         }
@@ -233,14 +234,14 @@ fn by_arrow(column: &TargetColumn) -> (TypeMapping, Storage) {
             return text_mapping(column);
         }
         DataType::Time32(_) => ("TIME".into(), Widened, None, Storage::Text),
-        DataType::Date64 => ("DATE".into(), Lossy, None, Storage::Text),
+        DataType::Date64 => ("DATE".into(), Refused, None, Storage::Text),
         DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
             let native = if zone.is_some() {
                 "TIMESTAMPTZ"
             } else {
                 "TIMESTAMP"
             };
-            (native.into(), Lossy, Some("microseconds"), Storage::Text)
+            (native.into(), Refused, Some("microseconds"), Storage::Text)
         }
         DataType::Timestamp(_, zone) => {
             let native = if zone.is_some() {
@@ -252,7 +253,7 @@ fn by_arrow(column: &TargetColumn) -> (TypeMapping, Storage) {
         }
         _ => (
             "TEXT".into(),
-            Lossy,
+            Refused,
             Some("its printed form"),
             Storage::Text,
         ),
@@ -291,6 +292,30 @@ fn decimal_mapping(precision: u8, scale: i8) -> (TypeMapping, Storage) {
     let native = format!("DECIMAL_TEXT({precision},{scale})");
     let note = Some("text, because SQLite's numbers keep 15 digits");
     (mapping(native, Exactness::Exact, note), Storage::Text)
+}
+
+/// Bytes, of which MySQL's family knows more than a blob tells.
+fn bytes_mapping(column: &TargetColumn) -> (TypeMapping, Storage) {
+    const SHAPES: [&str; 9] = [
+        "geometry",
+        "point",
+        "linestring",
+        "polygon",
+        "multipoint",
+        "multilinestring",
+        "multipolygon",
+        "geometrycollection",
+        "geomcollection",
+    ];
+    let (exactness, note) = if is_of_mysql(column, &SHAPES) {
+        let note = "the number of its reference system, then its WKB";
+        (Exactness::Widened, Some(note))
+    } else if is_of_mysql(column, &["vector"]) {
+        (Exactness::Widened, Some("its floats of 32 bits"))
+    } else {
+        (Exactness::Exact, None)
+    };
+    (mapping("BLOB".into(), exactness, note), Storage::Blob)
 }
 
 fn text_mapping(column: &TargetColumn) -> (TypeMapping, Storage) {

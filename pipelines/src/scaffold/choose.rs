@@ -131,7 +131,7 @@ fn excluded(table: &ScaffoldTable, key: &[String]) -> Vec<Excluded> {
     let excluded = columns.filter_map(|(column, mapping)| {
         let reason = if !column.readable {
             "may not be read by this user".to_owned()
-        } else if mapping.exactness == Exactness::Lossy {
+        } else if mapping.exactness == Exactness::Refused {
             let note = mapping
                 .note
                 .as_deref()

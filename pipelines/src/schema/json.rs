@@ -4,7 +4,7 @@
 //! knows the keys and the form of their values; what depends on several keys, on connections or
 //! on a store is left to `syncset pipeline validate`.
 
-use super::{Key, Section, Takes};
+use super::{Choice, Key, Section, Takes};
 use crate::problem::Source;
 use crate::yaml::{self, Node};
 use serde_json::{Map, Value, json};
@@ -125,9 +125,11 @@ fn value(takes: Takes) -> Value {
         }
         Takes::Duration => json!({ "type": "string", "pattern": DURATION }),
         Takes::Choice(choices) => {
-            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            json!({ "enum": words })
+            json!({ "enum": words(choices) })
         }
+        Takes::Choices(choices) => json!({
+            "type": "object", "additionalProperties": { "enum": words(choices) }
+        }),
         Takes::Texts => json!({ "type": "array", "items": value(Takes::Text) }),
         Takes::Names => json!({
             "type": "array", "items": value(Takes::Text), "minItems": 1, "uniqueItems": true
@@ -154,6 +156,13 @@ fn value(takes: Takes) -> Value {
             }
         }),
     }
+}
+
+/// The words of a choice. YAML reads an unquoted `null` as no text.
+fn words(choices: &[Choice]) -> Vec<Value> {
+    let words = choices.iter().map(|(word, _)| Value::from(*word));
+    let null = choices.iter().filter(|(word, _)| *word == "null");
+    words.chain(null.map(|_| Value::Null)).collect()
 }
 
 fn definition(name: &str) -> Value {
@@ -224,7 +233,7 @@ fn example(section: Section, key: &Key) -> Value {
 /// A value with the types that YAML gives it.
 pub(crate) fn to_json(node: &Node) -> Value {
     match &node.value {
-        yaml::Value::Null => Value::Null,
+        yaml::Value::Null | yaml::Value::NullWord => Value::Null,
         yaml::Value::Scalar { text, quoted: true } => text.as_str().into(),
         yaml::Value::Scalar { text, .. } => scalar(text),
         yaml::Value::List(items) => items.iter().map(to_json).collect(),

@@ -40,6 +40,8 @@ pub(crate) enum Takes {
     Duration,
     /// One of these words.
     Choice(&'static [Choice]),
+    /// A mapping of names to one of these words each.
+    Choices(&'static [Choice]),
     /// A list of texts, perhaps empty.
     Texts,
     /// A list of one text or more, each only once.
@@ -103,7 +105,7 @@ impl Key {
         self.takes
             .iter()
             .find_map(|takes| match takes {
-                Takes::Choice(choices) => Some(*choices),
+                Takes::Choice(choices) | Takes::Choices(choices) => Some(*choices),
                 _ => None,
             })
             .unwrap_or_default()

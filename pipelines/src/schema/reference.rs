@@ -87,6 +87,13 @@ fn kind(takes: Takes) -> String {
                 .collect();
             words.join(" \\| ")
         }
+        Takes::Choices(choices) => {
+            let words: Vec<_> = choices
+                .iter()
+                .map(|(word, _)| format!("`{word}`"))
+                .collect();
+            format!("mapping of columns to {}", words.join(" \\| "))
+        }
         Takes::Texts | Takes::Names | Takes::Words => "list of texts".into(),
         Takes::TextMap => "mapping of texts to texts".into(),
         Takes::Section(Section::Table) => {

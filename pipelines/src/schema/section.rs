@@ -33,11 +33,13 @@ pub(crate) enum Section {
     Guards,
     /// `schema:`
     Schema,
+    /// `on_lossy:`
+    OnLossy,
 }
 
 impl Section {
     /// Every section, each behind the one that holds it.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Project,
         Self::Lease,
         Self::Retention,
@@ -52,6 +54,7 @@ impl Section {
         Self::Hook,
         Self::Guards,
         Self::Schema,
+        Self::OnLossy,
     ];
 
     /// Its keys, in the order they are listed in.
@@ -71,6 +74,7 @@ impl Section {
             Self::Hook => hooks::HOOK,
             Self::Guards => table::GUARDS,
             Self::Schema => table::SCHEMA,
+            Self::OnLossy => table::ON_LOSSY,
         }
     }
 
@@ -95,6 +99,7 @@ impl Section {
             Self::Hook => (Self::Pipeline, "/hooks/before/0"),
             Self::Guards => (Self::Table, "/guards"),
             Self::Schema => (Self::Table, "/schema"),
+            Self::OnLossy => (Self::Table, "/on_lossy"),
         }
     }
 
@@ -120,6 +125,7 @@ impl Section {
             Self::Hook => "hook",
             Self::Guards => "guards",
             Self::Schema => "schema",
+            Self::OnLossy => "on_lossy",
         }
     }
 
@@ -140,6 +146,7 @@ impl Section {
             Self::Hook => "One statement or command: `sql` with its `connection`, or `command`.",
             Self::Guards => "What a run may delete before a person is asked.",
             Self::Schema => "What happens when the source's table changes.",
+            Self::OnLossy => "What happens to values that the target cannot keep, by column.",
         }
     }
 }

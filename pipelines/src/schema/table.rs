@@ -65,11 +65,42 @@ pub(super) const TABLE: &[Key] = &[
         .example("schema: { new_column: ignore }"),
     Key::optional(
         "on_lossy",
-        &[Takes::Choice(&[("error", "the plan is refused")])],
+        &[Takes::Choice(POLICIES), Takes::Section(Section::OnLossy)],
     )
     .default("error")
-    .about("What happens where the target has no type that keeps a column's values.")
-    .example("on_lossy: error"),
+    .about(
+        "What happens to values that the target cannot keep, such as `NaN` in MySQL: a word for \
+         all columns, or a mapping. Columns of the key always take `error`.",
+    )
+    .example("on_lossy: warn"),
+];
+
+const POLICIES: &[Choice] = &[
+    (
+        "error",
+        "the row is refused, as `rejects` says; a column without any type at the target stops the \
+         plan",
+    ),
+    (
+        "warn",
+        "the nearest value is written where there is one, else NULL; the run warns and counts",
+    ),
+    (
+        "text",
+        "a column that may lose values becomes a text with the source's text form",
+    ),
+    ("null", "NULL is written; the run warns and counts"),
+];
+
+/// `on_lossy:` as a mapping.
+pub(super) const ON_LOSSY: &[Key] = &[
+    Key::optional("default", &[Takes::Choice(POLICIES)])
+        .default("error")
+        .about("For all columns that are not named.")
+        .example("on_lossy: { default: warn }"),
+    Key::optional("columns", &[Takes::Choices(POLICIES)])
+        .about("For single columns, by their names at the source or in `derive`.")
+        .example("on_lossy: { columns: { price: text, seen_at: \"null\" } }"),
 ];
 
 /// `columns:` as a mapping.

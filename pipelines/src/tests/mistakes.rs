@@ -204,7 +204,7 @@ tables:
   public.customers:
     mask: { email: { constant: x } }
     transform: [ { plugin: p } ]
-    on_lossy: text
+    on_lossy: texts
   public.a_orders: { capture: log }
   public.events: { hooks: {} }
 "#;
@@ -226,8 +226,8 @@ tables:
       hint: leave the column out with `columns: { exclude: [NAME] }`, or copy a harmless form of it with `derive`
     `transform` is not supported by this version (p.yaml:12:5)
       hint: compute the column with `derive: { NAME: "an expression" }`
-    `on_lossy: text` is not supported by this version (p.yaml:13:15)
-      hint: leave the column out with `columns: { exclude: [NAME] }`, or carry another form of it with `derive`
+    `texts` is no value of `on_lossy` (p.yaml:13:15)
+      hint: did you mean `text`?
     `mode: log` is not supported by this version (p.yaml:14:31)
       hint: use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`
     `hooks` is not supported by this version (p.yaml:15:20)

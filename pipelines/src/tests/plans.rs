@@ -328,3 +328,46 @@ fn marks_are_part_of_the_selection_and_of_nothing_else() {
     assert_eq!(outputs(&soft), outputs(&plain));
     insta::assert_snapshot!(soft.selection_text, @r#"{"capture":{"column":null,"mode":"full"},"columns":[{"column":"id","to":"id"}],"key":["id"],"to":"public.ref_size","where":null,"on_delete":"soft","synced_at":"_synced_at","choice":"*","source":{"columns":{"id":null}}}"#);
 }
+
+#[test]
+fn on_lossy_is_decided_for_each_column_and_part_of_the_selection() {
+    let of = |defaults: &str, on_lossy: &str| {
+        only(&format!(
+            "defaults: {{ {defaults} }}\ntables: {{ public.customers: {{ columns: [id, name, active], \
+             rename: {{ name: n }}, on_lossy: {on_lossy} }} }}\n"
+        ))
+    };
+    let policies = |plan: &TablePlan| -> Vec<&str> {
+        plan.lossy
+            .iter()
+            .map(|choice| choice.policy.name())
+            .collect()
+    };
+    let nobody = of("", "error");
+    let null = of("", "null");
+    let named = of("on_lossy: warn", "{ columns: { name: text } }");
+    let over = of(
+        "on_lossy: { default: warn, columns: { name: text } }",
+        "{ default: null }",
+    );
+    let word = of("on_lossy: { columns: { name: text } }", "~");
+
+    assert_eq!(policies(&nobody), ["error", "error", "error"]);
+    // The key keeps `error` whatever is written, and an unquoted `null` is the word.
+    assert_eq!(policies(&null), ["error", "null", "null"]);
+    assert_eq!(policies(&named), ["error", "text", "warn"]);
+    assert_eq!(policies(&over), ["error", "text", "null"]);
+    assert_eq!(policies(&word), ["error", "text", "error"]);
+    assert!(named.lossy[1].is_named && !named.lossy[2].is_named);
+    assert!(!nobody.selection_text.contains("on_lossy"));
+    let part = |plan: &TablePlan| {
+        let selection: serde_json::Value =
+            serde_json::from_str(&plan.selection_text).expect("it is JSON");
+        selection["on_lossy"].to_string()
+    };
+    assert_eq!(part(&null), r#""null""#);
+    assert_eq!(
+        part(&over),
+        r#"{"columns":{"name":"text"},"default":"null"}"#
+    );
+}

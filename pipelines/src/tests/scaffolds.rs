@@ -25,6 +25,7 @@ fn scaffold(description: TableDescription) -> ScaffoldTable {
         native: "text".into(),
         exactness: Exactness::Exact,
         note: None,
+        stops_table: false,
     };
     ScaffoldTable {
         mappings: vec![exact; description.columns.len()],
@@ -93,9 +94,9 @@ fn what_cannot_be_copied_is_a_comment_with_its_reason() {
     let mut refused = scaffold(described("refused"));
     refused.refused = Some("the plan says no".into());
     let mut lossy_key = scaffold(described("lossy_key"));
-    lossy_key.mappings[0].exactness = Exactness::Lossy;
+    lossy_key.mappings[0].exactness = Exactness::Refused;
     let mut columns = scaffold(described("columns"));
-    columns.mappings[1].exactness = Exactness::Lossy;
+    columns.mappings[1].exactness = Exactness::Refused;
     columns.mappings[1].note = Some("too long".into());
     columns.description.columns[2].readable = false;
 

@@ -2,7 +2,7 @@
 
 use super::lab::{CATALOG, pipeline, project, shown};
 use crate::problem::Source;
-use crate::schema::{Key, Section, pipeline_schema, project_schema, to_json};
+use crate::schema::{Key, Section, Takes, pipeline_schema, project_schema, to_json};
 use crate::{unsupported, yaml};
 use boon::{Compiler, Schemas};
 use serde_json::{Map, Value, json};
@@ -128,12 +128,20 @@ fn each_key_is_read_and_refuses_a_wrong_kind_of_value() {
 #[test]
 fn each_word_fits_the_schema_and_no_other_does() {
     for (section, key) in rows().filter(|(_, key)| !key.choices().is_empty()) {
+        let is_by_column = key
+            .takes
+            .iter()
+            .any(|takes| matches!(takes, Takes::Choices(_)));
+        let written = |word: &str| match is_by_column {
+            true => json!({ "price": word }),
+            false => json!(word),
+        };
         for (word, _) in key.choices() {
-            let file = File::with(section, &example_with(section, key, json!(word)));
+            let file = File::with(section, &example_with(section, key, written(word)));
             assert!(file.fits_schema(), "{}", file.root);
         }
 
-        File::with(section, &example_with(section, key, json!("no_word"))).assert_wrong();
+        File::with(section, &example_with(section, key, written("no_word"))).assert_wrong();
     }
 }
 

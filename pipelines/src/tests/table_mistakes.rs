@@ -405,3 +405,26 @@ fn stores_that_fold_names_fold_those_of_marks() {
       hint: give it another name with `rename: { id: source_deleted_at }`, or leave it out with `columns: { exclude: [id] }`
     ");
 }
+
+#[test]
+fn on_lossy_names_columns_that_are_written_and_no_key() {
+    let tables = r#"tables:
+  public.customers:
+    columns: [id, name]
+    on_lossy: { default: warn, columns: { nmae: text, active: warn, id: text, name: maybe } }
+"#;
+
+    insta::assert_snapshot!(mistakes(tables), @r"
+    `maybe` is no value of `columns` (p.yaml:7:85)
+      hint: it is one of `error`, `warn`, `text`, `null`
+    ");
+    let mistakes = mistakes(&tables.replace("maybe", "text"));
+    for sentence in [
+        "`public.customers` has no column `nmae` (p.yaml:7:43)",
+        "`on_lossy` names `active`, which is not selected (p.yaml:7:55)",
+        "`id` is part of the key of `public.customers`: changed to fit, two rows could become one \
+         (p.yaml:7:69)",
+    ] {
+        assert!(mistakes.contains(sentence), "{mistakes}");
+    }
+}

@@ -66,6 +66,11 @@ fn cli_reference_is_that_of_the_command_line() {
     assert_current("docs/cli-reference.md", &cli_reference());
 }
 
+#[test]
+fn page_of_types_is_that_of_the_connectors() {
+    assert_current("docs/types.md", &super::types::page());
+}
+
 /// `docs/cli-reference.md`.
 fn cli_reference() -> String {
     let mut program = Cli::command();

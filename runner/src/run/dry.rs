@@ -8,6 +8,7 @@ use crate::run::RunSettings;
 use crate::run::pump::pump;
 use crate::run::table::TableRun;
 use crate::run::{foresee, slice, sort};
+use arrow_array::RecordBatch;
 use syncset_connector::{
     ChangeEvent, KeyRange, PipelineState, Position, Snapshot, SnapshotRequest, StreamPhase,
     WindowState, WriteMode,
@@ -126,9 +127,7 @@ async fn count_table(
         while let Some(event) = events.recv().await {
             match event? {
                 ChangeEvent::Upserts(batch) => {
-                    let kept = table.planned.transform.apply(&batch)?.kept;
-                    table.count_read(&batch);
-                    table.report.rows_written += kept.num_rows() as u64;
+                    count_kept(table, &batch)?;
                 }
                 ChangeEvent::Deletes(keys) => {
                     table.count_read(&keys);
@@ -147,6 +146,16 @@ async fn count_table(
     })
 }
 
+/// Counts rows that would be written, and values that would be changed to fit.
+fn count_kept(table: &mut TableRun, batch: &RecordBatch) -> Result<(), Failure> {
+    let kept = table.planned.transform.apply(batch)?.kept;
+    table.count_read(batch);
+    table.report.rows_written += kept.num_rows() as u64;
+    let planned = table.planned.clone();
+    planned.fit.apply(kept, &mut table.report.values_lost)?;
+    Ok(())
+}
+
 async fn count_all(
     table: &mut TableRun,
     snapshot: &mut dyn Snapshot,
@@ -161,9 +170,7 @@ async fn count_all(
     pump(rows, &settings.stop, async |mut batches| {
         while let Some(batch) = batches.recv().await {
             let batch = batch?;
-            let kept = table.planned.transform.apply(&batch)?.kept;
-            table.count_read(&batch);
-            table.report.rows_written += kept.num_rows() as u64;
+            count_kept(table, &batch)?;
         }
         Ok(())
     })

@@ -378,9 +378,11 @@ async fn write_all(
         phase: StreamPhase::Following,
         whole: needs[slot] == Need::Whole,
     });
+    let losses = unit.take_losses();
     let done = unit.commit_together(moves.collect()).await?;
     for slot in slots {
         let table = &mut tables[slot];
+        table.count_lost(&losses);
         let mut receipts = done.iter();
         if let Some((_, receipt)) = receipts.find(|(name, _)| *name == table.planned.target.name) {
             table.count_written(*receipt);

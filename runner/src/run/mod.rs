@@ -204,6 +204,7 @@ async fn run_into(
     if settings.args.dry_run {
         let mut tables = table_runs(&planned, settings, &PipelineState::default());
         dry::count(&ends, &mut tables, &stored, settings).await?;
+        tables.iter_mut().for_each(TableRun::tell_lost);
         report.tables = tables.into_iter().map(|table| table.report).collect();
         hooks.list(report);
         return Ok(());
@@ -373,6 +374,7 @@ async fn run_leased(
             let message = format!("table `{}` was not finished in this run", table.stream());
             table.fail(Failure::new(exit_code::RETRY, message).with_hint("run again"));
         }
+        table.tell_lost();
         table.tell_rejected(&ends.key.pipeline);
     }
     for table in &mut tables {

@@ -3,6 +3,7 @@
 use crate::decision::Action;
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::fit::{self, Losses};
 use crate::planned::PlannedTable;
 use crate::progress::TableProgress;
 use crate::report::{Outcome, TableReport};
@@ -10,7 +11,7 @@ use crate::run::waiting::Refused;
 use crate::stop::seconds_since_epoch;
 use arrow_array::RecordBatch;
 use chrono::DateTime;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use syncset_connector::{
@@ -130,6 +131,7 @@ impl TableRun {
         own.rows_rejected += other.rows_rejected;
         own.bytes_read += other.bytes_read;
         own.duration_ms += other.duration_ms;
+        fit::add(&mut own.values_lost, &other.values_lost);
         self.put_aside.extend(part.put_aside.iter().cloned());
     }
 
@@ -232,6 +234,34 @@ impl TableRun {
         self.report.rows_read += rows;
         self.report.bytes_read += bytes;
         self.progress.advance(rows, bytes);
+    }
+
+    /// Counts what values of the table lost in a unit that is committed; `losses` by streams.
+    pub(crate) fn count_lost(&mut self, losses: &BTreeMap<String, Losses>) {
+        if let Some(losses) = losses.get(self.stream()) {
+            fit::add(&mut self.report.values_lost, losses);
+        }
+    }
+
+    /// Says which columns lost something: nobody reads a target to find out.
+    pub(crate) fn tell_lost(&mut self) {
+        let columns = self
+            .planned
+            .target
+            .columns
+            .iter()
+            .zip(&self.planned.policies);
+        let told = columns.filter_map(|(column, policy)| {
+            let lost = self.report.values_lost.get(&column.name)?;
+            Some(format!(
+                "column `{}`: {} (`on_lossy: {}`)",
+                column.name,
+                lost.sentence(),
+                policy.name()
+            ))
+        });
+        let told: Vec<_> = told.collect();
+        self.take_warnings(told);
     }
 
     /// Counts what a unit did.

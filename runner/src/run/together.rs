@@ -66,7 +66,11 @@ async fn try_write(
         return Err(failure);
     }
     // The store counts rows per unit: those of all tables are counted with the first.
+    let losses = unit.take_losses();
     unit.commit_rows(&mut tables[first]).await?;
+    for &index in which {
+        tables[index].count_lost(&losses);
+    }
     snapshot.close().await;
     Ok(())
 }

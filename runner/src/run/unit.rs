@@ -3,6 +3,7 @@
 use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
+use crate::fit::{self, Losses};
 use crate::observer::{RowCounts, UnitBegun, UnitKind, UnitWatch};
 use crate::open::Ends;
 use crate::planned::PlannedTable;
@@ -12,7 +13,7 @@ use crate::run::table::TableRun;
 use crate::run::waiting::{Change, Refused, WaitingRow, tables_of, together};
 use arrow_array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use syncset_connector::{
@@ -47,6 +48,8 @@ pub(crate) struct Unit<'a> {
     turn: Turn,
     /// True once the counters of its tables know of its deletes.
     accounted: bool,
+    /// What values lost that were made to fit, by streams.
+    losses: BTreeMap<String, Losses>,
     /// Tells of its end.
     watch: UnitWatch,
 }
@@ -110,6 +113,7 @@ impl<'a> Unit<'a> {
             put_back: 0,
             turn: Turn::Last,
             accounted: false,
+            losses: BTreeMap::new(),
             watch,
         })
     }
@@ -161,8 +165,18 @@ impl<'a> Unit<'a> {
         if applied.kept.num_rows() == 0 {
             return Ok(());
         }
-        self.change(&table.planned, Change::Upsert, applied.kept)
-            .await
+        let mut losses = Losses::new();
+        let fitting = table.planned.fit.apply(applied.kept, &mut losses)?;
+        if !losses.is_empty() {
+            let stream = table.stream().to_owned();
+            fit::add(self.losses.entry(stream).or_default(), &losses);
+        }
+        self.change(&table.planned, Change::Upsert, fitting).await
+    }
+
+    /// What values of all its tables lost, by streams; it forgets them.
+    pub(crate) fn take_losses(&mut self) -> BTreeMap<String, Losses> {
+        std::mem::take(&mut self.losses)
     }
 
     /// Deletes rows by key.
@@ -507,6 +521,7 @@ impl<'a> Unit<'a> {
         };
         fail_point("unit.committed");
         table.count_written(receipt);
+        table.count_lost(&self.losses);
         if !self.accounted {
             table.deleted += receipt.rows_deleted;
             table.pending_deletes = decided.pending;

@@ -60,7 +60,7 @@ pub(super) fn describe<'a>(tables: impl IntoIterator<Item = &'a str>) -> String 
 }
 
 /// MariaDB's JSON is a text with a check: table, the check.
-pub(super) fn json_checks<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn json_checks<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
     format!(
         "SELECT k.TABLE_NAME, k.CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS k
            WHERE k.CONSTRAINT_SCHEMA = DATABASE() AND k.TABLE_NAME IN ({})

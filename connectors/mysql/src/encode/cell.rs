@@ -1,9 +1,11 @@
 //! One value as a literal.
 
 use super::Spelling;
+use super::document;
 use super::form::{Form, TextForm};
 use super::moment::{check_range, check_text, write_date, write_time, write_timestamp};
 use super::number::Digits;
+use super::uuid;
 use super::values::Values;
 use std::io::Write;
 use syncset_connector::special;
@@ -55,15 +57,24 @@ pub(super) fn write_cell(
             quoted(labels, spelling, out);
             Ok(())
         }
-        Form::Json => {
-            quoted(utf8(values, row)?, spelling, out);
+        Form::Json(flavour) => {
+            let document = utf8(values, row)?;
+            document::check(document, *flavour)?;
+            quoted(document, spelling, out);
+            Ok(())
+        }
+        Form::Uuid => {
+            match values {
+                Values::FixedBytes(array) if !uuid::keeps(array.value(row)) => {
+                    return Err(uuid::NO_PLACE);
+                }
+                Values::FixedBytes(array) => quoted(&uuid_text(array.value(row))?, spelling, out),
+                _ => quoted(utf8(values, row)?, spelling, out),
+            }
             Ok(())
         }
         Form::Printed => {
-            match values {
-                Values::FixedBytes(array) => quoted(&uuid(array.value(row))?, spelling, out),
-                _ => quoted(utf8(values, row)?, spelling, out),
-            }
+            quoted(utf8(values, row)?, spelling, out);
             Ok(())
         }
         Form::Bytes { exactly, max } => {
@@ -194,7 +205,7 @@ fn text(
     out: &mut Vec<u8>,
 ) -> Outcome {
     match values {
-        Values::FixedBytes(array) => checked(&uuid(array.value(row))?, form, spelling, out),
+        Values::FixedBytes(array) => checked(&uuid_text(array.value(row))?, form, spelling, out),
         Values::Decimal128(..) | Values::Decimal256(..) => {
             checked(&decimal_text(values, row)?, form, spelling, out)
         }
@@ -300,8 +311,8 @@ fn bytes<'v>(values: &'v Values<'_>, row: usize) -> Result<&'v [u8], &'static st
     }
 }
 
-fn uuid(bytes: &[u8]) -> Result<String, &'static str> {
-    let uuid = uuid::Uuid::from_slice(bytes).map_err(|_| "it is no UUID")?;
+fn uuid_text(bytes: &[u8]) -> Result<String, &'static str> {
+    let uuid = ::uuid::Uuid::from_slice(bytes).map_err(|_| "it is no UUID")?;
     Ok(uuid.hyphenated().to_string())
 }
 

@@ -37,9 +37,11 @@ pub(crate) enum Form {
     Label(Vec<String>),
     /// Some of these labels, in their order, with commas between.
     Labels(Vec<String>),
-    /// MySQL's JSON.
-    Json,
-    /// A text form that the server reads: UUID, INET4, INET6.
+    /// JSON of either server.
+    Json(Flavour),
+    /// UUIDs of MariaDB.
+    Uuid,
+    /// A text form that the server reads: INET4, INET6.
     Printed,
     /// Bytes: exactly so many, or at most.
     Bytes {
@@ -179,8 +181,9 @@ impl Form {
             }
             "enum" => Self::Label(parsed.labels.clone()),
             "set" => Self::Labels(parsed.labels.clone()),
-            "json" => Self::Json,
-            "uuid" | "inet4" | "inet6" => Self::Printed,
+            "json" => Self::Json(flavour),
+            "uuid" => Self::Uuid,
+            "inet4" | "inet6" => Self::Printed,
             "binary" => bytes(
                 Some(u64::from(argument.unwrap_or(1))),
                 u64::from(argument.unwrap_or(1)),
@@ -233,8 +236,8 @@ impl Form {
             Self::Bits(_) => is_boolean || is_integer || is_text,
             Self::Float { .. } => matches!(data_type, T::Float16 | T::Float32 | T::Float64),
             Self::Text(_) => is_text || is_uuid || is_decimal,
-            Self::Printed => is_text || is_uuid,
-            Self::Label(_) | Self::Labels(_) | Self::Json => is_text,
+            Self::Uuid => is_text || is_uuid,
+            Self::Label(_) | Self::Labels(_) | Self::Json(_) | Self::Printed => is_text,
             Self::Bytes { .. } => is_bytes,
             Self::Geometry => is_bytes,
             Self::Year => is_integer,

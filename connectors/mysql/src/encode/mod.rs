@@ -6,13 +6,15 @@
 
 mod back;
 mod cell;
+pub(crate) mod document;
 mod form;
 mod moment;
 mod number;
+pub(crate) mod uuid;
 mod values;
 
 pub(crate) use back::keys_from_text;
-pub(crate) use form::Form;
+pub(crate) use form::{Form, TextForm};
 
 use arrow_array::RecordBatch;
 use cell::write_cell;

@@ -7,7 +7,8 @@ const MICROS: i64 = 1_000_000;
 
 type Outcome = Result<(), &'static str>;
 
-const OUTSIDE: &str = "it is outside of the years 1 to 9999";
+const OUTSIDE: &str = "it is outside of the years 0 to 9999";
+const NO_LEAP_DAY: &str = "the year 0 of these servers has no 29th of February";
 const TOO_FINE: &str = "it is finer than the column keeps";
 
 /// Days from the first of January of the year 1 to that of 1970, and one.
@@ -18,8 +19,8 @@ pub(super) fn write_date(days: i32, out: &mut Vec<u8>) -> Outcome {
     let date = days
         .checked_add(DAYS_TO_1970)
         .and_then(NaiveDate::from_num_days_from_ce_opt)
-        .filter(|date| (1..=9999).contains(&date.year()))
         .ok_or(OUTSIDE)?;
+    check_day(&date)?;
     put(
         out,
         format_args!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()),
@@ -27,11 +28,18 @@ pub(super) fn write_date(days: i32, out: &mut Vec<u8>) -> Outcome {
     Ok(())
 }
 
+fn check_day(day: &impl Datelike) -> Outcome {
+    match (day.year(), day.month(), day.day()) {
+        (0, 2, 29) => Err(NO_LEAP_DAY),
+        (0..=9999, ..) => Ok(()),
+        _ => Err(OUTSIDE),
+    }
+}
+
 /// `2024-02-29 12:30:00.5`, from microseconds since 1970.
 pub(super) fn write_timestamp(micros: i64, digits: u32, out: &mut Vec<u8>) -> Outcome {
-    let time = DateTime::from_timestamp_micros(micros)
-        .filter(|time| (1..=9999).contains(&time.year()))
-        .ok_or(OUTSIDE)?;
+    let time = DateTime::from_timestamp_micros(micros).ok_or(OUTSIDE)?;
+    check_day(&time)?;
     put(
         out,
         format_args!(

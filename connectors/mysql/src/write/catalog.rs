@@ -1,10 +1,11 @@
 //! What a target table really is, asked for any number of tables in one round trip.
 
 use crate::connect::{MysqlStore, ServerFacts, Session, TextRow};
+use crate::describe::{json_checks, json_column};
 use crate::encode::Form;
 use crate::error;
 use crate::sql::text;
-use crate::types::Parsed;
+use crate::types::{Flavour, Parsed};
 use std::collections::HashMap;
 use syncset_connector::{Result, TableName};
 
@@ -43,6 +44,8 @@ pub(crate) struct ActualColumn {
     pub(crate) parsed: Parsed,
     /// What it takes; `None` for a type that is not known.
     pub(crate) form: Option<Form>,
+    /// True for a text that a check of MariaDB keeps to JSON.
+    pub(crate) is_json: bool,
     /// True if it refuses NULL.
     pub(crate) not_null: bool,
     /// True if it fills itself where no value is given.
@@ -70,6 +73,14 @@ pub(crate) struct Index {
 }
 
 impl ActualColumn {
+    /// What the column takes of texts: a checked one takes JSON.
+    pub(crate) fn form_of_values(&self) -> Option<Form> {
+        match self.is_json {
+            true => Some(Form::Json(Flavour::MariaDb)),
+            false => self.form.clone(),
+        }
+    }
+
     /// Whether this user has a right to the column, by its own or as one to the table.
     pub(crate) fn may(&self, right: &str) -> bool {
         let mut rights = self.rights.split(',');
@@ -136,7 +147,9 @@ pub(crate) async fn shapes(
     if tables.is_empty() {
         return Ok(Vec::new());
     }
-    let sets = session.result_sets(&statements(tables)).await?;
+    let sets = session
+        .result_sets(&statements(tables, facts.flavour))
+        .await?;
     let mut found = Found::default();
     found.read(&sets, facts)?;
     let shapes = tables.iter().map(|table| found.take(&table.name, facts));
@@ -150,13 +163,18 @@ pub(crate) async fn shape(store: &MysqlStore, table: &TableName) -> Result<Optio
     Ok(shapes.into_iter().next().flatten())
 }
 
-fn statements(tables: &[&TableName]) -> String {
+fn statements(tables: &[&TableName], flavour: Flavour) -> String {
     let can_be = |name: &&str| name.chars().all(|it| u32::from(it) <= 0xffff);
     let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
     let mut names: Vec<_> = names.into_iter().filter(can_be).map(text).collect();
     // A list must not be empty.
     names.push("''".to_owned());
     let names = names.join(", ");
+    // Only MariaDB says which table a check is of, and only there JSON is a checked text.
+    let checks = match flavour {
+        Flavour::MySql => "SELECT NULL LIMIT 0".to_owned(),
+        Flavour::MariaDb => json_checks(tables.iter().map(|table| table.name.as_str())),
+    };
     format!(
         "SELECT t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, t.TABLE_COMMENT
            FROM information_schema.TABLES t
@@ -186,7 +204,8 @@ fn statements(tables: &[&TableName]) -> String {
              ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.TABLE_NAME = k.TABLE_NAME
              AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
            WHERE k.REFERENCED_TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IN ({names})
-           ORDER BY 1, 2, k.ORDINAL_POSITION"
+           ORDER BY 1, 2, k.ORDINAL_POSITION;
+         {checks}"
     )
 }
 
@@ -196,7 +215,16 @@ struct Found(HashMap<String, Shape>);
 
 impl Found {
     fn read(&mut self, sets: &[Vec<TextRow>], facts: &ServerFacts) -> Result<()> {
-        let [tables, columns, indexes, triggers, parents, children] = sets else {
+        let [
+            tables,
+            columns,
+            indexes,
+            triggers,
+            parents,
+            children,
+            checks,
+        ] = sets
+        else {
             return Err(error::unexpected(
                 "the server left out an answer about its tables",
             ));
@@ -241,6 +269,15 @@ impl Found {
                 }
                 let pointer = (column.clone(), constraint.clone(), child.clone());
                 shape.pointed_at.push(pointer);
+            })?;
+        }
+        for row in checks {
+            let checked = json_column(row.required(1)?);
+            self.each(row, facts, |shape| {
+                let mut columns = shape.columns.iter_mut();
+                if let Some(column) = columns.find(|it| Some(&it.name) == checked.as_ref()) {
+                    column.is_json = true;
+                }
             })?;
         }
         Ok(())
@@ -301,6 +338,7 @@ fn read_column(row: &TextRow, facts: &ServerFacts) -> Result<ActualColumn> {
     Ok(ActualColumn {
         name: row.required(1)?.to_owned(),
         form: Form::of(&parsed, facts.flavour, facts.version_numbers),
+        is_json: false,
         has_default: row.text(5).is_some() || extra.contains("auto_increment"),
         // MariaDB spells out a default of NULL.
         stays_null: row.text(5).is_none_or(|default| default == "NULL")

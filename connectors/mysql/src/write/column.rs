@@ -31,7 +31,7 @@ pub(super) fn same(column: &Written) -> String {
         Some(Form::Label(_) | Form::Labels(_)) => {
             format!("CAST({there} AS BINARY) <=> CAST({new} AS BINARY)")
         }
-        Some(Form::Json) => {
+        Some(Form::Json(_)) => {
             format!("CAST(CAST({there} AS CHAR) AS BINARY) <=> CAST(CAST({new} AS CHAR) AS BINARY)")
         }
         // Zero and negative zero are equal, and are not the same.
@@ -51,8 +51,7 @@ pub(super) fn encoded_column(
     index: usize,
 ) -> Result<EncodedColumn> {
     let form = actual
-        .form
-        .clone()
+        .form_of_values()
         .filter(|form| form.takes(&column.data_type))
         .ok_or_else(|| not_carried(table, column, actual))?;
     Ok(EncodedColumn {

@@ -12,6 +12,7 @@ pub(crate) mod catalog;
 mod column;
 mod deletes;
 mod digest;
+pub(crate) mod holds;
 mod marks;
 mod plan;
 mod pool;

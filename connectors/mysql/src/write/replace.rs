@@ -147,7 +147,7 @@ fn image_of(alias: &str, column: &Written) -> String {
         Some(Form::Text(_) | Form::Label(_) | Form::Labels(_) | Form::Bytes { .. }) => {
             format!("SHA2({name}, 256)")
         }
-        Some(Form::Json) => format!("SHA2(CAST({name} AS CHAR), 256)"),
+        Some(Form::Json(_)) => format!("SHA2(CAST({name} AS CHAR), 256)"),
         Some(Form::Geometry) => format!("SHA2(HEX({name}), 256)"),
         Some(Form::Bits(_)) => format!("CAST({name} AS UNSIGNED)"),
         // A float's own text has six digits, too few to tell it from its neighbours.

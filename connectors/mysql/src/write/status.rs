@@ -178,11 +178,12 @@ fn holds(column: &TargetColumn, actual: &ActualColumn, wanted: &Parsed) -> bool 
     match form {
         Form::Integer { .. } => wanted.base != "bit" && !is_text(wanted),
         Form::Text(_) => is_text(wanted) || matches!(wanted.base.as_str(), "enum" | "json"),
-        Form::Json => matches!(wanted.base.as_str(), "json" | "longtext"),
+        Form::Json(_) => matches!(wanted.base.as_str(), "json" | "longtext"),
         Form::Label(_) | Form::Labels(_) => {
             wanted.base == declared.base || matches!(wanted.base.as_str(), "varchar" | "longtext")
         }
-        Form::Printed => wanted.base == declared.base || wanted.base == "char",
+        Form::Uuid => wanted.base == declared.base || wanted.base == "char",
+        Form::Printed => wanted.base == declared.base,
         Form::Decimal { .. } => !is_text(wanted),
         Form::Year => wanted.base == "year",
         Form::Bits(_) => matches!(wanted.base.as_str(), "bit" | "tinyint"),

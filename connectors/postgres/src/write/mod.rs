@@ -12,6 +12,7 @@ mod copy;
 mod deletes;
 mod digest;
 mod form;
+pub(crate) mod holds;
 mod marks;
 mod plan;
 mod pool;

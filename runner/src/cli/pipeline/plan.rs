@@ -11,7 +11,9 @@ use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
 use crate::run::agreement;
 use serde::Serialize;
-use syncset_connector::{Capture, Exactness, OnDelete, PipelineState, StreamPhase, WriteMode};
+use syncset_connector::{
+    Capture, Exactness, OnDelete, OnLossy, PipelineState, StreamPhase, WriteMode,
+};
 use syncset_pipeline::{Guards, OutputValue, SelectionChange, SourceChange};
 
 #[derive(Serialize)]
@@ -22,8 +24,17 @@ struct ColumnEntry {
     source_type: String,
     target_type: String,
     fidelity: Exactness,
+    /// What happens to values that do not fit.
+    on_lossy: OnLossy,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
+}
+
+impl ColumnEntry {
+    /// Whether it arrives under its own name, as it is.
+    fn is_plain(&self) -> bool {
+        self.fidelity == Exactness::Exact && self.source == self.target
+    }
 }
 
 /// What an edit changed of the selection.
@@ -171,29 +182,10 @@ async fn entry(
             None
         }
     };
-    let columns = table
-        .plan
-        .outputs
-        .iter()
-        .zip(&table.target.columns)
-        .map(|(output, column)| {
-            let mapping = ends.target().map_type(column);
-            ColumnEntry {
-                source: match &output.value {
-                    OutputValue::Column(name) => name.clone(),
-                    OutputValue::Derived { sql, .. } => format!("= {sql}"),
-                },
-                target: output.name.clone(),
-                source_type: match &column.native {
-                    Some(native) => native.name.clone(),
-                    None => column.data_type.to_string(),
-                },
-                target_type: mapping.native,
-                fidelity: mapping.exactness,
-                note: mapping.note,
-            }
-        });
-    let columns = columns.chain(mark_entries(ends, table));
+    let columns: Vec<_> = written_entries(ends, table)
+        .chain(mark_entries(ends, table))
+        .collect();
+    notes.extend(lossy_note(&columns));
     Ok(TableEntry {
         table: table.stream().to_owned(),
         target: table.target.name.to_string(),
@@ -207,7 +199,7 @@ async fn entry(
         key: table.plan.key.clone(),
         row_estimate: table.row_estimate,
         deletes_pending: state.pending_of(&table.target.name),
-        columns: columns.collect(),
+        columns,
         filtered_here: table.plan.residual.clone(),
         source_statements: table.statements.clone(),
         target_statements,
@@ -217,6 +209,61 @@ async fn entry(
         action,
         edited,
         source_changes,
+    })
+}
+
+/// Columns that are written. A column that `on_lossy` makes a text is shown as it is at the source.
+fn written_entries(ends: &Ends, table: &PlannedTable) -> impl Iterator<Item = ColumnEntry> {
+    let description = &table.plan.read.description;
+    let columns = table.plan.outputs.iter().zip(&table.target.columns);
+    columns
+        .zip(&table.policies)
+        .map(move |((output, column), policy)| {
+            let mapping = ends.target().map_type(column);
+            let source = match &output.value {
+                OutputValue::Column(name) => description.column(name),
+                OutputValue::Derived { .. } => None,
+            };
+            let note = match policy {
+                OnLossy::Text => Some(TEXT_NOTE.to_owned()),
+                _ => mapping.note,
+            };
+            ColumnEntry {
+                source: match &output.value {
+                    OutputValue::Column(name) => name.clone(),
+                    OutputValue::Derived { sql, .. } => format!("= {sql}"),
+                },
+                target: output.name.clone(),
+                source_type: match source {
+                    Some(source) => source.native.name.clone(),
+                    None => planned::native_name(column),
+                },
+                target_type: mapping.native,
+                fidelity: match (policy, mapping.exactness) {
+                    (OnLossy::Text, Exactness::Exact) => Exactness::Widened,
+                    (_, exactness) => exactness,
+                },
+                on_lossy: *policy,
+                note,
+            }
+        })
+}
+
+/// What `plan` says of a column under `on_lossy: text`.
+const TEXT_NOTE: &str = "its text form";
+
+/// What happens to values that the target cannot keep where nobody has decided it.
+fn lossy_note(columns: &[ColumnEntry]) -> Option<String> {
+    let open = columns
+        .iter()
+        .filter(|column| column.fidelity == Exactness::Lossy && column.on_lossy == OnLossy::Error);
+    let names: Vec<_> = open.map(|column| format!("`{}`", column.target)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "values that the target cannot keep are refused with their rows in {}; `on_lossy: \
+             warn | text | null` chooses otherwise",
+            names.join(", ")
+        )
     })
 }
 
@@ -236,6 +283,7 @@ fn mark_entries(ends: &Ends, table: &PlannedTable) -> impl Iterator<Item = Colum
             source_type: "instant".to_owned(),
             target_type: mapping.native,
             fidelity: Exactness::Exact,
+            on_lossy: OnLossy::Error,
             note: None,
         }
     })
@@ -365,10 +413,16 @@ fn print(entry: &TableEntry) {
     if !entry.key.is_empty() {
         text.push_str(&format!("  key: {}\n", entry.key.join(", ")));
     }
-    for column in &entry.columns {
-        let fidelity = match column.fidelity {
-            Exactness::Exact => String::new(),
-            other => format!(" ({})", format!("{other:?}").to_lowercase()),
+    let (plain, told): (Vec<_>, Vec<_>) = entry.columns.iter().partition(|it| it.is_plain());
+    if !plain.is_empty() {
+        let names: Vec<_> = plain.iter().map(|column| column.target.as_str()).collect();
+        text.push_str(&format!("  exact: {}\n", names.join(", ")));
+    }
+    for column in told {
+        let fidelity = match (column.fidelity, column.on_lossy) {
+            (Exactness::Exact, _) => String::new(),
+            (other, OnLossy::Error) if !other.loses() => format!(" ({})", other.name()),
+            (other, policy) => format!(" ({}, on_lossy: {})", other.name(), policy.name()),
         };
         let note = column
             .note

@@ -1,0 +1,246 @@
+//! The text form of every value: what PostgreSQL prints with ISO dates, so that it reads it back.
+//! Each form is of one value only, and nothing of it is rounded.
+
+use super::cast;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Time64MicrosecondType,
+    TimestampMicrosecondType, TimestampNanosecondType,
+};
+use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::{ArrowError, DataType, TimeUnit};
+use std::fmt::Write;
+use std::sync::Arc;
+use syncset_connector::special;
+
+const DAY_SECONDS: i64 = 86_400;
+/// One behind 294276-12-31, the last day that PostgreSQL knows, as it comes: its last years do not
+/// fit into the number and come wrapped.
+const WRAPPED_END: i64 = -9_222_426_057_709_551_616;
+const NAN: &str = "NaN";
+const INFINITY: &str = "infinity";
+const NEGATIVE_INFINITY: &str = "-infinity";
+
+/// The text forms of an array's values.
+pub(super) fn forms(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let texts: StringArray = match array.data_type() {
+        DataType::Float64 => {
+            let values = array.as_primitive::<Float64Type>();
+            values
+                .iter()
+                .map(|it| {
+                    it.map(|it| float(it.is_nan(), it.is_infinite(), it < 0.0, format!("{it:?}")))
+                })
+                .collect()
+        }
+        DataType::Float32 => {
+            let values = array.as_primitive::<Float32Type>();
+            values
+                .iter()
+                .map(|it| {
+                    it.map(|it| float(it.is_nan(), it.is_infinite(), it < 0.0, format!("{it:?}")))
+                })
+                .collect()
+        }
+        DataType::Decimal128(..) => {
+            let values = array.as_primitive::<Decimal128Type>();
+            let text = |row: usize| {
+                values.is_valid(row).then(|| match values.value(row) {
+                    special::DECIMAL_NAN => NAN.to_owned(),
+                    _ => values.value_as_string(row),
+                })
+            };
+            (0..values.len()).map(text).collect()
+        }
+        DataType::Decimal256(..) => {
+            let values = array.as_primitive::<Decimal256Type>();
+            let text = |row: usize| values.is_valid(row).then(|| values.value_as_string(row));
+            (0..values.len()).map(text).collect()
+        }
+        DataType::Date32 => {
+            let values = array.as_primitive::<Date32Type>();
+            values.iter().map(|days| days.map(date)).collect()
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let (values, zone) = (
+                array.as_primitive::<TimestampMicrosecondType>(),
+                zone_of(zone),
+            );
+            values
+                .iter()
+                .map(|it| it.map(|it| timestamp(it, zone)))
+                .collect()
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+            let (values, zone) = (
+                array.as_primitive::<TimestampNanosecondType>(),
+                zone_of(zone),
+            );
+            values
+                .iter()
+                .map(|it| it.map(|it| moment(i128::from(it), 1_000_000_000, zone)))
+                .collect()
+        }
+        DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, zone) => {
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+            return forms(&cast(array, &micros)?);
+        }
+        DataType::Time64(TimeUnit::Microsecond) => {
+            let values = array.as_primitive::<Time64MicrosecondType>();
+            values.iter().map(|it| it.map(time)).collect()
+        }
+        DataType::FixedSizeBinary(16) => {
+            let values = array.as_fixed_size_binary();
+            values.iter().map(|it| it.map(uuid)).collect()
+        }
+        DataType::FixedSizeBinary(_) => {
+            let values = array.as_fixed_size_binary();
+            values.iter().map(|it| it.map(bytes)).collect()
+        }
+        DataType::Binary => {
+            let values = array.as_binary::<i32>();
+            values.iter().map(|it| it.map(bytes)).collect()
+        }
+        DataType::LargeBinary | DataType::BinaryView => {
+            return forms(&cast(array, &DataType::Binary)?);
+        }
+        _ => return printed(array),
+    };
+    Ok(Arc::new(texts))
+}
+
+/// Booleans, integers, and what only expressions yield: lists, structs, durations.
+fn printed(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let options = FormatOptions::new().with_display_error(false);
+    let formatter = ArrayFormatter::try_new(array, &options)?;
+    let mut texts = Vec::with_capacity(array.len());
+    for row in 0..array.len() {
+        texts.push(match array.is_valid(row) {
+            true => Some(formatter.value(row).try_to_string()?),
+            false => None,
+        });
+    }
+    Ok(Arc::new(StringArray::from(texts)))
+}
+
+/// `digits`: the shortest ones that are read as the same float.
+fn float(is_nan: bool, is_infinite: bool, is_negative: bool, digits: String) -> String {
+    match (is_nan, is_infinite, is_negative) {
+        (true, ..) => NAN.to_owned(),
+        (_, true, false) => "Infinity".to_owned(),
+        (_, true, true) => "-Infinity".to_owned(),
+        _ => match digits.strip_suffix(".0") {
+            Some(whole) => whole.to_owned(),
+            None => digits,
+        },
+    }
+}
+
+fn zone_of(zone: &Option<Arc<str>>) -> &'static str {
+    // Whatever zone it is shown in, the number is UTC.
+    if zone.is_some() { "+00" } else { "" }
+}
+
+/// `2024-02-29`, `0044-03-15 BC`, `infinity`.
+fn date(days: i32) -> String {
+    match days {
+        special::DATE_INFINITY => INFINITY.to_owned(),
+        special::DATE_NEGATIVE_INFINITY => NEGATIVE_INFINITY.to_owned(),
+        _ => {
+            let (day, era) = calendar(i64::from(days));
+            format!("{day}{era}")
+        }
+    }
+}
+
+fn timestamp(micros: i64, zone: &str) -> String {
+    match micros {
+        special::TIMESTAMP_INFINITY => INFINITY.to_owned(),
+        special::TIMESTAMP_NEGATIVE_INFINITY => NEGATIVE_INFINITY.to_owned(),
+        _ if micros < WRAPPED_END => {
+            let micros = i128::from(micros) + (1_i128 << 64);
+            moment(micros, 1_000_000, zone)
+        }
+        _ => moment(i128::from(micros), 1_000_000, zone),
+    }
+}
+
+/// `2024-02-29 12:30:00.5+00`, of a number of which one second has `per_second`.
+fn moment(value: i128, per_second: i128, zone: &str) -> String {
+    let narrow =
+        |value: i128| i64::try_from(value).expect("seconds of 65 bits of microseconds fit");
+    let seconds = narrow(value.div_euclid(per_second));
+    let fraction = narrow(value.rem_euclid(per_second));
+    let (day, era) = calendar(seconds.div_euclid(DAY_SECONDS));
+    let clock = clock(
+        seconds.rem_euclid(DAY_SECONDS),
+        fraction,
+        narrow(per_second),
+    );
+    format!("{day} {clock}{zone}{era}")
+}
+
+/// `24:00:00`, `-838:59:59`, `12:30:00.5`.
+fn time(micros: i64) -> String {
+    let sign = if micros < 0 { "-" } else { "" };
+    let micros = micros.unsigned_abs();
+    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+    let seconds = i64::try_from(seconds).expect("a millionth of 64 bits fits");
+    let fraction = i64::try_from(fraction).expect("it is below a million");
+    format!("{sign}{}", clock(seconds, fraction, 1_000_000))
+}
+
+fn clock(seconds: i64, fraction: i64, per_second: i64) -> String {
+    let mut text = format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3_600,
+        seconds / 60 % 60,
+        seconds % 60
+    );
+    if fraction != 0 {
+        let width = per_second.ilog10() as usize;
+        let digits = format!("{fraction:0width$}");
+        text.push('.');
+        text.push_str(digits.trim_end_matches('0'));
+    }
+    text
+}
+
+/// A day of the proleptic Gregorian calendar, and ` BC` for years before 1.
+fn calendar(days: i64) -> (String, &'static str) {
+    // Years of the algorithm start in March, so that the leap day ends one.
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = (shifted_month + 2) % 12 + 1;
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, suffix) = if year > 0 {
+        (year, "")
+    } else {
+        (1 - year, " BC")
+    };
+    (format!("{year:04}-{month:02}-{day:02}"), suffix)
+}
+
+fn uuid(bytes: &[u8]) -> String {
+    match uuid::Uuid::from_slice(bytes) {
+        Ok(uuid) => uuid.hyphenated().to_string(),
+        Err(_) => self::bytes(bytes),
+    }
+}
+
+/// `\x0aff`
+fn bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 + bytes.len() * 2);
+    text.push_str("\\x");
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing into memory cannot fail");
+    }
+    text
+}
