@@ -43,14 +43,33 @@ pub(crate) async fn describe(
     tables: &[TableName],
 ) -> Result<Vec<Option<TableDescription>>> {
     let mut session = store.control().await?;
-    describe_in(&mut session, store.facts(), store.config.rules, tables).await
+    let (facts, rules) = (store.facts(), store.config.rules);
+    describe_in(&mut session, (facts, rules), Detail::All, tables).await
 }
 
-/// The same in a session of the caller's, whose transaction sees the tables as they are.
-pub(crate) async fn describe_in(
+/// Describes what is read of tables, without their keys, in a session of the caller's, whose
+/// transaction sees the tables as they are.
+pub(crate) async fn describe_columns_in(
     session: &mut Session,
-    facts: &ServerFacts,
-    rules: ReadRules,
+    (facts, rules): (&ServerFacts, ReadRules),
+    tables: &[TableName],
+) -> Result<Vec<Option<TableDescription>>> {
+    describe_in(session, (facts, rules), Detail::Columns, tables).await
+}
+
+/// How much is asked of the catalogue, which answers slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Everything.
+    All,
+    /// No indexes, no foreign keys.
+    Columns,
+}
+
+async fn describe_in(
+    session: &mut Session,
+    (facts, rules): (&ServerFacts, ReadRules),
+    detail: Detail,
     tables: &[TableName],
 ) -> Result<Vec<Option<TableDescription>>> {
     let here = |table: &&TableName| {
@@ -68,7 +87,7 @@ pub(crate) async fn describe_in(
     if names.is_empty() {
         return Ok(vec![None; tables.len()]);
     }
-    let mut catalog = Catalog::read(session, facts, names).await?;
+    let mut catalog = Catalog::read(session, facts, detail, names).await?;
     catalog.facts = Some(facts.clone());
     tables
         .iter()
@@ -94,11 +113,21 @@ struct Catalog {
 }
 
 impl Catalog {
-    async fn read(session: &mut Session, facts: &ServerFacts, names: Vec<&str>) -> Result<Self> {
+    async fn read(
+        session: &mut Session,
+        facts: &ServerFacts,
+        detail: Detail,
+        names: Vec<&str>,
+    ) -> Result<Self> {
         let mut catalog = Self::default();
-        let sets = session
-            .result_sets(&query::describe(names.iter().copied()))
-            .await?;
+        let mut sql = query::columns(names.iter().copied());
+        if detail == Detail::All {
+            sql = format!("{sql}; {}", query::keys(names.iter().copied()));
+        }
+        let mut sets = session.result_sets(&sql).await?;
+        if detail == Detail::Columns {
+            sets.extend([Vec::new(), Vec::new()]);
+        }
         let [tables, columns, indexes, foreign_keys] = <[Vec<TextRow>; 4]>::try_from(sets)
             .map_err(|_| error::unexpected("the server left out an answer about its tables"))?;
         for row in tables {

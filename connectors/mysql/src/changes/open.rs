@@ -8,7 +8,7 @@ use super::position::Identity;
 use super::shape::columns_named;
 use super::transactions::Patience;
 use crate::connect::{MysqlStore, Session};
-use crate::describe::describe_in;
+use crate::describe::describe_columns_in;
 use crate::error;
 use crate::sql;
 use syncset_connector::{
@@ -82,7 +82,8 @@ async fn begin(
         .iter()
         .map(|read| read.description.name.clone())
         .collect();
-    let described = describe_in(session, store.facts(), store.config.rules, &names).await?;
+    let how = (store.facts(), store.config.rules);
+    let described = describe_columns_in(session, how, &names).await?;
     if described.len() != reads.len() {
         return Err(error::unexpected("the server described other tables"));
     }

@@ -30,8 +30,8 @@ fn names<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
-/// Four answers: tables, columns, indexes, foreign keys.
-pub(super) fn describe<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
+/// Two answers: tables, columns.
+pub(super) fn columns<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
     let names = names(tables);
     format!(
         "SELECT t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, t.CREATE_OPTIONS, t.TABLE_ROWS,
@@ -42,8 +42,15 @@ pub(super) fn describe<'a>(tables: impl IntoIterator<Item = &'a str>) -> String 
            c.COLUMN_DEFAULT, c.EXTRA, c.PRIVILEGES, c.ORDINAL_POSITION
            FROM information_schema.COLUMNS c
            WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME IN ({names})
-           ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION;
-         SELECT s.TABLE_NAME, s.INDEX_NAME, s.NON_UNIQUE, s.SUB_PART, s.COLUMN_NAME
+           ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION"
+    )
+}
+
+/// Two answers: indexes, foreign keys.
+pub(super) fn keys<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
+    let names = names(tables);
+    format!(
+        "SELECT s.TABLE_NAME, s.INDEX_NAME, s.NON_UNIQUE, s.SUB_PART, s.COLUMN_NAME
            FROM information_schema.STATISTICS s
            WHERE s.TABLE_SCHEMA = DATABASE() AND s.TABLE_NAME IN ({names})
            ORDER BY s.TABLE_NAME, s.INDEX_NAME, s.SEQ_IN_INDEX;
