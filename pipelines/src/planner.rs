@@ -66,9 +66,12 @@ impl Planner<'_> {
         }
         let (capture, rows) = (capture?, rows?);
         let selection = self.selection(&outputs, &target_key, &target, &capture, &marks);
+        let columns = read_columns(columns, &derivations, rows.residual.as_ref());
         let read = TableRead {
             description: Arc::new(self.table.clone()),
-            columns: read_columns(columns, &derivations, rows.residual.as_ref()),
+            all_written: rows.residual.is_none()
+                && columns.iter().all(|column| is_written(column, &outputs)),
+            columns,
             key: key.clone(),
             filter: rows.filter,
             selection: hex(&Sha256::digest(selection.to_string())),
@@ -403,6 +406,12 @@ fn read_columns(
         }
     }
     columns
+}
+
+/// Whether a column reaches the target as it is.
+fn is_written(column: &str, outputs: &[Output]) -> bool {
+    let mut values = outputs.iter().map(|output| &output.value);
+    values.any(|value| matches!(value, OutputValue::Column(name) if name == column))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -169,6 +169,7 @@ async fn read_of(store: &dyn Store, spec: CursorSpec, key: &[&str]) -> TableRead
         filter: Filter::All,
         capture: Capture::Cursor(spec),
         selection: "selection".into(),
+        all_written: true,
         batch_bytes: 512,
     }
 }

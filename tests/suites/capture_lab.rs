@@ -324,6 +324,7 @@ async fn read_of(store: &dyn Store, capture: &Capture, filter: Filter) -> TableR
         filter,
         capture: capture.clone(),
         selection: "selection".into(),
+        all_written: true,
         batch_bytes: 1 << 20,
     }
 }

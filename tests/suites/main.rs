@@ -51,6 +51,8 @@ mod mysql_as_target;
 mod mysql_lab;
 mod mysql_late_commits;
 mod mysql_loads;
+mod mysql_overlap;
+mod mysql_read_lab;
 mod mysql_replica;
 mod mysql_servers;
 mod mysql_settings;

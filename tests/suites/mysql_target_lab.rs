@@ -33,13 +33,18 @@ pub(crate) const STREAM: &str = "public.t";
 
 /// Opens a database as a target.
 pub(crate) async fn try_open(url: &str) -> Result<Box<dyn Store>> {
+    open_as(url, Role::Target).await
+}
+
+/// Opens a database in a role.
+pub(crate) async fn open_as(url: &str, role: Role) -> Result<Box<dyn Store>> {
     let settings = Settings {
         name: "lab".into(),
         values: BTreeMap::from([("url".into(), Secret::new(url.to_owned()))]),
         base: ".".into(),
     };
     let options = OpenOptions {
-        role: Role::Target,
+        role,
         application: "syncset:test/lab".into(),
         sessions_max: 8,
         connect_timeout: Duration::from_secs(20),

@@ -42,6 +42,7 @@ pub(crate) async fn read_all(
         filter,
         capture: Capture::Full,
         selection: String::new(),
+        all_written: true,
         batch_bytes: 4_096,
     };
     let request = SnapshotRequest {

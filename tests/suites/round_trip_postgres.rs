@@ -73,6 +73,7 @@ async fn read_of(store: &dyn Store) -> TableRead {
         filter: Filter::All,
         capture: Capture::Full,
         selection: "all".into(),
+        all_written: true,
         batch_bytes: 1 << 20,
     }
 }

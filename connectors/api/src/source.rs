@@ -154,6 +154,9 @@ pub struct TableRead {
     /// Hash of columns, filter and capture: a position made under another one proves nothing
     /// about which rows have been read.
     pub selection: String,
+    /// True if every row for which `filter` holds is written, with every column as it is: only then
+    /// what is stored with a position, at the target, may be made of their values.
+    pub all_written: bool,
     /// Bytes of one batch, about.
     pub batch_bytes: usize,
 }

@@ -112,6 +112,24 @@ fn columns_are_chosen_computed_and_renamed() {
 }
 
 #[test]
+fn rows_are_written_as_they_are_unless_something_is_computed_or_dropped() {
+    let written = |settings: &str| {
+        let plan = only(&format!(
+            "tables:\n  customers:\n    columns: [id, name]\n{settings}"
+        ));
+        plan.read.all_written
+    };
+
+    assert!(written(
+        "    rename: { name: full_name }\n    where: \"id > 5\"\n"
+    ));
+    assert!(written("    derive: { initial: \"upper(name)\" }\n"));
+    assert!(!written("    derive: { remark: \"upper(note)\" }\n"));
+    let dropped = "    where: \"upper(name) = 'A'\"\n    where_pushdown: best_effort\n";
+    assert!(!written(dropped));
+}
+
+#[test]
 fn excluded_columns_are_not_read() {
     let plan =
         only("tables: { customers: { columns: { exclude: [note, \"*_at\", \"none_*\"] } } }\n");

@@ -196,6 +196,14 @@ impl Activity {
         self.clock.min(oldest).saturating_sub(MARGIN_MICROS)
     }
 
+    /// The clock, if nobody had a statement in progress or a transaction open: whoever commits
+    /// later began later. `None` if somebody had, or may have been hidden.
+    pub(super) fn quiet_since(&self) -> Option<i64> {
+        let sees_all = !self.stale && !self.hidden && !self.prepared_hidden && !self.replica;
+        let is_quiet = self.oldest.is_none() && self.prepared.is_empty();
+        (sees_all && is_quiet && self.clock > 0).then_some(self.clock)
+    }
+
     /// Why this look does not bound the stamps of a time cursor. An `overlap:` is the user's own
     /// answer to all of these.
     pub(crate) fn check(&self, table: &str, spec: &CursorSpec, user: &str) -> Result<()> {
@@ -375,6 +383,26 @@ mod tests {
     #[test]
     fn bound_is_two_seconds_below_the_clock_of_a_quiet_server() {
         assert_eq!(observed(vec![]).bound(), 998_500_000);
+    }
+
+    #[test]
+    fn server_is_quiet_only_where_everybody_is_seen_and_rests() {
+        let quiet = observed(vec![]);
+        let change = |change: fn(&mut Activity)| {
+            let mut activity = quiet.clone();
+            change(&mut activity);
+            activity.quiet_since()
+        };
+
+        assert_eq!(quiet.quiet_since(), Some(1_000_500_000));
+        assert_eq!(Activity::default().quiet_since(), None);
+        let busy = observed(vec![row(&["11", "app", "Query", "0", ""])]);
+        assert_eq!(busy.quiet_since(), None);
+        assert_eq!(change(|it| it.hidden = true), None);
+        assert_eq!(change(|it| it.stale = true), None);
+        assert_eq!(change(|it| it.prepared_hidden = true), None);
+        assert_eq!(change(|it| it.prepared = vec!["x".into()]), None);
+        assert_eq!(change(|it| it.replica = true), None);
     }
 
     #[test]

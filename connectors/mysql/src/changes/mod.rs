@@ -15,6 +15,7 @@ mod open;
 mod position;
 mod prepare;
 mod read;
+mod seen;
 mod shape;
 mod snapshot;
 mod transactions;

@@ -3,6 +3,7 @@
 //! The JSON is versioned. A position written by a newer version, or for another table, is never
 //! guessed at.
 
+use super::seen::Seen;
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 use syncset_connector::{
@@ -65,6 +66,9 @@ pub(crate) struct Watermark {
     pub(crate) window_count: u64,
     /// What has been read.
     pub(crate) bound: Bound,
+    /// The rows that the next window starts with, all of which have been read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seen: Option<Seen>,
     /// The rest of a window that was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pending: Option<Pending>,
@@ -86,6 +90,7 @@ impl Watermark {
             cursor,
             window_count: 0,
             bound,
+            seen: None,
             pending: None,
         }
     }
@@ -188,6 +193,7 @@ mod tests {
     #[test]
     fn position_survives_its_json() {
         let mut before = mark(-5);
+        before.seen = Some(Seen::default());
         before.pending = Some(Pending {
             bound: before.bound.clone(),
             after: vec![None, Some("a'b".into())],

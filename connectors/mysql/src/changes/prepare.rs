@@ -169,6 +169,7 @@ fn statements(candidate: &Candidate<'_>) -> Vec<String> {
     );
     let plan = WindowPlan {
         condition,
+        overlap: None,
         base: mark.clone(),
         next: mark,
     };

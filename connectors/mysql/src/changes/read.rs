@@ -318,6 +318,8 @@ impl Reading<'_> {
             .map(|array| text_of(array, 0))
             .collect();
         let mut mark: Watermark = self.plan.base.clone();
+        // The rest may be read in a snapshot that holds other rows.
+        mark.seen = None;
         mark.pending = Some(Pending {
             bound: self.plan.next.bound.clone(),
             after: after?,

@@ -6,6 +6,7 @@ use super::chunk::range_conditions;
 use super::open::open_verified;
 use super::position::Watermark;
 use super::read::{batches, changes, rows_by_key_sql, rows_sql};
+use super::seen::{self, Found};
 use super::shape::Shape;
 use super::window::{Decision, Evidence, WindowPlan};
 use crate::connect::{IdleSessions, MysqlStore, Session, TextRow};
@@ -37,8 +38,18 @@ struct Table {
     read: Arc<TableRead>,
     shape: Shape,
     plan: Option<WindowPlan>,
+    /// The rows of its window, if they may be those that the run before has read.
+    found: Option<Found>,
     /// Why its window cannot be read; said when it is asked for, so that it stops no other table.
     refused: Option<ConnectorError>,
+}
+
+impl Table {
+    /// Asks for digests of the window's rows; `None` if they are not those of the run before.
+    fn hash_sql(&self) -> Option<String> {
+        let (plan, found) = (self.plan.as_ref()?, self.found.as_ref()?);
+        seen::hash_sql(&self.read, &self.shape, plan, found)
+    }
 }
 
 impl MysqlSnapshot {
@@ -79,6 +90,7 @@ impl MysqlSnapshot {
                 read: Arc::clone(&request.read),
                 shape,
                 plan,
+                found: None,
                 refused,
             });
         }
@@ -94,7 +106,7 @@ impl MysqlSnapshot {
     }
 
     /// Asks for every window whether it holds a row, and for the largest value of integer cursors:
-    /// one round trip.
+    /// one round trip. Where the rows may be those that the run before has read, another one.
     async fn probe(&mut self, activity: &Activity) -> Result<()> {
         let mut sql = Vec::new();
         let mut asked = Vec::new();
@@ -108,9 +120,10 @@ impl MysqlSnapshot {
                 true => "NULL".to_owned(),
                 false => format!("(SELECT MAX({}) FROM {from})", cursor.column.sql),
             };
-            sql.push(format!(
-                "SELECT EXISTS (SELECT 1 FROM {from} WHERE {condition}), {largest}"
-            ));
+            let counted = seen::count_sql(&table.read, &table.shape, plan, &largest);
+            sql.push(counted.unwrap_or_else(|| {
+                format!("SELECT EXISTS (SELECT 1 FROM {from} WHERE {condition}), {largest}")
+            }));
             asked.push(index);
         }
         if asked.is_empty() {
@@ -127,6 +140,43 @@ impl MysqlSnapshot {
                 continue;
             };
             settle(table, window, row, activity)?;
+        }
+        self.compare_with_seen().await
+    }
+
+    /// Compares the rows of windows with those that the run before has read of them, where count
+    /// and last stamp are the same.
+    async fn compare_with_seen(&mut self) -> Result<()> {
+        let mut sql = Vec::new();
+        let mut asked = Vec::new();
+        for (index, table) in self.tables.iter().enumerate() {
+            if let Some(statement) = table.hash_sql() {
+                sql.push(statement);
+                asked.push(index);
+            }
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let sets = self.session.result_sets(&sql.join("; ")).await?;
+        for (index, groups) in asked.into_iter().zip(sets) {
+            let (Some(table), Some(window)) =
+                (self.tables.get_mut(index), self.windows.get_mut(index))
+            else {
+                continue;
+            };
+            let (Some(plan), Some(cursor), Some(found)) =
+                (&mut table.plan, &table.shape.cursor, table.found.take())
+            else {
+                continue;
+            };
+            let found = found.hashed(&groups)?;
+            let before = plan.seen_before(cursor);
+            let is_seen = before.is_some_and(|before| before.is(&found.window));
+            plan.remember(cursor, found.next);
+            if is_seen {
+                window.state = WindowState::Unchanged(plan.next.position());
+            }
         }
         Ok(())
     }
@@ -184,6 +234,17 @@ fn settle(
         if let Err(error) = plan.fix_integer_bound(&table.read, cursor, activity, largest) {
             table.refused = Some(error);
             return Ok(());
+        }
+    }
+    if let Some(found) = seen::counted(row, seen::settled(activity))? {
+        plan.remember(cursor, found.next.clone());
+        match plan.seen_before(cursor) {
+            Some(before) if !before.may_be(&found.window) => {}
+            Some(before) if before.is_settled() => {
+                window.state = WindowState::Unchanged(plan.next.position());
+            }
+            Some(_) => table.found = Some(found),
+            None => {}
         }
     }
     if !row.is_true(0) {

@@ -5,6 +5,7 @@
 use super::bound::Activity;
 use super::open::Opened;
 use super::position::{Bound, Identity, Pending, Watermark};
+use super::seen::Seen;
 use super::shape::{Cursor, Shape, compare_row};
 use syncset_connector::{
     ConnectorError, ErrorClass, Result, TableRead, integer_overlap, integer_step,
@@ -28,6 +29,9 @@ pub(crate) struct WindowPlan {
     pub(crate) base: Watermark,
     /// The watermark at its end.
     pub(crate) next: Watermark,
+    /// Holds for the rows that the next window starts with, as far as its bound is known; `None`:
+    /// what they are is not remembered.
+    pub(crate) overlap: Option<String>,
 }
 
 /// What a decision is made from.
@@ -127,6 +131,9 @@ impl<'a> Evidence<'a> {
             next.cursor.clone_from(&base.cursor);
         }
         let mut condition = self.condition(base)?;
+        // A window that was cut is read in several snapshots, so no digest is of what was read.
+        let remembers = base.pending.is_none() && !self.cursor.is_disjoint();
+        let overlap = remembers.then(|| self.rows_from(next.bound.cursor));
         if self.cursor.is_disjoint() {
             let is_fixed = base.pending.is_some() || self.is_held();
             condition = self.cursor.until(&condition, next.bound.cursor, is_fixed);
@@ -134,6 +141,7 @@ impl<'a> Evidence<'a> {
         Ok(Decision::Read(Box::new(WindowPlan {
             condition,
             next,
+            overlap,
             base: base.clone(),
         })))
     }
@@ -218,9 +226,18 @@ impl<'a> Evidence<'a> {
     }
 
     fn condition(&self, base: &Watermark) -> Result<String> {
+        let mut sql = self.rows_from(base.bound.cursor);
+        if let Some(pending) = &base.pending {
+            sql.push_str(&format!(" AND {}", self.after_sql(pending)?));
+        }
+        Ok(sql)
+    }
+
+    /// The rows that a window from a bound reads.
+    fn rows_from(&self, bound: Option<i64>) -> String {
         let cursor = self.cursor;
         let name = &cursor.column.sql;
-        let lower = base.bound.cursor.and_then(|bound| cursor.lower_sql(bound));
+        let lower = bound.and_then(|bound| cursor.lower_sql(bound));
         let mut sql = match lower {
             Some(lower) if cursor.reads_null() => format!("({name} >= {lower} OR {name} IS NULL)"),
             Some(lower) => format!("{name} >= {lower}"),
@@ -229,10 +246,7 @@ impl<'a> Evidence<'a> {
         if cursor.ignores_null() {
             sql.push_str(&format!(" AND {name} IS NOT NULL"));
         }
-        if let Some(pending) = &base.pending {
-            sql.push_str(&format!(" AND {}", self.after_sql(pending)?));
-        }
-        Ok(sql)
+        sql
     }
 
     /// Rows behind the place where a window was cut. Rows without a cursor come first.
@@ -260,6 +274,21 @@ impl<'a> Evidence<'a> {
 }
 
 impl WindowPlan {
+    /// The rows that the run before has read of this window, if it has remembered them.
+    pub(crate) fn seen_before(&self, cursor: &Cursor) -> Option<&Seen> {
+        // The bound alone does not say where a window starts: the settings do, too.
+        let seen = self.base.seen.as_ref();
+        seen.filter(|_| self.base.cursor == cursor.spec)
+    }
+
+    /// Takes note of the rows of the snapshot that the next window starts with.
+    pub(crate) fn remember(&mut self, cursor: &Cursor, next: Seen) {
+        // The next window of an integer cursor was taken to start where this one does.
+        let is_known = cursor.kind.is_time() || self.next.bound.cursor == self.base.bound.cursor;
+        let next = next.settled_as(self.base.seen.as_ref());
+        self.next.seen = is_known.then_some(next);
+    }
+
     /// Why the numbers of an integer cursor cannot be followed any more: new rows may be below
     /// everything that a window reads.
     pub(crate) fn began_anew(&self, cursor: &Cursor, largest: Option<i64>) -> Option<String> {

@@ -157,6 +157,7 @@ pub(crate) async fn whole(store: &dyn Store, table: &str) -> TableRead {
         filter: Filter::All,
         capture: Capture::Full,
         selection: "selection".into(),
+        all_written: true,
         batch_bytes: 1 << 20,
     }
 }
