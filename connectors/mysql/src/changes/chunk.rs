@@ -3,6 +3,7 @@
 //! The order is the key's own order on the server, that of its index; a chunk is only ever read by
 //! the server whose keys cut it.
 
+use super::estimated;
 use super::shape::{OrderColumn, Shape, compare_row};
 use crate::connect::{MysqlStore, TextRow};
 use crate::sql::text;
@@ -11,9 +12,10 @@ use syncset_connector::{KeyBound, KeyRange, Result, TableRead};
 /// Chunks of one table at most.
 const CHUNKS_MAX: u64 = 10_000;
 
-/// Rows up to which every cut is looked up in the index. Beyond, that takes longer than it saves:
-/// a key that is one number is cut into spans of equal width.
-const COUNTED_ROWS_MAX: u64 = 20_000_000;
+/// Rows up to which every cut is looked up in the index. Beyond, that takes longer than it saves,
+/// since all rows up to a cut are read: a key that is one number is cut by what the server
+/// estimates.
+const COUNTED_ROWS_MAX: u64 = 100_000;
 
 /// The conditions of a range of keys.
 pub(crate) fn range_conditions(shape: &Shape, range: &KeyRange) -> Result<Vec<String>> {
@@ -57,7 +59,7 @@ pub(crate) async fn boundaries(
         return Ok(Vec::new());
     }
     if rows > COUNTED_ROWS_MAX && shape.key.len() == 1 && is_integer(&shape.key[0]) {
-        return even(store, &shape, chunks).await;
+        return estimated::cuts(store, &shape, chunks).await;
     }
     counted(store, &shape, (rows / chunks).max(1), chunks).await
 }
@@ -99,21 +101,6 @@ async fn counted(
         }
     }
     Ok(bounds)
-}
-
-/// Spans of equal width between the smallest and the largest number.
-async fn even(store: &MysqlStore, shape: &Shape, chunks: u64) -> Result<Vec<KeyBound>> {
-    let name = &shape.key[0].sql;
-    let sql = format!("SELECT MIN({name}), MAX({name}) FROM {}", shape.from);
-    let rows = store.control().await?.rows(&sql).await?;
-    let Some(row) = rows.first().filter(|row| row.text(0).is_some()) else {
-        return Ok(Vec::new());
-    };
-    let (first, last): (i128, i128) = (row.parse(0)?, row.parse(1)?);
-    let width = ((last - first) / i128::from(chunks)).max(1);
-    let cuts = (1..i128::from(chunks)).map(|number| first + number * width);
-    let cuts = cuts.take_while(|cut| *cut < last);
-    Ok(cuts.map(|cut| KeyBound(vec![cut.to_string()])).collect())
 }
 
 /// The key's columns in the text forms that literals are made of.

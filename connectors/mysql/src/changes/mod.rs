@@ -9,6 +9,7 @@ mod check;
 mod chunk;
 mod condition;
 mod cursor;
+mod estimated;
 mod key_text;
 mod low;
 mod open;
