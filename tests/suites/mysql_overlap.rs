@@ -2,6 +2,7 @@
 
 use crate::mysql_lab::{FLAVOURS, MysqlLab, alone, count};
 use crate::mysql_read_lab::Followed;
+use crate::mysql_windows::Monitor;
 use kit::Flavour;
 use mysql_async::prelude::Queryable;
 use std::sync::Arc;
@@ -277,5 +278,29 @@ async fn stamps_prove_nothing_while_a_transaction_is_open() {
 
         assert_eq!(table.window_of_another_run().await, Some(2), "{flavour:?}");
         table.settles_by_time().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn window_in_which_nothing_changed_waits_for_no_list_of_transactions() {
+    for flavour in FLAVOURS {
+        let server = alone(flavour).await;
+        let database = server.create_database("unlisted").await;
+        let ddl = format!("CREATE TABLE t (id int PRIMARY KEY, v varchar(9), {STAMP})");
+        let mut table = Followed::of(database, &ddl).await;
+        let insert = "INSERT INTO t (id, v) VALUES (1, 'a'), (2, 'b')";
+        table.database.execute(insert).await;
+        table.settles_by_time().await;
+
+        let monitor = Monitor::start(&table.database).await;
+        let unchanged = table.window_of_another_run().await;
+        monitor.stop().await;
+
+        assert_eq!(unchanged, None, "{flavour:?}");
+        assert!(
+            table.warnings.is_empty(),
+            "{flavour:?}: {:?}",
+            table.warnings
+        );
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Followed {
     pub(crate) store: Box<dyn Store>,
     pub(crate) read: Arc<TableRead>,
     pub(crate) position: Position,
+    /// What the last window said besides.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Followed {
@@ -62,6 +64,7 @@ impl Followed {
             store,
             read,
             position,
+            warnings: Vec::new(),
         }
     }
 
@@ -103,7 +106,9 @@ impl Followed {
         let source = self.store.source().expect("MySQL can be read");
         let opened = source.open_snapshot(&[request], None).await;
         let mut snapshot = opened.expect("a snapshot can be opened");
-        let rows = match snapshot.windows()[0].state.clone() {
+        let window = snapshot.windows()[0].clone();
+        self.warnings = window.warnings;
+        let rows = match window.state {
             WindowState::Unchanged(position) => {
                 self.position = position;
                 None

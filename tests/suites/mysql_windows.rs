@@ -174,14 +174,14 @@ async fn prepared_transaction_stops_a_load_and_holds_a_window() {
 }
 
 /// Somebody who reads the list of transactions without a pause.
-struct Monitor {
+pub(crate) struct Monitor {
     stop: Arc<AtomicBool>,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Monitor {
     /// Returns once the list is the one that it will go on reading.
-    async fn start(source: &MysqlDatabase) -> Self {
+    pub(crate) async fn start(source: &MysqlDatabase) -> Self {
         const READERS: usize = 3;
         const READINGS: u64 = 30;
         let stop = Arc::new(AtomicBool::new(false));
@@ -207,7 +207,7 @@ impl Monitor {
         Self { stop, readers }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.store(true, Ordering::SeqCst);
         for reader in self.readers {
             reader.await.expect("the monitor does not panic");

@@ -2,6 +2,7 @@
 
 use super::open::open_verified;
 use super::shape::Shape;
+use super::transactions::Patience;
 use super::window::Evidence;
 use crate::connect::MysqlStore;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub(crate) async fn low_positions(
     if windowed.is_empty() {
         return Ok(reads.iter().map(|_| nothing()).collect());
     }
-    let mut opened = open_verified(store, &windowed, true).await?;
+    let mut opened = open_verified(store, &windowed, Some(Patience::UntilFresh)).await?;
     let mut shapes = Vec::with_capacity(windowed.len());
     let mut sql = Vec::new();
     for read in &windowed {

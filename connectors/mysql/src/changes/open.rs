@@ -20,6 +20,21 @@ pub(crate) struct Opened {
     pub(crate) session: Session,
     pub(crate) tables: Vec<OpenedTable>,
     pub(crate) activity: Activity,
+    /// How much it was tried to look at the server; `None` if nobody did.
+    patience: Option<Patience>,
+}
+
+impl Opened {
+    /// True if the look may be better at another try.
+    pub(crate) fn may_look_again(&self) -> bool {
+        self.activity.stale && self.patience == Some(Patience::Once)
+    }
+
+    /// Says who holds the bound of a time cursor, if it is old.
+    pub(crate) fn bound_warning(&self) -> Option<String> {
+        let is_final = !self.may_look_again() || !self.activity.prepared.is_empty();
+        self.activity.bound_warning().filter(|_| is_final)
+    }
 }
 
 /// One table under the lock of its snapshot.
@@ -29,19 +44,19 @@ pub(crate) struct OpenedTable {
     pub(crate) columns: Vec<(String, String)>,
 }
 
-/// Fixes the bound, then opens a snapshot, touches the tables and verifies them.
+/// Fixes the bound, if `patience` is given for it, then opens a snapshot, touches the tables and
+/// verifies them.
 ///
 /// # Errors
 /// `SourceChanged` if a table is not the one that was described.
 pub(crate) async fn open_verified(
     store: &MysqlStore,
     reads: &[&TableRead],
-    needs_bound: bool,
+    patience: Option<Patience>,
 ) -> Result<Opened> {
-    let activity = if needs_bound {
-        Activity::observe(store, Patience::UntilFresh).await?
-    } else {
-        Activity::default()
+    let activity = match patience {
+        Some(patience) => Activity::observe(store, patience).await?,
+        None => Activity::default(),
     };
     let mut session = store.session().await?;
     let outcome = begin(store, &mut session, reads).await;
@@ -58,6 +73,7 @@ pub(crate) async fn open_verified(
         session,
         tables,
         activity,
+        patience,
     })
 }
 

@@ -8,6 +8,7 @@ use super::position::Watermark;
 use super::read::{batches, changes, rows_by_key_sql, rows_sql};
 use super::seen::{self, Found};
 use super::shape::Shape;
+use super::transactions::Patience;
 use super::window::{Decision, Evidence, WindowPlan};
 use crate::connect::{IdleSessions, MysqlStore, Session, TextRow};
 use crate::error;
@@ -54,6 +55,9 @@ impl Table {
 
 impl MysqlSnapshot {
     /// Opens the snapshot and finds out which windows hold anything.
+    ///
+    /// The list of transactions may be stale for a tenth of a second after somebody has read it.
+    /// That is waited for only if some window has changed.
     pub(crate) async fn open(
         store: &MysqlStore,
         requests: &[SnapshotRequest],
@@ -65,11 +69,35 @@ impl MysqlSnapshot {
                 "MySQL and MariaDB cannot share a snapshot between sessions",
             ));
         }
-        let reads: Vec<&TableRead> = requests.iter().map(|request| &*request.read).collect();
         let needs_bound = requests
             .iter()
             .any(|request| request.from.is_some() && request.read.capture.has_windows());
-        let opened = open_verified(store, &reads, needs_bound).await?;
+        // Windows that read nothing twice hold nothing while their bound is unknown.
+        let is_disjoint = |request: &SnapshotRequest| request.read.capture.is_disjoint();
+        let first = match requests.iter().any(is_disjoint) {
+            true => Patience::UntilFresh,
+            false => Patience::Once,
+        };
+        let patience = needs_bound.then_some(first);
+        let (snapshot, may_look_again) = Self::probed(store, requests, patience).await?;
+        let is_unchanged = |window: &Window| matches!(window.state, WindowState::Unchanged(_));
+        if !may_look_again || snapshot.windows.iter().all(is_unchanged) {
+            return Ok(snapshot);
+        }
+        Box::new(snapshot).close().await;
+        let patience = Some(Patience::UntilFresh);
+        Ok(Self::probed(store, requests, patience).await?.0)
+    }
+
+    /// One try, and whether another look at the server may be better.
+    async fn probed(
+        store: &MysqlStore,
+        requests: &[SnapshotRequest],
+        patience: Option<Patience>,
+    ) -> Result<(Self, bool)> {
+        let reads: Vec<&TableRead> = requests.iter().map(|request| &*request.read).collect();
+        let opened = open_verified(store, &reads, patience).await?;
+        let may_look_again = opened.may_look_again();
         let mut tables = Vec::with_capacity(requests.len());
         let mut windows = Vec::with_capacity(requests.len());
         for (place, request) in requests.iter().enumerate() {
@@ -84,6 +112,9 @@ impl MysqlSnapshot {
                 let evidence = Evidence::of(&request.read, &shape, cursor, &opened, place);
                 let user = &store.facts().user;
                 (plan, refused) = decide(&evidence, from, user, &mut window)?;
+                if cursor.kind.is_time() && refused.is_none() {
+                    window.warnings.extend(opened.bound_warning());
+                }
             }
             windows.push(window);
             tables.push(Table {
@@ -102,7 +133,7 @@ impl MysqlSnapshot {
             windows,
         };
         snapshot.probe(&opened.activity).await?;
-        Ok(snapshot)
+        Ok((snapshot, may_look_again))
     }
 
     /// Asks for every window whether it holds a row, and for the largest value of integer cursors:
@@ -205,7 +236,6 @@ fn decide(
         if let Err(error) = activity.check(&table, &evidence.cursor.spec, user) {
             return Ok((None, Some(error)));
         }
-        window.warnings.extend(activity.bound_warning());
     }
     match evidence.decide(&base)? {
         Decision::Reload(reason) => {
