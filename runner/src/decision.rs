@@ -2,12 +2,12 @@
 
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
-use crate::planned::{PlannedTable, quoted};
+use crate::planned::PlannedTable;
 use crate::reshape::{Reshape, is_made, reshape};
 use serde::Serialize;
 use syncset_connector::{
-    About, HeldRows, MadeTable, PipelineKey, PipelineState, Retelling, StreamPhase, StreamState,
-    TableAlteration, TableName, WriteMode,
+    About, HeldRows, MadeTable, PipelineKey, PipelineState, Retelling, Store, StreamPhase,
+    StreamState, TableAlteration, TableName, WriteMode,
 };
 use syncset_pipeline::{
     DELETED_AT, NewColumn, OnSelectionChange, SelectionChange, SourceChange, SourceChangeKind,
@@ -454,19 +454,20 @@ pub(crate) fn not_agreed(
 }
 
 /// What a person should know of a target table that is not written any more.
-pub(crate) fn left_behind(target: &TableName) -> String {
+pub(crate) fn left_behind(store: &dyn Store, target: &TableName) -> String {
     format!(
         "`{target}` is not written any more: its rows stay; to drop them: DROP TABLE {}",
-        quoted(target)
+        store.quoted(target)
     )
 }
 
 /// Streams with stored progress that the pipeline no longer has, each with the sentence that says
-/// what to do. `planned`: all tables of the pipeline.
+/// what to do. `planned`: all tables of the pipeline; `store`: its target.
 pub(crate) fn departed<'a>(
     state: &PipelineState,
     pipeline: &str,
     planned: impl Iterator<Item = &'a PlannedTable> + Clone,
+    store: &dyn Store,
 ) -> Vec<String> {
     let is_gone = |stored: &&StreamState| {
         !stored.selection.is_empty()
@@ -475,16 +476,17 @@ pub(crate) fn departed<'a>(
             })
     };
     let gone = state.streams.iter().filter(is_gone);
-    gone.map(|stored| gone_sentence(stored, pipeline)).collect()
+    gone.map(|stored| gone_sentence(store, stored, pipeline))
+        .collect()
 }
 
 /// What a person should know of a table that the pipeline no longer has.
-pub(crate) fn gone_sentence(stored: &StreamState, pipeline: &str) -> String {
+pub(crate) fn gone_sentence(store: &dyn Store, stored: &StreamState, pipeline: &str) -> String {
     let (stream, target) = (&stored.stream, &stored.target);
     format!(
         "table `{stream}` is not in the pipeline any more: `{target}` stays as it was; \
          to forget it: syncset pipeline reset {pipeline} --tables {stream}; \
          to drop its rows: DROP TABLE {}",
-        quoted(target)
+        store.quoted(target)
     )
 }

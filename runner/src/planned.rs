@@ -8,8 +8,8 @@ use crate::open::Ends;
 use crate::related;
 use std::sync::Arc;
 use syncset_connector::{
-    Exactness, Holds, OnDelete, OnLossy, PipelineState, ReadPlan, TableDescription, TableName,
-    TargetColumn, TargetStatus, TargetTable, WriteMode,
+    Exactness, Holds, OnDelete, OnLossy, PipelineState, ReadPlan, TableDescription, TargetColumn,
+    TargetStatus, TargetTable, WriteMode,
 };
 use syncset_pipeline::{
     Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables,
@@ -34,6 +34,8 @@ pub(crate) struct PlannedTable {
     pub(crate) policies: Vec<OnLossy>,
     /// Makes them fit.
     pub(crate) fit: Arc<Fit>,
+    /// Its name as SQL of the target spells it.
+    pub(crate) target_sql: String,
     /// What the target says about it.
     pub(crate) status: TargetStatus,
     /// What the source would be asked, and its notes.
@@ -280,6 +282,7 @@ fn compile(
         fit: Arc::new(Fit::new(&schema, &target, &[], &[])),
         policies,
         transform: Arc::new(transform),
+        target_sql: ends.target_store().quoted(&target.name),
         target,
         status: TargetStatus {
             exists: false,
@@ -398,11 +401,4 @@ pub(crate) fn native_name(column: &TargetColumn) -> String {
         Some(native) => native.name.clone(),
         None => column.data_type.to_string(),
     }
-}
-
-/// A table's name as SQL of any store spells it.
-pub(crate) fn quoted(table: &TableName) -> String {
-    let quoted = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
-    let parts = table.schema.iter().chain([&table.name]);
-    parts.map(quoted).collect::<Vec<_>>().join(".")
 }

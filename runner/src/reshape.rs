@@ -261,7 +261,7 @@ impl<'a> Comparison<'a> {
             );
             return Err(Failure::new(exit_code::APPROVAL, message).with_hint(format!(
                 "write to another table with `to:`, or drop this one: DROP TABLE {}; it is created and loaded again",
-                crate::planned::quoted(target)
+                self.planned.target_sql
             )));
         }
         Ok(Some(key.clone()))

@@ -224,6 +224,10 @@ async fn edited_selection_alters_the_table(server: &'static MysqlServer) {
     assert_eq!(lab.target.value(columns).await, "amount,number");
     let sum = "SELECT CONCAT(COUNT(*), ' ', SUM(amount)) FROM t";
     assert_eq!(lab.target.value(sum).await, "1000 500500.00");
+    lab.pipeline("tables:\n  public.t: { capture: full, to: u, columns: [id, amount] }\n");
+    let moved = run(&lab.project).await;
+    let hint = "to drop them: DROP TABLE `t`";
+    assert!(moved.to_string().contains(hint), "{moved}");
 }
 
 /// A source of more than one chunk, and a target that may be another one for each run.

@@ -224,6 +224,13 @@ pub trait Store: Send + Sync {
     /// Only if the store cannot be asked.
     async fn diagnose(&self, examination: &Examination) -> Result<Diagnosis>;
 
+    /// A table's name as SQL of this store spells it: by default in double quotes.
+    fn quoted(&self, table: &TableName) -> String {
+        let quoted = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
+        let parts = table.schema.iter().chain([&table.name]);
+        parts.map(quoted).collect::<Vec<_>>().join(".")
+    }
+
     /// The reading side, if it has one.
     fn source(&self) -> Option<&dyn Source>;
 

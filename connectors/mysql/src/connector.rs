@@ -142,6 +142,10 @@ impl Store for MysqlStore {
         crate::diagnose::diagnose(self, examination).await
     }
 
+    fn quoted(&self, table: &TableName) -> String {
+        crate::sql::table(table)
+    }
+
     fn source(&self) -> Option<&dyn Source> {
         Some(self)
     }

@@ -342,7 +342,7 @@ async fn run_leased(
     let mut tables = table_runs(planned, settings, &state);
     if settings.args.tables.is_empty() {
         let planned = planned.iter().map(AsRef::as_ref);
-        let gone = decision::departed(&state, &ends.key.pipeline, planned);
+        let gone = decision::departed(&state, &ends.key.pipeline, planned, ends.target_store());
         report.warnings.extend(gone);
     }
     if settings.args.slice.is_some() {

@@ -49,7 +49,10 @@ pub(super) async fn sort_out(
         // Another table of this pipeline may write it from here on: then it stays.
         table.leaves = decision.leaves.filter(|left| !targets.contains(left));
         if let Some(left) = &table.leaves {
-            table.report.warnings.push(left_behind(left));
+            table
+                .report
+                .warnings
+                .push(left_behind(context.ends.target_store(), left));
         }
         let has_changed = !decision.changes.is_empty() || !decision.source.is_empty();
         if has_changed && let Action::Reload(reason) = &decision.action {

@@ -94,7 +94,12 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
         entries.push(entry(&ends, table, state, rules).await?);
     }
     let gone = match args.tables.as_slice() {
-        [] => decision::departed(state, &args.name, planned.tables.iter()),
+        [] => decision::departed(
+            state,
+            &args.name,
+            planned.tables.iter(),
+            ends.target_store(),
+        ),
         _ => Vec::new(),
     };
     let pipelines = context.files.pipeline_names();
@@ -166,7 +171,8 @@ async fn entry(
                     Failure::new(exit_code::APPROVAL, message).with_hint(blocker.hint)
                 }));
             }
-            notes.extend(decision.leaves.iter().map(left_behind));
+            let left = decision.leaves.iter();
+            notes.extend(left.map(|left| left_behind(ends.target_store(), left)));
             notes.extend(load_notes(table, &decision, pipeline));
             source_changes = decision.source;
             edited.extend(decision.changes.into_iter().map(|change| EditEntry {

@@ -12,6 +12,7 @@ use crate::failure::{Failure, Failures};
 use crate::stop::seconds_since_epoch;
 use futures::StreamExt;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use syncset_connector::{CLOCK_SLACK_SECONDS, PipelineState, StreamPhase, StreamState};
 use syncset_pipeline::{PipelineSpec, is_selected};
@@ -26,8 +27,8 @@ const ASKED_AT_ONCE: usize = 8;
 struct Status {
     name: String,
     state: PipelineState,
-    /// Streams that the pipeline no longer has.
-    left: Vec<String>,
+    /// Streams that the pipeline no longer has, and what a person should know of each.
+    left: BTreeMap<String, String>,
     /// Why its last success does not do, if it does not.
     stale: Option<Failure>,
 }
@@ -73,13 +74,15 @@ pub(crate) async fn status(context: &Context, args: &StatusArgs) -> Result<i32, 
 async fn ask(context: &Context, spec: &PipelineSpec, args: &StatusArgs) -> Result<Status, Failure> {
     let (key, store) = open_state_of(context, spec).await?;
     let state = state_of(store.as_ref()).load(&key, RUNS_SHOWN).await?;
-    store.close().await;
     let name = spec.name.clone();
     let stale = args.max_age.and_then(|max| staleness(&name, &state, max));
     let streams = state.streams.iter().filter(|it| !it.selection.is_empty());
     let left = streams.filter(|it| !is_selected(spec, &it.stream));
+    let sentence = |it: &StreamState| gone_sentence(store.as_ref(), it, &name);
+    let left = left.map(|it| (it.stream.clone(), sentence(it))).collect();
+    store.close().await;
     Ok(Status {
-        left: left.map(|it| it.stream.clone()).collect(),
+        left,
         name,
         state,
         stale,
@@ -194,12 +197,7 @@ fn status_text(status: &Status, age: Option<Duration>) -> String {
             stream.target
         ));
     }
-    for stream in state
-        .streams
-        .iter()
-        .filter(|it| status.left.contains(&it.stream))
-    {
-        let sentence = gone_sentence(stream, &status.name);
+    for sentence in status.left.values() {
         text.push_str(&format!("note: {sentence}\n"));
     }
     if state.streams.is_empty() {
@@ -225,7 +223,7 @@ fn status_json(status: &Status, age: Option<Duration>) -> Value {
                 "table": stream.stream,
                 "target": stream.target.to_string(),
                 "phase": stream.phase,
-                "in_pipeline": !status.left.contains(&stream.stream),
+                "in_pipeline": !status.left.contains_key(&stream.stream),
                 "chunks_done": stream.chunks.iter().filter(|chunk| chunk.done).count(),
                 "chunks": stream.chunks.len(),
                 "position": stream.position,
