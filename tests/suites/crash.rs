@@ -4,23 +4,22 @@
 //! Each test kills a few runs; `SYNCSET_CRASH_KILLS` says how many there are over all tests of this
 //! suite instead, and each test prints its share.
 
+use crate::crash_lab::{
+    CURSOR, FULL, How, KEYLESS, Lab, REPLACE, XMIN, from_postgres, mariadb, mysql, narrow, wide,
+    with_deletes,
+};
 use crate::targets::Target;
-use kit::{Load, LoadOptions, Output, Project, RunningLoad, Weights};
-use rand::Rng;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Kills of each test at random moments, unless the environment says otherwise: the fail points
 /// cover what is known to matter, and these look for what is not.
 const KILLS_DEFAULT: u32 = 3;
 
 /// Tests that share the kills of the environment.
-const RANDOM_TESTS: u32 = 22;
+const RANDOM_TESTS: u32 = 32;
 
 /// Kills between two comparisons of everything.
 const KILLS_COMPARED: u32 = 10;
-
-/// A killed run's session may linger for a moment; the next run waits for it this long.
-const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=30s"];
 
 /// Every fail point of a load. Those of one line are passed by one load, which goes on after each
 /// kill; the numbers leave it enough chunks to come by the next.
@@ -47,120 +46,6 @@ const WINDOW_POINTS: [&str; 5] = [
     "window.unit_committed",
 ];
 
-const CURSOR: &str = "{ mode: cursor, column: updated_at, written_by: database }";
-const XMIN: &str = "xmin";
-const FULL: &str = "full";
-
-/// A source under load and a target.
-struct Lab {
-    /// Sources are of the same kinds as targets.
-    source: Target,
-    target: Target,
-    project: Project,
-    capture: &'static str,
-    kills: u32,
-}
-
-impl Lab {
-    async fn new(source: Target, target: Target, capture: &'static str) -> Self {
-        let project = project(&source, &target, capture);
-        Self {
-            source,
-            target,
-            project,
-            capture,
-            kills: 0,
-        }
-    }
-
-    /// Starts over with an empty target.
-    async fn empty_target(&mut self) {
-        self.target = self.target.another().await;
-        self.project = project(&self.source, &self.target, self.capture);
-    }
-
-    async fn run(&self) -> Output {
-        self.project.syncset(RUN).await.expect_success()
-    }
-
-    /// Kills a run after a random part of `longest`. A run that was faster does not count.
-    async fn kill_within(&mut self, longest: Duration) {
-        let moment = longest.mul_f64(rand::rng().random_range(0.0..1.0));
-        let mut run = self.project.spawn(RUN);
-        if !run.ends_within(moment).await {
-            run.kill9();
-        }
-        self.count(run.wait().await);
-    }
-
-    /// Kills a run at a fail point, if it comes by.
-    async fn kill_at(&mut self, point: &str) -> bool {
-        let action = format!("{point}=exit9");
-        let variables = [("SYNCSET_FAIL_POINT", action.as_str())];
-        let before = self.kills;
-        let run = self.project.spawn_with(RUN, &variables);
-        self.count(run.wait().await);
-        self.kills > before
-    }
-
-    fn count(&mut self, output: Output) {
-        const KILLED: i32 = 128 + 9;
-        if output.code == KILLED {
-            self.kills += 1;
-        } else {
-            output.expect_success();
-        }
-    }
-
-    /// Stops the writers, lets one run finish, compares every row, starts the writers again.
-    async fn compare(&self, running: RunningLoad) -> Load {
-        let load = running.stop().await;
-        self.run().await;
-        load.ledger()
-            .assert_at(self.source.place(), self.target.place())
-            .await;
-        load
-    }
-
-    /// Kills runs at one point after the other while the source changes, then compares.
-    async fn kill_at_each(
-        &mut self,
-        load: Load,
-        points: &[&'static str],
-        missed: &mut Vec<&'static str>,
-    ) -> Load {
-        let running = load.start();
-        for point in points {
-            running.commits(10).await;
-            if !self.kill_at(point).await {
-                missed.push(point);
-            }
-        }
-        self.compare(running).await
-    }
-
-    fn publish(&self, what: &str, commits: u64) {
-        println!("{what}: {} kills, {commits} commits, 0 lost", self.kills);
-    }
-}
-
-fn project(source: &Target, target: &Target, capture: &str) -> Project {
-    let project = Project::between(&source.place().url(), &target.place().url());
-    let schema = source.pick("public.", "");
-    let pipeline = format!(
-        "version: 1\nsource: source\ntarget: target\n\
-         guards: {{ max_delete_percent: 99, max_delete_rows_always_allowed: 0, empty_source: allow }}\n\
-         tables:\n  {schema}{}:\n    \
-         columns: [id, label, amount, region, revision]\n    where: \"{}\"\n    \
-         capture: {capture}\n    to: \"{}\"\n",
-        Load::TABLE,
-        Load::WHERE,
-        target.pick("public.{table}", "{table}")
-    );
-    project.pipeline("p", &pipeline);
-    project
-}
-
 /// This test's share of the kills.
 fn kills_wanted() -> u32 {
     let Ok(all) = std::env::var("SYNCSET_CRASH_KILLS") else {
@@ -170,44 +55,9 @@ fn kills_wanted() -> u32 {
     all.div_ceil(RANDOM_TESTS)
 }
 
-/// Rows enough for three chunks. They are wide and few: each costs all the servers something.
-fn wide() -> LoadOptions {
-    LoadOptions {
-        initial_rows: 8_000,
-        label_bytes: 1_200,
-        ..LoadOptions::default()
-    }
-}
-
-fn narrow(source: &Target) -> LoadOptions {
-    let two_phase_percent = match source {
-        Target::Postgres(_) => 5,
-        // The other tests of the server would see these transactions too.
-        Target::Mysql(_) | Target::Sqlite(..) => 0,
-    };
-    LoadOptions {
-        initial_rows: 2_000,
-        wait_percent: 10,
-        two_phase_percent,
-        ..LoadOptions::default()
-    }
-}
-
-fn with_deletes(source: &Target) -> LoadOptions {
-    LoadOptions {
-        weights: Weights {
-            insert: 4,
-            update: 6,
-            relocate: 3,
-            delete: 4,
-        },
-        ..narrow(source)
-    }
-}
-
 async fn first_load_killed_at_random(source: Target, target: Target) {
-    let mut lab = Lab::new(source, target, CURSOR).await;
-    let mut load = Load::create(lab.source.place(), wide()).await;
+    let mut lab = Lab::new(source, target, CURSOR);
+    let mut load = lab.create(wide()).await;
     let started = Instant::now();
     lab.run().await;
     let longest = started.elapsed();
@@ -229,13 +79,13 @@ async fn first_load_killed_at_random(source: Target, target: Target) {
     lab.publish("first load", load.ledger().commit_count);
 }
 
-async fn windows_killed_at_random(source: Target, target: Target, capture: &'static str) {
-    let options = match capture {
-        FULL => with_deletes(&source),
-        _ => narrow(&source),
+async fn windows_killed_at_random(source: Target, target: Target, how: How) {
+    let options = match how.sees_deletes() {
+        true => with_deletes(&source),
+        false => narrow(&source),
     };
-    let mut lab = Lab::new(source, target, capture).await;
-    let mut load = Load::create(lab.source.place(), options).await;
+    let mut lab = Lab::new(source, target, how);
+    let mut load = lab.create(options).await;
     lab.run().await;
     let started = Instant::now();
     lab.run().await;
@@ -254,8 +104,8 @@ async fn windows_killed_at_random(source: Target, target: Target, capture: &'sta
 }
 
 async fn killed_at_every_fail_point(source: Target, target: Target) {
-    let mut lab = Lab::new(source, target, CURSOR).await;
-    let mut load = Load::create(lab.source.place(), wide()).await;
+    let mut lab = Lab::new(source, target, CURSOR);
+    let mut load = lab.create(wide()).await;
     let mut missed = Vec::new();
 
     for points in LOAD_POINTS {
@@ -266,19 +116,6 @@ async fn killed_at_every_fail_point(source: Target, target: Target) {
 
     assert!(missed.is_empty(), "fail points never reached: {missed:?}");
     lab.publish("fail points", load.ledger().commit_count);
-}
-
-/// The source of most tests.
-async fn from_postgres() -> Target {
-    Target::Postgres(kit::postgres().await.database("crash_source").await)
-}
-
-async fn mysql() -> Target {
-    Target::mysql(kit::mysql()).await
-}
-
-async fn mariadb() -> Target {
-    Target::mysql(kit::mariadb()).await
 }
 
 #[tokio::test]
@@ -309,6 +146,16 @@ async fn first_load_from_mysql_survives_kills() {
 #[tokio::test]
 async fn first_load_from_mariadb_survives_kills() {
     first_load_killed_at_random(mariadb().await, Target::sqlite()).await;
+}
+
+#[tokio::test]
+async fn first_load_from_mysql_to_mariadb_survives_kills() {
+    first_load_killed_at_random(mysql().await, mariadb().await).await;
+}
+
+#[tokio::test]
+async fn first_load_from_mariadb_to_mysql_survives_kills() {
+    first_load_killed_at_random(mariadb().await, mysql().await).await;
 }
 
 #[tokio::test]
@@ -352,6 +199,16 @@ async fn cursor_windows_from_mariadb_to_sqlite_survive_kills() {
 }
 
 #[tokio::test]
+async fn cursor_windows_from_mysql_to_mariadb_survive_kills() {
+    windows_killed_at_random(mysql().await, mariadb().await, CURSOR).await;
+}
+
+#[tokio::test]
+async fn cursor_windows_from_mariadb_to_mysql_survive_kills() {
+    windows_killed_at_random(mariadb().await, mysql().await, CURSOR).await;
+}
+
+#[tokio::test]
 async fn xmin_windows_to_postgres_survive_kills() {
     windows_killed_at_random(from_postgres().await, Target::postgres().await, XMIN).await;
 }
@@ -389,6 +246,36 @@ async fn full_reads_with_deletes_from_mysql_survive_kills() {
 #[tokio::test]
 async fn full_reads_with_deletes_from_mariadb_survive_kills() {
     windows_killed_at_random(mariadb().await, Target::postgres().await, FULL).await;
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_from_mysql_to_mariadb_survive_kills() {
+    windows_killed_at_random(mysql().await, mariadb().await, FULL).await;
+}
+
+#[tokio::test]
+async fn full_reads_with_deletes_from_mariadb_to_mysql_survive_kills() {
+    windows_killed_at_random(mariadb().await, mysql().await, FULL).await;
+}
+
+#[tokio::test]
+async fn replacing_in_mysql_survives_kills() {
+    windows_killed_at_random(from_postgres().await, mysql().await, REPLACE).await;
+}
+
+#[tokio::test]
+async fn replacing_in_mariadb_survives_kills() {
+    windows_killed_at_random(from_postgres().await, mariadb().await, REPLACE).await;
+}
+
+#[tokio::test]
+async fn replacing_without_a_key_from_mysql_to_mariadb_survives_kills() {
+    windows_killed_at_random(mysql().await, mariadb().await, KEYLESS).await;
+}
+
+#[tokio::test]
+async fn replacing_without_a_key_from_mariadb_to_mysql_survives_kills() {
+    windows_killed_at_random(mariadb().await, mysql().await, KEYLESS).await;
 }
 
 #[tokio::test]

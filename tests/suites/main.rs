@@ -13,6 +13,7 @@ mod conformance;
 mod connections;
 mod consistency;
 mod crash;
+mod crash_lab;
 mod cursor_rules;
 mod doctor;
 mod documentation;

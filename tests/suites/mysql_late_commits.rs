@@ -2,11 +2,12 @@
 //!
 //! The rules people usually write lose rows here, which shows that the harness sees a loss.
 
+use crate::crash_lab::{CURSOR, Lab};
 use crate::mysql_lab::{FLAVOURS, MysqlLab, alone};
-use crate::mysql_windows::{NARROW, STAMPED};
+use crate::mysql_windows::{NARROW, STAMPED, waits_for_a_table};
 use crate::targets::Target;
 use kit::mysql::rows_of;
-use kit::{Flavour, Load, LoadOptions, Weights, eventually};
+use kit::{Flavour, Load, LoadOptions, Weights};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeSet;
@@ -82,12 +83,40 @@ async fn no_late_row_is_lost(flavour: Flavour, target: Target) {
 
 #[tokio::test]
 async fn cursor_loses_no_row_that_mysql_commits_late() {
-    no_late_row_is_lost(Flavour::Mysql, Target::postgres().await).await;
+    no_late_row_is_lost(Flavour::Mysql, Target::mysql(kit::mariadb()).await).await;
 }
 
 #[tokio::test]
 async fn cursor_loses_no_row_that_mariadb_commits_late() {
-    no_late_row_is_lost(Flavour::Mariadb, Target::sqlite()).await;
+    no_late_row_is_lost(Flavour::Mariadb, Target::mysql(kit::mysql()).await).await;
+}
+
+#[tokio::test]
+async fn rows_that_postgres_commits_late_reach_both_servers() {
+    for server in [kit::mysql(), kit::mariadb()] {
+        let source = Target::postgres().await;
+        let lab = Lab::new(source, Target::mysql(server).await, CURSOR);
+        let options = LoadOptions {
+            late_ms: 300..=900,
+            ..late()
+        };
+        let load = lab.create(options).await;
+        lab.run().await;
+        let running = load.start();
+
+        let mut runs = 0;
+        while running.commit_count() < commits_wanted() || runs < RUNS_MIN {
+            lab.run().await;
+            runs += 1;
+        }
+
+        let load = lab.compare(running).await;
+        let commits = load.ledger().commit_count;
+        println!(
+            "{:?}: {runs} runs, {commits} commits, 0 lost",
+            server.flavour()
+        );
+    }
 }
 
 #[tokio::test]
@@ -224,7 +253,7 @@ async fn oldest_transaction_as_watermark_loses_what_our_windows_find() {
         let mut late = source.connect().await;
         let insert = "INSERT INTO t (id, v) SELECT 1, v FROM held";
         let writing = tokio::spawn(async move { late.query_drop(insert).await });
-        waits_for_a_table(&source).await;
+        waits_for_a_table(&source, "INSERT").await;
         source
             .execute("INSERT INTO t (id, v) VALUES (2, 'early')")
             .await;
@@ -242,16 +271,4 @@ async fn oldest_transaction_as_watermark_loses_what_our_windows_find() {
 
         assert_eq!(lab.found_late_row().await, (false, true), "{flavour:?}");
     }
-}
-
-/// Waits until a session of this database waits for a table that another has locked.
-async fn waits_for_a_table(database: &kit::MysqlDatabase) {
-    let list = database.flavour().processlist();
-    let sql = format!(
-        "SELECT COUNT(*) FROM {list} WHERE DB = DATABASE() AND STATE LIKE 'Waiting for table%'"
-    );
-    eventually("a session waits for a table", async || {
-        database.value(&sql).await != "0"
-    })
-    .await;
 }

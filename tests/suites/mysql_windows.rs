@@ -27,7 +27,7 @@ async fn lab(flavour: Flavour, setup: &str, capture: &str) -> MysqlLab {
 }
 
 /// Waits until a stamp of the server is too old for a window that starts next to the clock.
-async fn grows_old(source: &MysqlDatabase, stamp: &str) {
+pub(crate) async fn grows_old(source: &MysqlDatabase, stamp: &str) {
     eventually("the stamp is old", async || {
         let age = format!("SELECT TIMESTAMPDIFF(SECOND, '{stamp}', NOW(6)) >= 5");
         source.value(&age).await == "1"
@@ -35,7 +35,20 @@ async fn grows_old(source: &MysqlDatabase, stamp: &str) {
     .await;
 }
 
-async fn assert_equal(lab: &MysqlLab) {
+/// Waits until a statement of this beginning waits for a table that another session has locked.
+pub(crate) async fn waits_for_a_table(database: &MysqlDatabase, statement: &str) {
+    let list = database.flavour().processlist();
+    let sql = format!(
+        "SELECT COUNT(*) FROM {list} WHERE DB = DATABASE() AND INFO LIKE '{statement}%' \
+         AND STATE LIKE 'Waiting for table%'"
+    );
+    eventually("a session waits for a table", async || {
+        database.value(&sql).await != "0"
+    })
+    .await;
+}
+
+pub(crate) async fn assert_equal(lab: &MysqlLab) {
     let rows = "SELECT id, v FROM t";
     let source = lab.source.rows(rows).await;
     let comparison = Comparison::of(source, lab.at_target(rows).await, 1);
