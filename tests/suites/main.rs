@@ -14,6 +14,7 @@ mod connections;
 mod consistency;
 mod crash;
 mod crash_lab;
+mod crash_servers;
 mod cursor_rules;
 mod doctor;
 mod documentation;

@@ -114,7 +114,9 @@ impl MysqlStore {
     pub(crate) async fn control(&self) -> Result<MutexGuard<'_, Session>> {
         let mut session = self.control.lock().await;
         if !session.is_usable() {
-            *session = self.new_session(None).await?;
+            let new = self.new_session(None).await?;
+            self.forget_sessions_before(new.id);
+            *session = new;
         }
         Ok(session)
     }
@@ -128,6 +130,17 @@ impl MysqlStore {
     pub(crate) fn own_sessions(&self) -> Vec<u64> {
         let own = self.own_sessions.lock();
         own.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A server that was started again counts its sessions from the beginning, so that a session of
+    /// somebody else may have the number of a lost one of ours. The control session is asked who
+    /// writes, so what was noted before it was connected may belong to another life of the server.
+    fn forget_sessions_before(&self, control: u64) {
+        let own = self.own_sessions.lock();
+        let mut own = own.unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = own.iter().rposition(|id| *id == control) {
+            own.drain(..place);
+        }
     }
 
     fn note(&self, id: u64) {
