@@ -50,6 +50,7 @@ mod mistakes_lab;
 mod mistakes_meanwhile;
 mod monitoring;
 mod mysql_as_target;
+mod mysql_changed_tables;
 mod mysql_cuts;
 mod mysql_lab;
 mod mysql_late_commits;

@@ -86,6 +86,8 @@ pub(crate) fn after_failure(table: &mut TableRun, failure: Failure) -> Next {
     }
     if failure.retry && table.attempts + 1 < ATTEMPTS_MAX {
         table.attempts += 1;
+        let (table, attempts) = (table.stream(), table.attempts);
+        tracing::info!(table, attempts, reason = failure.message, "trying again");
         return Next::Again;
     }
     Next::Fail(failure)

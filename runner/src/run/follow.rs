@@ -104,6 +104,7 @@ pub(crate) async fn follow(
         let mut snapshot = match snapshot {
             Ok(snapshot) => snapshot,
             Err(failure) => {
+                tracing::info!(reason = failure.message, "trying again, table by table");
                 waiting = isolate(context, tables, &waiting, failure).await;
                 continue;
             }
