@@ -330,34 +330,52 @@ fn asks_for(plugin: &str) -> [Vec<u8>; 2] {
     [greeting, switch]
 }
 
-/// The plugin is no part of MariaDB's core, so only its name can be sent.
-#[tokio::test]
-async fn way_to_log_in_that_is_not_known_is_named() {
+/// What a log-in says and answers at a server that asks for a plugin. The plugins are no part of
+/// MariaDB's core, so only their names can be sent.
+async fn asked_for(plugin: &'static str) -> (Output, Vec<u8>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await;
     let listener = listener.expect("a port is free");
     let port = listener.local_addr().expect("it is bound").port();
     let server = tokio::spawn(async move {
         let (mut link, _) = listener.accept().await.expect("a client comes");
-        let [greeting, switch] = asks_for("client_ed25519");
+        let [greeting, switch] = asks_for(plugin);
         send(&mut link, 0, &greeting).await;
         let mut answer = [0; 1024];
         let bytes = link.read(&mut answer).await.expect("the client answers");
         assert!(bytes > 0, "the client stays");
         send(&mut link, 2, &switch).await;
-        // Until the client hangs up.
-        while link.read(&mut answer).await.is_ok_and(|bytes| bytes > 0) {}
+        let bytes = link.read(&mut answer).await.unwrap_or(0);
+        answer[..bytes].to_vec()
     });
     let project = Project::new(&format!(
         "version: 1\nconnections:\n  shop: {{ type: mariadb, host: 127.0.0.1, port: {port}, \
          user: u, password: secret, database: d, sslmode: disable }}\n"
     ));
-
     let tested = project.syncset(["connection", "test", "shop"]).await;
+    let answer = server.await.expect("the server ends");
+    (tested, answer)
+}
+
+#[tokio::test]
+async fn way_to_log_in_that_is_not_known_is_named() {
+    let (tested, _) = asked_for("dialog").await;
 
     assert_eq!(tested.code, 1, "{}", said(&tested));
-    let sentence = "wants to authenticate by `ed25519`, which is not supported";
+    let sentence = "wants to authenticate by `dialog`, which is not supported";
     assert!(said(&tested).contains(sentence), "{}", said(&tested));
-    server.await.expect("the server ends");
+}
+
+/// What the server's own plugin takes for the password and these bytes.
+#[tokio::test]
+async fn users_of_ed25519_sign_what_the_server_sends() {
+    let (_, answer) = asked_for("client_ed25519").await;
+
+    let digits: String = answer.iter().map(|byte| format!("{byte:02x}")).collect();
+    let signature = "4611b57f3b75712be99ea321583d9360d6ae1a94b9c8b25e45d0646b65b229bf\
+                     cfdddd85e1ebbadcbf2bc2eb5fd6a110ba57a62baeff280ef19d82d482367400";
+    // A packet of 64 bytes, the fourth of this talk.
+    assert!(digits.starts_with("40000003"), "{digits}");
+    assert_eq!(&digits[8..], signature);
 }
 
 async fn send(link: &mut TcpStream, number: u8, payload: &[u8]) {

@@ -56,7 +56,8 @@ fn of_driver(driver: DriverError) -> ConnectorError {
         )
         .with_hint(
             "check the name of the user, because MySQL answers so for users that do not exist; \
-             users log in by `caching_sha2_password` (MySQL) or `mysql_native_password`",
+             users log in by `caching_sha2_password` (MySQL), `mysql_native_password`, `ed25519` or \
+             `parsec` (MariaDB)",
         ),
         DriverError::MysqlOldPasswordDisabled | DriverError::CleartextPluginDisabled => {
             ConnectorError::new(

@@ -16,9 +16,7 @@ pub(crate) use session::{RowStream, Session, TextRow};
 use crate::changes::Looks;
 use crate::error;
 use crate::write::WriterPool;
-use futures::FutureExt;
-use mysql_async::{Conn, DriverError, Opts, OptsBuilder, SslOpts};
-use std::panic::AssertUnwindSafe;
+use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 use syncset_connector::{ConnectorError, ErrorClass, OpenOptions, Result};
@@ -211,39 +209,24 @@ async fn link(config: &Config) -> mysql_async::Result<Conn> {
     // What goes through a socket does not leave the machine.
     let is_local = config.socket.is_some() && config.sslmode == tls::SslMode::Prefer;
     let encryption = tls::options(config).filter(|_| !is_local);
-    let failure = match connected(driver_options(config, encryption.clone())).await {
+    let failure = match Conn::new(driver_options(config, encryption.clone())).await {
         Ok(link) => return Ok(link),
         Err(failure) => failure,
     };
     match (config.sslmode, encryption) {
         (tls::SslMode::Prefer, Some(_)) if tls::is_without_tls(&failure) => {
-            connected(driver_options(config, None)).await
+            Conn::new(driver_options(config, None)).await
         }
         (tls::SslMode::VerifyCa, Some(encryption)) => match tls::name_shown(&failure) {
             // Any name of the same authority will do, so the one that it shows is asked for.
             Some(name) => {
                 let encryption = encryption.with_danger_tls_hostname_override(Some(name));
-                connected(driver_options(config, Some(encryption))).await
+                Conn::new(driver_options(config, Some(encryption))).await
             }
             None => Err(failure),
         },
         _ => Err(failure),
     }
-}
-
-/// Connects. The driver panics at ways to log in that it is built without.
-async fn connected(options: Opts) -> mysql_async::Result<Conn> {
-    let attempt = AssertUnwindSafe(Conn::new(options)).catch_unwind().await;
-    attempt.unwrap_or_else(|panic| {
-        let said = match panic.downcast_ref::<&str>() {
-            Some(said) => said,
-            None => panic.downcast_ref::<String>().map_or("", String::as_str),
-        };
-        let plugin = said.split('`').nth(1).unwrap_or("a plugin of its own");
-        Err(mysql_async::Error::Driver(DriverError::UnknownAuthPlugin {
-            name: plugin.to_owned(),
-        }))
-    })
 }
 
 fn driver_options(config: &Config, encryption: Option<SslOpts>) -> Opts {
