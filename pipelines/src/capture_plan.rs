@@ -1,7 +1,7 @@
 //! `capture:` against the table it is about.
 
 use crate::capture_setting::mode_name;
-use crate::nearest::listed;
+use crate::nearest::{columns_of, listed};
 use crate::planner::Planner;
 use crate::problem::{Place, Problems};
 use crate::spec::{Name, OverlapSetting};
@@ -87,15 +87,10 @@ fn cursor(planner: &Planner, name: &Name, problems: &mut Problems) -> Option<Cap
     let stream = &planner.selected.stream;
     let before = problems.count();
     let Some(column) = planner.table.column(&name.text) else {
-        let names = planner
-            .table
-            .columns
-            .iter()
-            .map(|column| column.name.as_str());
         problems.hinted(
             name.place,
             format!("`{stream}` has no column `{}` for the cursor", name.text),
-            format!("the columns are {}", listed(&name.text, names)),
+            columns_of(planner.table, &name.text),
         );
         return None;
     };

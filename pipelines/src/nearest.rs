@@ -1,5 +1,7 @@
 //! "Did you mean": the known name nearest to a mistyped one.
 
+use syncset_connector::TableDescription;
+
 /// Names less alike than this are no suggestion.
 const SIMILARITY_MIN: f64 = 0.7;
 
@@ -31,6 +33,18 @@ pub fn listed<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> 
     match scored.len().saturating_sub(LISTED_MAX) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// The columns that a table has or shows, for the hint about one that it does not.
+pub(crate) fn columns_of(table: &TableDescription, name: &str) -> String {
+    let names = listed(
+        name,
+        table.columns.iter().map(|column| column.name.as_str()),
+    );
+    match &table.grant {
+        None => format!("the columns are {names}"),
+        Some(grant) => format!("this user is shown the columns {names}; to see others: {grant}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Columns: which are selected, computed and renamed, and what they are called at the target.
 
-use crate::nearest::listed;
+use crate::nearest::columns_of;
 use crate::plan::{Output, OutputValue, folded};
 use crate::planner::Planner;
 use crate::problem::{Place, Problems};
@@ -86,11 +86,10 @@ impl Planner<'_> {
 
     /// Notes that a name or glob is no column of the table.
     pub(crate) fn no_column(&self, name: &Name, problems: &mut Problems) {
-        let names = self.table.columns.iter().map(|column| column.name.as_str());
         problems.hinted(
             name.place,
             format!("`{}` has no column `{}`", self.selected.stream, name.text),
-            format!("the columns are {}", listed(&name.text, names)),
+            columns_of(self.table, &name.text),
         );
     }
 

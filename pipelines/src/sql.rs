@@ -3,7 +3,7 @@
 //!
 //! The parser and its dialect are DataFusion's, so both read a text alike.
 
-use crate::nearest::listed;
+use crate::nearest::columns_of;
 use sqlparser::ast::{Expr, Ident, visit_expressions};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
@@ -270,16 +270,10 @@ pub(crate) fn column_of(
         .collect();
     match others.as_slice() {
         [only] => Ok((*only).to_owned()),
-        [] => {
-            let names = listed(
-                name,
-                table.columns.iter().map(|column| column.name.as_str()),
-            );
-            Err(SqlProblem::new(
-                format!("no column `{name}`"),
-                format!("the columns are {names}"),
-            ))
-        }
+        [] => Err(SqlProblem::new(
+            format!("no column `{name}`"),
+            columns_of(table, name),
+        )),
         several => Err(SqlProblem::new(
             format!("`{name}` may mean {}", several.join(" or ")),
             format!("quote the one that is meant: `\"{}\"`", several[0]),

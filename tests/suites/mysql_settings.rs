@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 on_both!(
     settings_of_a_server_change_no_value,
     rights_that_are_missing_are_named_with_their_grant,
+    hidden_table_is_not_taken_for_a_missing_one,
     users_log_in_by_the_ways_of_their_server,
 );
 
@@ -255,6 +256,27 @@ async fn rights_that_are_missing_are_named_with_their_grant(server: &'static Mys
 
     project.syncset(RUN).await.expect_success();
     assert_eq!(database.value("SELECT name FROM t").await, "a");
+}
+
+async fn hidden_table_is_not_taken_for_a_missing_one(server: &'static MysqlServer) {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, name longtext)";
+    let (_source, database, project) = with_state(server, table).await;
+    let name = database.name();
+    grant(&database, &format!("CREATE, ALTER ON `{name}`.*")).await;
+
+    for verb in ["plan", "run"] {
+        let output = project.syncset(["pipeline", verb, "p"]).await;
+
+        let statement = format!("GRANT SELECT, INSERT ON `{name}`.`t` TO 'few_{name}'@'%'");
+        assert_ne!(output.code, 0, "{}", said(&output));
+        assert!(said(&output).contains(&statement), "{}", said(&output));
+    }
+
+    grant(&database, "SELECT (id), INSERT (id) ON t").await;
+    let plan = project.syncset(["pipeline", "plan", "p"]).await;
+
+    let sentence = "shown no column `name` of `t`";
+    assert!(said(&plan).contains(sentence), "{}", said(&plan));
 }
 
 async fn users_log_in_by_the_ways_of_their_server(server: &'static MysqlServer) {

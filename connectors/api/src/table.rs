@@ -197,6 +197,8 @@ pub struct TableDescription {
     pub storage_identity: serde_json::Value,
     /// Which table of which server this is.
     pub source_identity: serde_json::Value,
+    /// The statement that shows columns which this user may not see; `None` if all are told.
+    pub grant: Option<String>,
 }
 
 impl TableDescription {

@@ -2,10 +2,12 @@
 
 mod query;
 
-pub(crate) use query::json_checks;
+pub(crate) use query::{json_checks, partial};
 
+use crate::changes::account;
 use crate::connect::{MysqlStore, ServerFacts, Session, TextRow};
 use crate::error;
+use crate::sql::identifier;
 use crate::types::{self, Declared, Flavour, ReadRules, ZeroDates};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -110,6 +112,8 @@ struct Catalog {
     json: BTreeSet<(String, String)>,
     /// InnoDB's numbers of the table and its partitions; empty without the right to see them.
     storage: HashMap<String, Vec<serde_json::Value>>,
+    /// Tables to some columns of which this user has rights of their own: others are not shown.
+    partial: BTreeSet<String>,
 }
 
 impl Catalog {
@@ -126,9 +130,9 @@ impl Catalog {
         }
         let mut sets = session.result_sets(&sql).await?;
         if detail == Detail::Columns {
-            sets.extend([Vec::new(), Vec::new()]);
+            sets.extend([Vec::new(), Vec::new(), Vec::new()]);
         }
-        let [tables, columns, indexes, foreign_keys] = <[Vec<TextRow>; 4]>::try_from(sets)
+        let [tables, columns, indexes, foreign_keys, partial] = <[Vec<TextRow>; 5]>::try_from(sets)
             .map_err(|_| error::unexpected("the server left out an answer about its tables"))?;
         for row in tables {
             catalog.tables.insert(row.required(0)?.to_owned(), row);
@@ -136,6 +140,9 @@ impl Catalog {
         catalog.columns = by_table(columns)?;
         catalog.indexes = by_table(indexes)?;
         catalog.foreign_keys = by_table(foreign_keys)?;
+        for row in partial {
+            catalog.partial.insert(row.required(0)?.to_owned());
+        }
         if facts.flavour == Flavour::MariaDb {
             for row in session
                 .rows(&query::json_checks(names.iter().copied()))
@@ -194,6 +201,14 @@ impl Catalog {
             byte_estimate: row.parse_some(5)?,
             storage_identity: json!({ "created": row.text(6), "innodb": storage }),
             source_identity: json!({ "server": facts.server_uuid, "database": facts.database }),
+            grant: self.partial.contains(name).then(|| {
+                format!(
+                    "GRANT SELECT ON {}.{} TO {}",
+                    identifier(&facts.database),
+                    identifier(name),
+                    account(&facts.user)
+                )
+            }),
         }))
     }
 

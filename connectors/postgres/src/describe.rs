@@ -148,6 +148,7 @@ fn table(row: &TextRow, facts: &ServerFacts) -> Result<TableDescription> {
             "leaves": sorted(leaves),
             "columns": {},
         }),
+        grant: None,
         source_identity: serde_json::json!({
             "system": facts.system_identifier,
             "timeline": facts.timeline,

@@ -278,6 +278,7 @@ async fn description(
         byte_estimate: None,
         // The statement changes with every ALTER; page numbers would change with every VACUUM.
         storage_identity: json!({ "sql": crate::digest::fingerprint(shape.sql.as_bytes()) }),
+        grant: None,
         source_identity: json!({ "path": session.path().display().to_string() }),
     })
 }

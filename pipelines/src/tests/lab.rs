@@ -208,6 +208,7 @@ pub(super) fn table(
         byte_estimate: None,
         storage_identity: serde_json::Value::Null,
         source_identity: serde_json::Value::Null,
+        grant: None,
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn columns<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
     )
 }
 
-/// Two answers: indexes, foreign keys.
+/// Three answers: indexes, foreign keys, and tables of which only some columns may be shown.
 pub(super) fn keys<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
     let names = names(tables);
     format!(
@@ -62,7 +62,17 @@ pub(super) fn keys<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
              AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
            WHERE k.TABLE_SCHEMA = DATABASE() AND k.TABLE_NAME IN ({names})
              AND k.REFERENCED_TABLE_NAME IS NOT NULL
-           ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION"
+           ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION;
+         {partial}",
+        partial = partial(&names),
+    )
+}
+
+/// Tables to some columns of which this user has rights of their own, of a list of quoted names.
+pub(crate) fn partial(names: &str) -> String {
+    format!(
+        "SELECT DISTINCT p.TABLE_NAME FROM information_schema.COLUMN_PRIVILEGES p
+           WHERE p.TABLE_SCHEMA = DATABASE() AND p.TABLE_NAME IN ({names})"
     )
 }
 

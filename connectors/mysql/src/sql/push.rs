@@ -402,6 +402,7 @@ mod tests {
             byte_estimate: None,
             storage_identity: serde_json::Value::Null,
             source_identity: serde_json::Value::Null,
+            grant: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a target table really is, asked for any number of tables in one round trip.
 
 use crate::connect::{MysqlStore, ServerFacts, Session, TextRow};
-use crate::describe::{json_checks, json_column};
+use crate::describe::{json_checks, json_column, partial};
 use crate::encode::Form;
 use crate::error;
 use crate::sql::text;
@@ -29,6 +29,8 @@ pub(crate) struct Shape {
     /// Foreign keys of other tables that delete or change their rows when ours are deleted:
     /// constraint and child.
     pub(crate) cascades: Vec<(String, TableName)>,
+    /// True if this user has rights to some columns only: others are not shown.
+    pub(crate) partial: bool,
     /// Columns of ours that foreign keys of other tables point to: column, constraint and child.
     pub(crate) pointed_at: Vec<(String, String, TableName)>,
 }
@@ -205,7 +207,9 @@ fn statements(tables: &[&TableName], flavour: Flavour) -> String {
              AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
            WHERE k.REFERENCED_TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IN ({names})
            ORDER BY 1, 2, k.ORDINAL_POSITION;
-         {checks}"
+         {checks};
+         {partial}",
+        partial = partial(&names)
     )
 }
 
@@ -223,6 +227,7 @@ impl Found {
             parents,
             children,
             checks,
+            partial,
         ] = sets
         else {
             return Err(error::unexpected(
@@ -256,6 +261,9 @@ impl Found {
                 named(row, 3, facts)?,
             );
             self.each(row, facts, |shape| shape.foreign_keys.push(key.clone()))?;
+        }
+        for row in partial {
+            self.each(row, facts, |shape| shape.partial = true)?;
         }
         for row in children {
             let constraint = row.required(1)?.to_owned();

@@ -40,6 +40,11 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, flavour: Flavour) 
     let written = table.all_columns();
     for (column, wanted) in written.iter().zip(&wanted) {
         let sentence = match shape.column(&column.name) {
+            None if shape.partial => Some(format!(
+                "this user is shown no column `{}` of `{name}`; it has rights to some columns only: \
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON {quoted} to it",
+                column.name,
+            )),
             None => Some(format!(
                 "`{name}` has no column `{}`; ALTER TABLE {quoted} ADD COLUMN {} {wanted}",
                 column.name,
