@@ -179,7 +179,11 @@ async fn connections_say_what_stands_in_their_way() {
                 1,
                 "check user and password",
             ),
-            (url.replace(&format!("/{name}"), "/absent"), 1, "denied"),
+            (
+                url.replace(&format!("/{name}"), "/absent"),
+                1,
+                "ON `absent`.* TO 'u_",
+            ),
             (
                 lab.source.url().replace(name, "absent"),
                 2,

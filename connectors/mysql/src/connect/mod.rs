@@ -13,17 +13,22 @@ pub(crate) use config::{Config, SETTINGS};
 pub(crate) use facts::ServerFacts;
 pub(crate) use session::{RowStream, Session, TextRow};
 
-use crate::changes::Looks;
+use crate::changes::{Looks, account};
 use crate::error;
+use crate::sql::identifier;
 use crate::write::WriterPool;
+use crate::write::rights::RIGHTS_OF_TARGETS;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
-use syncset_connector::{ConnectorError, ErrorClass, OpenOptions, Result};
+use syncset_connector::{ConnectorError, ErrorClass, OpenOptions, Result, Role};
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of one packet that we are ready to take: what the protocol allows.
 const PACKET_BYTES_MAX: usize = 1 << 30;
+
+/// The server's number for a database to which a user has no right, also where there is none.
+const NO_RIGHT_TO_DATABASE: u16 = 1044;
 
 /// Sent on links at rest, so that a firewall between does not forget them.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -181,7 +186,7 @@ async fn connect(
     let work = async {
         let link = link(config)
             .await
-            .map_err(|failure| cannot_connect(config, failure))?;
+            .map_err(|failure| cannot_connect(config, options.role, failure))?;
         let mut session = Session::new(link, config.name.clone(), place);
         let sql = format!("{}; {}", settings::first_statements(options), facts::sql());
         let sets = session.result_sets(&sql).await?;
@@ -257,11 +262,23 @@ fn driver_options(config: &Config, encryption: Option<SslOpts>) -> Opts {
         .into()
 }
 
-fn cannot_connect(config: &Config, failure: mysql_async::Error) -> ConnectorError {
+fn cannot_connect(config: &Config, role: Role, failure: mysql_async::Error) -> ConnectorError {
     if let Some(error) = tls::refused(config, &failure) {
         return error;
     }
     let mut error = error::of(failure);
+    if error::number(&error) == Some(NO_RIGHT_TO_DATABASE) {
+        let rights = match role {
+            Role::Target => RIGHTS_OF_TARGETS,
+            Role::Source => "SELECT",
+        };
+        error.hint = Some(format!(
+            "check the name of the database, or let an administrator run: GRANT {rights} ON {}.* \
+             TO {}",
+            identifier(&config.database),
+            account(&config.user)
+        ));
+    }
     if error::number(&error) == Some(1045) && config.sslmode == tls::SslMode::Disable {
         let hint = error.hint.unwrap_or_default();
         error.hint = Some(format!(
