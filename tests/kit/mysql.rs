@@ -8,7 +8,7 @@ pub use crate::mysql_server::Flavour;
 use crate::mysql_server::Instance;
 use crate::rows::TextRow;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, Value};
+use mysql_async::{Conn, Opts, OptsBuilder, Value};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -339,6 +339,8 @@ async fn connect_to(url: &Url) -> Result<Conn, mysql_async::Error> {
         url = Url::parse(&text).expect("only the scheme has changed");
     }
     let options = Opts::from_url(url.as_str()).expect("the kit makes valid URLs");
+    // Otherwise the driver connects once more, through the socket.
+    let options = OptsBuilder::from_opts(options).prefer_socket(false);
     let mut session = Conn::new(options).await?;
     session
         .query_drop("SET NAMES utf8mb4, time_zone = '+00:00'")
