@@ -2,12 +2,14 @@
 //! source says in, changes out.
 //!
 //! The stored text says how the columns were chosen and which ones that gave. A column that the
-//! stored choice takes and that it did not give was not there: the source made it. Everything else
-//! that differs is an edit of the file.
+//! stored choice takes and that it did not give was not there: the source made it. One that it gave,
+//! that the file still takes and that is not there any more was dropped by the source. Everything
+//! else that differs is an edit of the file.
 
 use crate::outputs::is_named;
 use crate::planner::Planner;
-use crate::spec::{ColumnChoice, NewColumn};
+use crate::schema_setting::NewColumn;
+use crate::spec::{ColumnChoice, Name};
 use crate::table_pattern::NamePattern;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -17,7 +19,7 @@ use syncset_connector::TableDescription;
 /// Key of the stored text: how the columns were chosen.
 pub(crate) const CHOICE: &str = "choice";
 
-/// Key of the stored text: the number that each column that is read had at the source.
+/// Key of the stored text: what the columns that the table needs were at the source.
 pub(crate) const SOURCE: &str = "source";
 
 /// One thing that became of a source table.
@@ -41,6 +43,8 @@ pub enum Kind {
     /// It was dropped, and another one has its name: the values are others, whatever the stamps of
     /// the rows say.
     Replaced,
+    /// It is gone.
+    Dropped,
 }
 
 impl std::fmt::Display for SourceChange {
@@ -52,6 +56,8 @@ impl std::fmt::Display for SourceChange {
                 formatter,
                 "column `{column}` was dropped and added again ({native})"
             ),
+            Kind::Dropped if native.is_empty() => write!(formatter, "dropped column `{column}`"),
+            Kind::Dropped => write!(formatter, "dropped column `{column}` ({native})"),
         }
     }
 }
@@ -68,9 +74,14 @@ pub(crate) struct Evolved {
 }
 
 impl Planner<'_> {
+    /// What is stored of the stream, if it was loaded by a version that stored it.
+    pub(crate) fn stored(&self) -> Option<Stored> {
+        Stored::read(self.selected.loaded_under.as_deref()?)
+    }
+
     /// Compares the chosen columns with those that the stream was loaded with.
     pub(crate) fn evolved(&self, chosen: Vec<String>) -> Evolved {
-        let Some(stored) = self.selected.loaded_under.as_deref().and_then(Stored::read) else {
+        let Some(stored) = self.stored() else {
             return Evolved {
                 columns: chosen,
                 ..Evolved::default()
@@ -85,9 +96,16 @@ impl Planner<'_> {
                 .filter(|name| replaced(name))
                 .map(|name| self.change(Kind::Replaced, name)),
         );
+        let dropped = stored.copied.iter();
+        let dropped = dropped.filter(|name| self.table.column(name).is_none() && self.takes(name));
+        evolved.changes.extend(dropped.map(|name| SourceChange {
+            kind: Kind::Dropped,
+            column: name.clone(),
+            native: stored.type_of(name),
+        }));
         for column in chosen {
             let is_new = stored.lacked(&column) && !self.asks_for(&column);
-            if is_new && self.settings.new_column == NewColumn::Ignore {
+            if is_new && self.settings.schema.new_column == NewColumn::Ignore {
                 evolved.ignored.push(column);
                 continue;
             }
@@ -123,9 +141,42 @@ impl Planner<'_> {
         is_listed || renamed.any(|name| name == column) || key.any(|name| name == column)
     }
 
-    /// The selection with what tells later runs what the source was, as it is stored.
-    pub(crate) fn with_source(&self, mut selection: Value, read: &[String]) -> String {
-        let list = |names: &[crate::Name]| {
+    /// Whether the file's choice would copy a column of this name.
+    fn takes(&self, column: &str) -> bool {
+        let matches = |entries: &[Name]| entries.iter().any(|entry| matches(&entry.text, column));
+        match &self.settings.columns {
+            ColumnChoice::All => true,
+            ColumnChoice::Only(entries) => matches(entries),
+            ColumnChoice::Except(entries) => !matches(entries),
+        }
+    }
+
+    /// Whether a name of the file, which the source has no column of, was one when the stream was
+    /// loaded: the source dropped it, and nobody mistyped it.
+    pub(crate) fn was_column(&self, name: &str) -> bool {
+        self.stored().is_some_and(|stored| stored.knew(name))
+    }
+
+    /// Names of the file that are no columns any more.
+    fn names_gone(&self) -> BTreeSet<String> {
+        let listed = match &self.settings.columns {
+            ColumnChoice::Only(entries) => entries.as_slice(),
+            ColumnChoice::All | ColumnChoice::Except(_) => &[],
+        };
+        let renamed = self.settings.rename.iter().map(|(from, _)| from);
+        let names = listed.iter().chain(renamed).map(|name| &name.text);
+        let is_gone = |name: &&String| self.table.column(name).is_none() && self.was_column(name);
+        names.filter(is_gone).cloned().collect()
+    }
+
+    /// The selection with what tells later runs what the source was, as it is stored. `needed`: the
+    /// columns that the table is read by.
+    pub(crate) fn with_source<'a>(
+        &self,
+        mut selection: Value,
+        needed: impl Iterator<Item = &'a String> + Clone,
+    ) -> String {
+        let list = |names: &[Name]| {
             let names: BTreeSet<_> = names.iter().map(|name| &name.text).collect();
             json!(names)
         };
@@ -134,23 +185,41 @@ impl Planner<'_> {
             ColumnChoice::Only(names) => list(names),
             ColumnChoice::Except(names) => json!({ "exclude": list(names) }),
         };
-        let numbers = read.iter().filter_map(|name| {
-            let column = self.table.column(name)?;
-            Some((name, column.stable_id))
+        let found = needed.filter_map(|name| self.table.column(name));
+        let numbers = found.clone().map(|it| (&it.name, it.stable_id));
+        let types = found.map(|it| (&it.name, &it.native.name));
+        selection[SOURCE] = json!({
+            "columns": numbers.collect::<BTreeMap<_, _>>(),
+            "types": types.collect::<BTreeMap<_, _>>(),
         });
-        let columns: BTreeMap<_, _> = numbers.collect();
-        selection[SOURCE] = json!({ "columns": columns });
+        if self.settings.key.is_some() {
+            selection[SOURCE]["key"] = json!("named");
+        }
+        let gone = self.names_gone();
+        if !gone.is_empty() {
+            selection[SOURCE]["gone"] = json!(gone);
+        }
         selection.to_string()
     }
 }
 
+/// Whether an entry of the file means a column.
+fn matches(entry: &str, column: &str) -> bool {
+    matches!(NamePattern::parse(entry), Ok(pattern) if pattern.matches(column))
+}
+
 /// What is stored of a stream.
-struct Stored {
+pub(crate) struct Stored {
     choice: Value,
     /// Columns of the source that were copied.
     copied: BTreeSet<String>,
-    /// The number of each column that was read, where the store has them.
-    columns: Map<String, Value>,
+    /// Columns of the source's own key, by which rows were found; empty where the file named others.
+    pub(crate) key: BTreeSet<String>,
+    /// The number of each column that was needed, where the store has them.
+    pub(crate) columns: Map<String, Value>,
+    types: Map<String, Value>,
+    /// Names of the file that were columns once.
+    gone: BTreeSet<String>,
 }
 
 impl Stored {
@@ -162,31 +231,46 @@ impl Stored {
         let copied = copied.filter_map(|column| column["column"].as_str());
         let copied = copied.map(str::to_owned).collect();
         let mut source = stored.remove(SOURCE)?;
+        let key = stored.get("key").filter(|_| source["key"].is_null());
+        let key = key.map(texts).unwrap_or_default();
         let Value::Object(columns) = source["columns"].take() else {
             return None;
+        };
+        let types = match source["types"].take() {
+            Value::Object(types) => types,
+            _ => Map::new(),
         };
         Some(Self {
             choice,
             copied,
+            key,
             columns,
+            types,
+            gone: texts(&source["gone"]),
         })
+    }
+
+    /// The type that a column had, as the source spelled it; empty if it is not known.
+    pub(crate) fn type_of(&self, column: &str) -> String {
+        let native = self.types.get(column).and_then(Value::as_str);
+        native.unwrap_or_default().to_owned()
     }
 
     /// Whether the column was not there: it would have been copied.
     fn lacked(&self, column: &str) -> bool {
-        let takes = |list: &Value| {
-            let mut entries = list.as_array().into_iter().flatten();
-            entries.any(|entry| {
-                let pattern = entry.as_str().map(NamePattern::parse);
-                matches!(pattern, Some(Ok(pattern)) if pattern.matches(column))
-            })
-        };
+        let takes = |list: &Value| texts(list).iter().any(|entry| matches(entry, column));
         let was_taken = match &self.choice {
             Value::String(_) => true,
             Value::Object(fields) => !fields.get("exclude").is_some_and(takes),
             list => takes(list),
         };
         was_taken && !self.copied.contains(column)
+    }
+
+    /// Whether there was a column of this name, or one that this pattern meant.
+    fn knew(&self, name: &str) -> bool {
+        let chosen = texts(self.choice.get("exclude").unwrap_or(&self.choice));
+        self.copied.contains(name) || self.gone.contains(name) || chosen.contains(name)
     }
 
     /// Whether the column of this name was another one. Stores that do not number their columns
@@ -196,4 +280,12 @@ impl Stored {
         let now = table.column(column).and_then(|it| it.stable_id);
         matches!((then, now), (Some(then), Some(now)) if then != now)
     }
+}
+
+/// The texts of a list.
+fn texts(list: &Value) -> BTreeSet<String> {
+    let entries = list.as_array().into_iter().flatten();
+    entries
+        .filter_map(|entry| entry.as_str().map(str::to_owned))
+        .collect()
 }

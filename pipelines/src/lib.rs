@@ -18,6 +18,7 @@ mod guards;
 mod hooks;
 mod interpolate;
 mod lossy_setting;
+mod lost;
 mod marks;
 mod nearest;
 mod order;
@@ -29,6 +30,7 @@ mod problem;
 mod project;
 pub mod scaffold;
 mod schema;
+mod schema_setting;
 mod select;
 mod selection;
 mod settings;
@@ -44,6 +46,7 @@ mod yaml;
 pub use evolution::{Kind as SourceChangeKind, SourceChange};
 pub use guards::{EmptySource, Guards};
 pub use interpolate::is_variable_name;
+pub use lost::LostColumn;
 pub use marks::DELETED_AT;
 pub use nearest::{listed, nearest};
 pub use order::parents_first;
@@ -52,13 +55,14 @@ pub use plan::{LossyChoice, Output, OutputValue, PushDown, TablePlan, plan_table
 pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
 pub use schema::{config_reference, pipeline_schema, project_schema};
+pub use schema_setting::{DroppedColumn, NewColumn, SchemaSetting};
 pub use select::{Selected, is_selected, named_stream, select_tables};
 pub use selection::{SelectionChange, selection_changes};
 pub use spec::{
     CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, Hook, HookAction,
     HookError, HookWhen, KEEP_DEFAULT, Keep, LEASE_DEFAULT, LossySetting, MAX_REWRITE_ROWS_DEFAULT,
-    Name, NewColumn, OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule,
-    TableSettings, WherePushdown, WriteSetting,
+    Name, OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings,
+    WherePushdown, WriteSetting,
 };
 pub use table_pattern::{TablePattern, display as display_table};
 pub use template::Template;

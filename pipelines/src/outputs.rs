@@ -26,7 +26,7 @@ impl Planner<'_> {
                 let mut chosen: Vec<String> = Vec::new();
                 for entry in entries {
                     let found = self.matching(entry, problems);
-                    if found.is_empty() && is_glob(entry) {
+                    if found.is_empty() && is_glob(entry) && !self.was_column(&entry.text) {
                         self.no_column(entry, problems);
                     }
                     for column in found {
@@ -74,7 +74,9 @@ impl Planner<'_> {
                 .filter(|name| pattern.matches(name))
                 .collect(),
             Ok(_) => {
-                self.no_column(entry, problems);
+                if !self.was_column(&entry.text) {
+                    self.no_column(entry, problems);
+                }
                 Vec::new()
             }
             Err(message) => {
@@ -219,7 +221,7 @@ impl Planner<'_> {
                     format!("`rename` names `{}`, which is not selected", from.text),
                     "add it to `columns`, or remove it here",
                 );
-            } else {
+            } else if !self.was_column(&from.text) {
                 self.no_column(from, problems);
             }
         }

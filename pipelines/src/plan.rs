@@ -3,11 +3,13 @@
 use crate::Problem;
 use crate::evolution::SourceChange;
 use crate::guards::Guards;
+use crate::lost::LostColumn;
 use crate::order::by_source;
 use crate::planner::Planner;
 use crate::problem::{Place, Problems};
+use crate::schema_setting::SchemaSetting;
 use crate::select::Selected;
-use crate::spec::{NewColumn, PipelineSpec};
+use crate::spec::PipelineSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncset_connector::{
@@ -61,8 +63,11 @@ pub struct TablePlan {
     /// What became of the source's table since the stream was loaded, as far as rows or columns of
     /// the target depend on it.
     pub source_changes: Vec<SourceChange>,
-    /// What a run does about new columns.
-    pub new_column: NewColumn,
+    /// Columns that the file cannot do without and that are gone from the source: such a table is
+    /// neither read nor written.
+    pub lost: Vec<LostColumn>,
+    /// What a run does about changes of the source's table.
+    pub schema: SchemaSetting,
     /// What a user should know.
     pub notes: Vec<String>,
     /// Where the table's entry is in the pipeline file.

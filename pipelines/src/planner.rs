@@ -44,6 +44,14 @@ pub(crate) struct Rows {
 impl Planner<'_> {
     /// The plan; `None` after noting why there is none.
     pub(crate) fn plan(&self, problems: &mut Problems) -> Option<TablePlan> {
+        match self.lost() {
+            lost if lost.is_empty() => self.plan_whole(problems),
+            lost => self.stopped(lost, problems),
+        }
+    }
+
+    /// The plan of a table that has every column that the file needs.
+    pub(crate) fn plan_whole(&self, problems: &mut Problems) -> Option<TablePlan> {
         let before = problems.count();
         let chosen = self.selected_columns(problems);
         let Evolved {
@@ -65,6 +73,13 @@ impl Planner<'_> {
             return None;
         }
         let (capture, rows) = (capture?, rows?);
+        let mut needed: Vec<String> = key.clone();
+        if let Capture::Cursor(cursor) = &capture {
+            needed.push(cursor.column.clone());
+        }
+        if let Filter::Predicate(predicate) = &rows.filter {
+            needed.extend(predicate.columns().iter().map(|name| (*name).to_owned()));
+        }
         let selection = self.selection(&outputs, &target_key, &target, &capture, &marks);
         let columns = read_columns(columns, &derivations, rows.residual.as_ref());
         let read = TableRead {
@@ -81,7 +96,7 @@ impl Planner<'_> {
         Some(TablePlan {
             stream: self.selected.stream.clone(),
             notes: self.notes(&read, rows.residual.is_some(), &ignored),
-            selection_text: self.with_source(selection, &read.columns),
+            selection_text: self.with_source(selection, read.columns.iter().chain(&needed)),
             read: Arc::new(read),
             residual: rows.residual.map(|residual| residual.sql),
             outputs,
@@ -99,7 +114,8 @@ impl Planner<'_> {
             rejects_exit: self.settings.rejects_exit,
             guards: self.settings.guards,
             source_changes,
-            new_column: self.settings.new_column,
+            lost: Vec::new(),
+            schema: self.settings.schema,
             place: self.selected.place,
         })
     }

@@ -6,9 +6,10 @@ use crate::guards;
 use crate::lossy_setting;
 use crate::problem::{Place, Problems};
 use crate::schema::Section;
+use crate::schema_setting;
 use crate::spec::{
-    ColumnChoice, Condition, MAX_REWRITE_ROWS_DEFAULT, Name, NewColumn, TableSettings,
-    WherePushdown, WriteSetting,
+    ColumnChoice, Condition, MAX_REWRITE_ROWS_DEFAULT, Name, TableSettings, WherePushdown,
+    WriteSetting,
 };
 use crate::template::Template;
 use crate::yaml::{Entry, Node, Value};
@@ -36,6 +37,7 @@ pub(crate) fn merge(base: &Node, over: &Node) -> Node {
                 known.node = match entry.key.as_str() {
                     "capture" => merge_capture(&known.node, &entry.node),
                     "on_lossy" => lossy_setting::merged(&known.node, &entry.node),
+                    "dropped_column" => merge(&known.node, &entry.node.spelled()),
                     _ => merge(&known.node, &entry.node),
                 };
             }
@@ -120,28 +122,8 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
             .value("guards")
             .map(|node| guards::read(node, problems))
             .unwrap_or_default(),
-        new_column: new_column(&fields, problems),
+        schema: schema_setting::read(&fields, problems),
     })
-}
-
-/// What a run does with a column that is new at the source.
-fn new_column(fields: &Fields, problems: &mut Problems) -> NewColumn {
-    const EXAMPLE: &str = "schema: { new_column: ignore }";
-    const OPTIONS: [(&str, NewColumn); 4] = [
-        ("add", NewColumn::Add),
-        ("ignore", NewColumn::Ignore),
-        ("approve", NewColumn::Approve),
-        ("fail", NewColumn::Fail),
-    ];
-    let what = ("`schema`", EXAMPLE);
-    fields
-        .value("schema")
-        .and_then(|node| Fields::of(node, Section::Schema, what, problems))
-        .and_then(|fields| {
-            let node = fields.value("new_column")?;
-            choice(node, Section::Schema, "new_column", &OPTIONS, problems)
-        })
-        .unwrap_or_default()
 }
 
 fn columns(fields: &Fields, problems: &mut Problems) -> ColumnChoice {

@@ -3,6 +3,7 @@
 
 use crate::guards::Guards;
 use crate::problem::Place;
+use crate::schema_setting::SchemaSetting;
 use crate::table_pattern::TablePattern;
 use crate::template::Template;
 use std::collections::BTreeMap;
@@ -246,23 +247,8 @@ pub struct TableSettings {
     pub on_lossy: LossySetting,
     /// What a run may delete without a person's word.
     pub guards: Guards,
-    /// What a run does with a column that is new at the source.
-    pub new_column: NewColumn,
-}
-
-/// What a run does with a column that appears in a source table after it was loaded, and that
-/// `columns:` takes without naming it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum NewColumn {
-    /// The target gets it, and the rows that are there are filled from the source.
-    #[default]
-    Add,
-    /// It is not copied.
-    Ignore,
-    /// The table waits until a person agrees on the command line.
-    Approve,
-    /// The table stops until the file says something else.
-    Fail,
+    /// What a run does when the source's table changes.
+    pub schema: SchemaSetting,
 }
 
 /// `on_lossy:`

@@ -3,16 +3,15 @@
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::planned::PlannedTable;
-use crate::reshape::{Reshape, is_made, reshape};
+use crate::reshape::{Reshape, reshape};
+use crate::rules::Rules;
+use crate::since::Since;
 use serde::Serialize;
 use syncset_connector::{
     About, HeldRows, MadeTable, PipelineKey, PipelineState, Retelling, Store, StreamPhase,
     StreamState, TableAlteration, TableName, WriteMode,
 };
-use syncset_pipeline::{
-    DELETED_AT, NewColumn, OnSelectionChange, SelectionChange, SourceChange, SourceChangeKind,
-    selection_changes,
-};
+use syncset_pipeline::{DELETED_AT, LostColumn, SelectionChange, SourceChange, SourceChangeKind};
 
 /// What a run does with a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,62 +31,6 @@ pub(crate) enum Action {
     Approve,
 }
 
-/// What decides about edited selections and, with each table's own setting, about source tables
-/// that changed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules<'a> {
-    /// `on_selection_change:` of the pipeline.
-    pub(crate) on_selection_change: OnSelectionChange,
-    /// `--full-refresh`, which agrees to edits of all tables that it reads again.
-    pub(crate) full_refresh: bool,
-    /// Tables whose edits were agreed to by `--approve`.
-    pub(crate) approved: &'a [String],
-}
-
-impl Rules<'_> {
-    /// Whether the tables named by `--approve` are there.
-    pub(crate) fn check<'a>(
-        &self,
-        tables: impl Iterator<Item = &'a PlannedTable> + Clone,
-    ) -> Result<(), Failure> {
-        for name in self.approved {
-            if tables.clone().any(|table| is_named(table, name)) {
-                continue;
-            }
-            let streams: Vec<_> = tables.map(PlannedTable::stream).collect();
-            let message = format!("`--approve` names `{name}`, which this run has no table of");
-            return Err(Failure::new(exit_code::CONFIG, message)
-                .with_hint(format!("tables of this run: {}", streams.join(", "))));
-        }
-        Ok(())
-    }
-
-    fn agrees_to_edits(&self, table: &PlannedTable) -> bool {
-        match self.on_selection_change {
-            OnSelectionChange::Reload => true,
-            OnSelectionChange::Approve => self.is_approved(table),
-            OnSelectionChange::Fail => false,
-        }
-    }
-
-    fn agrees_to_source(&self, table: &PlannedTable) -> bool {
-        match table.plan.new_column {
-            NewColumn::Add => true,
-            // A column that is copied already cannot be ignored when it becomes another one.
-            NewColumn::Approve | NewColumn::Ignore => self.is_approved(table),
-            NewColumn::Fail => false,
-        }
-    }
-
-    fn is_approved(&self, table: &PlannedTable) -> bool {
-        self.full_refresh || self.approved.iter().any(|name| is_named(table, name))
-    }
-}
-
-fn is_named(table: &PlannedTable, name: &str) -> bool {
-    table.stream() == name || table.plan.read.description.name.name == name
-}
-
 /// What a run does with a table, and what its target table needs first.
 #[derive(Debug)]
 pub(crate) struct Decision {
@@ -97,6 +40,8 @@ pub(crate) struct Decision {
     pub(crate) changes: Vec<SelectionChange>,
     /// What became of the source's table since then.
     pub(crate) source: Vec<SourceChange>,
+    /// What of that nobody agreed to.
+    pub(crate) refused: Vec<SourceChange>,
     /// How the target table has to be altered first.
     pub(crate) alteration: Option<TableAlteration>,
     /// The target table that it wrote before and does not write any more.
@@ -116,6 +61,10 @@ pub(crate) fn decide(
     key: &PipelineKey,
     rules: Rules<'_>,
 ) -> Result<Decision, Failures> {
+    let lost = lost_columns(table);
+    if !lost.is_empty() {
+        return Err(Failures(lost));
+    }
     let stream = table.stream();
     let stored = state.streams.iter().find(|stored| stored.stream == stream);
     let moved = stored.filter(|stored| !is_same(&stored.target, &table.target.name));
@@ -147,10 +96,26 @@ pub(crate) fn decide(
     }
     let made = made_of(table, state);
     let since = Since::of(table, stored, made);
-    let action = action(table, stored, reshape.is_some(), &since, rules);
+    let keeps_rows = since.leaves_rows(table)
+        || since.needs_no_rows() && reshape.as_ref().is_none_or(|it| it.keeps_rows);
+    let refused = since.refused(table, rules);
+    let asked = Asked {
+        edit: since.is_edited && !rules.agrees_to_edits(table),
+        source: !refused.is_empty(),
+    };
+    let action = action(table, stored, &since, (asked, keeps_rows), rules);
+    let is_reshaped = reshape.is_some();
+    let action = match action {
+        Action::Full | Action::Resume | Action::Follow if is_reshaped && !keeps_rows => {
+            // As after a crash between an alteration and the load that fills it, if the edit was
+            // undone before the next run.
+            Action::Reload("columns of the target table are not what was loaded".into())
+        }
+        action => action,
+    };
     let mut alteration = reshape.map(|reshape| reshape.alteration);
     if let Some(alteration) = &mut alteration
-        && since.leaves_rows(table)
+        && keeps_rows
     {
         alteration.rows = HeldRows::Stay;
     }
@@ -167,6 +132,7 @@ pub(crate) fn decide(
     Ok(Decision {
         changes: since.edits,
         source: since.source,
+        refused,
         retelling: stored.and_then(|stored| retelling(table, stored, &action)),
         action,
         alteration,
@@ -174,88 +140,20 @@ pub(crate) fn decide(
     })
 }
 
-/// What changed since a table was loaded, by who changed it.
-#[derive(Debug, Default)]
-struct Since {
-    /// Whether somebody edited the selection.
-    is_edited: bool,
-    /// What of it, as far as it is known.
-    edits: Vec<SelectionChange>,
-    /// What became of the source's table.
-    source: Vec<SourceChange>,
-}
-
-impl Since {
-    fn of(table: &PlannedTable, stored: Option<&StreamState>, made: Option<&MadeTable>) -> Self {
-        let Some(stored) = stored else {
-            return Self::default();
-        };
-        let was_reset = stored.selection.is_empty();
-        let is_other = stored.selection != table.plan.read.selection;
-        let before = stored.selection_text.as_deref().unwrap_or_default();
-        let changes = match is_other {
-            true => selection_changes(before, &table.plan.selection_text),
-            false => Vec::new(),
-        };
-        // Another run may have brought a new column since this one was planned, or may have been
-        // killed after it was agreed to.
-        let is_half_done =
-            |column: &str| was_reset && made.is_some_and(|made| is_made(made, column));
-        let is_open = |change: &&SourceChange| match change.kind {
-            SourceChangeKind::Added => {
-                let column = &change.column;
-                changes.iter().any(|edit| adds(edit, column)) && !is_half_done(column)
-            }
-            SourceChangeKind::Replaced => !was_reset,
-        };
-        let source = table.plan.source_changes.iter().filter(is_open);
-        let source: Vec<_> = source.cloned().collect();
-        let is_known = |edit: &SelectionChange| {
-            let mut added = source.iter();
-            added.any(|change| change.kind == SourceChangeKind::Added && adds(edit, &change.column))
-        };
-        let has_changes = !changes.is_empty();
-        let edits: Vec<_> = changes.into_iter().filter(|edit| !is_known(edit)).collect();
-        Self {
-            is_edited: !was_reset && is_other && (!edits.is_empty() || !has_changes),
-            edits,
-            source,
-        }
-    }
-
-    /// Whether the rows that are at the target stay as they are. What was appended once cannot be
-    /// read again: new columns are filled from here on.
-    fn leaves_rows(&self, table: &PlannedTable) -> bool {
-        table.write() == WriteMode::Append && !self.source.is_empty() && !self.is_edited
-    }
-
-    fn reason(&self) -> String {
-        let mut parts = Vec::new();
-        if !self.source.is_empty() {
-            parts.push(format!("the source has {}", listed_changes(&self.source)));
-        }
-        if self.is_edited {
-            parts.push(reason(&self.edits));
-        }
-        parts.join("; ")
-    }
-}
-
-/// Whether the selection has one more column, this one of the source.
-fn adds(edit: &SelectionChange, column: &str) -> bool {
-    edit.what == "columns" && edit.before.is_none() && edit.after.as_deref() == Some(column)
-}
-
-fn listed_changes(changes: &[SourceChange]) -> String {
-    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
-    changes.join(", ")
+/// What a person has to be asked about.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// An edit of the selection.
+    edit: bool,
+    /// A change of the source's table.
+    source: bool,
 }
 
 fn action(
     table: &PlannedTable,
     stored: Option<&StreamState>,
-    is_reshaped: bool,
     since: &Since,
+    (asked, keeps_rows): (Asked, bool),
     rules: Rules<'_>,
 ) -> Action {
     let has_windows = table.plan.read.capture.has_windows();
@@ -266,30 +164,20 @@ fn action(
             Action::Full
         };
     };
-    let was_reset = stored.selection.is_empty();
-    let has_changed = !since.source.is_empty();
-    if since.is_edited && !rules.agrees_to_edits(table)
-        || has_changed && !rules.agrees_to_source(table)
-    {
+    if asked.edit || asked.source {
         return Action::Approve;
     }
     if rules.full_refresh {
         return Action::Reload("--full-refresh".into());
     }
-    if was_reset {
+    if stored.selection.is_empty() {
         return Action::Reload("it was reset, or its table was altered".into());
     }
-    let leaves_rows = since.leaves_rows(table);
-    if (since.is_edited || has_changed) && !leaves_rows {
+    if (since.is_edited || !since.source.is_empty()) && !keeps_rows {
         return Action::Reload(since.reason());
     }
     if !table.status.exists {
         return Action::Reload("the target table is gone".into());
-    }
-    if is_reshaped && !leaves_rows {
-        // As after a crash between an alteration and the load that fills it, if the edit was
-        // undone before the next run.
-        return Action::Reload("columns of the target table are not what was loaded".into());
     }
     if !has_windows {
         return Action::Full;
@@ -298,6 +186,18 @@ fn action(
         StreamPhase::Loading | StreamPhase::Settling => Action::Resume,
         StreamPhase::Following => Action::Follow,
     }
+}
+
+/// Why a table stops whose file needs columns that the source dropped.
+fn lost_columns(table: &PlannedTable) -> Vec<Failure> {
+    let stream = table.stream();
+    let failure = |lost: &LostColumn| {
+        let (column, use_of) = (&lost.column, lost.sentence());
+        let message =
+            format!("table `{stream}`: the source dropped column `{column}`, and {use_of}");
+        Failure::new(exit_code::APPROVAL, message).with_hint(lost.hint())
+    };
+    table.plan.lost.iter().map(failure).collect()
 }
 
 /// What is to be stored of the selection of a stream that goes on where it was: state of an older
@@ -318,16 +218,6 @@ fn retelling(table: &PlannedTable, stored: &StreamState, action: &Action) -> Opt
     })
 }
 
-fn reason(changes: &[SelectionChange]) -> String {
-    let mut parts: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
-    parts.sort_unstable();
-    parts.dedup();
-    match parts.as_slice() {
-        [] => "its selection was edited".to_owned(),
-        _ => format!("its selection was edited ({})", parts.join(", ")),
-    }
-}
-
 /// What has to become of a target table that exists and is ours.
 fn needed_reshape(
     table: &PlannedTable,
@@ -338,7 +228,13 @@ fn needed_reshape(
     if !table.status.exists || made.is_none() && edited.is_none() {
         return Ok(None);
     }
-    let written = edited.map(|stored| written_columns(stored.selection_text.as_deref()));
+    let written = edited.map(|stored| {
+        let gone = |column: &str| {
+            let mut changes = table.plan.source_changes.iter();
+            changes.any(|it| it.kind == SourceChangeKind::Dropped && it.column == column)
+        };
+        written_columns(stored.selection_text.as_deref(), gone)
+    });
     reshape(table, made, written.as_deref())
 }
 
@@ -348,13 +244,15 @@ fn made_of<'a>(table: &PlannedTable, state: &'a PipelineState) -> Option<&'a Mad
     state.made.iter().find(|made| is_same(&made.target, target))
 }
 
-/// Names at the target of the columns that a selection wrote.
-fn written_columns(selection_text: Option<&str>) -> Vec<String> {
+/// Names at the target of the columns that a selection wrote, but for those whose column is gone from
+/// the source: they may keep what they hold.
+fn written_columns(selection_text: Option<&str>, is_gone: impl Fn(&str) -> bool) -> Vec<String> {
     let selection: serde_json::Value = selection_text
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
     let columns = selection["columns"].as_array();
     let names = columns.into_iter().flatten();
+    let names = names.filter(|column| !column["column"].as_str().is_some_and(&is_gone));
     let names = names.filter_map(|column| column["to"].as_str());
     let deleted_at = selection["on_delete"].as_str().map(|_| DELETED_AT);
     let marks = deleted_at
@@ -411,46 +309,6 @@ pub(crate) fn would_append_twice(table: &PlannedTable, reason: &str) -> Failure 
         "nothing was written; empty `{target}` and run with `--full-refresh --tables {stream}`, or \
          write to another table with `to:`"
     ))
-}
-
-/// The failure of a table whose selection was edited or whose source changed, and that nobody
-/// agreed to.
-pub(crate) fn not_agreed(
-    table: &PlannedTable,
-    pipeline: &str,
-    decision: &Decision,
-    rules: Rules<'_>,
-) -> Failure {
-    let stream = table.stream();
-    if !decision.source.is_empty() && !rules.agrees_to_source(table) {
-        let message = format!(
-            "table `{stream}`: the source has {}, and `new_column` does not let it in",
-            listed_changes(&decision.source)
-        );
-        let hint = if table.plan.new_column == NewColumn::Fail {
-            "write `schema: { new_column: add }` or `ignore`, or leave the column out with `columns: { exclude: [..] }`".to_owned()
-        } else {
-            format!(
-                "see what it does with `syncset pipeline plan {pipeline}`, then agree with `syncset pipeline run {pipeline} --approve {stream}`; or leave the column out with `columns: {{ exclude: [..] }}`"
-            )
-        };
-        return Failure::new(exit_code::APPROVAL, message).with_hint(hint);
-    }
-    let changes: Vec<_> = decision.changes.iter().map(ToString::to_string).collect();
-    let changes = match changes.as_slice() {
-        [] => String::new(),
-        _ => format!(": {}", changes.join("; ")),
-    };
-    let message =
-        format!("table `{stream}`: its selection was edited since it was loaded{changes}");
-    let hint = if rules.on_selection_change == OnSelectionChange::Fail {
-        "undo the edit; or write `on_selection_change: reload` or `approve`, then look at `syncset pipeline plan`".to_owned()
-    } else {
-        format!(
-            "see what it does with `syncset pipeline plan {pipeline}`, then agree with `syncset pipeline run {pipeline} --approve {stream}`; or undo the edit"
-        )
-    };
-    Failure::new(exit_code::APPROVAL, message).with_hint(hint)
 }
 
 /// What a person should know of a target table that is not written any more.

@@ -24,7 +24,9 @@ mod registry;
 mod related;
 mod report;
 mod reshape;
+mod rules;
 mod run;
+mod since;
 mod stop;
 #[cfg(feature = "otel")]
 mod telemetry;

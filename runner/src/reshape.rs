@@ -11,13 +11,16 @@ use std::collections::BTreeSet;
 use syncset_connector::{
     About, Difference, HeldRows, MadeColumn, MadeTable, TableAlteration, TableChange, TargetColumn,
 };
-use syncset_pipeline::{Output, OutputValue};
+use syncset_pipeline::{DroppedColumn, Output, OutputValue, SourceChangeKind};
 
 /// What a table becomes, and which of its differences that settles.
 #[derive(Debug)]
 pub(crate) struct Reshape {
     /// The changes.
     pub(crate) alteration: TableAlteration,
+    /// Whether the rows that are there are right afterwards: nothing changes but columns that are
+    /// gone from the source.
+    pub(crate) keeps_rows: bool,
 }
 
 impl Reshape {
@@ -26,7 +29,9 @@ impl Reshape {
         let changes = &self.alteration.changes;
         match &difference.about {
             About::Column(name) => changes.iter().any(|change| match change {
-                TableChange::Drop(dropped) => dropped == name,
+                TableChange::Drop(changed)
+                | TableChange::Relax(changed)
+                | TableChange::Clear(changed) => changed == name,
                 TableChange::Rename { from, to } => from == name || to == name,
                 TableChange::Add(column) => column.name == *name,
                 TableChange::Key(_) => false,
@@ -35,7 +40,10 @@ impl Reshape {
             About::Key => changes.iter().any(|change| match change {
                 TableChange::Key(_) => true,
                 TableChange::Rename { to, .. } => self.alteration.table.key.contains(to),
-                TableChange::Drop(_) | TableChange::Add(_) => false,
+                TableChange::Drop(_)
+                | TableChange::Relax(_)
+                | TableChange::Clear(_)
+                | TableChange::Add(_) => false,
             }),
             About::Table | About::Changes => false,
         }
@@ -44,8 +52,13 @@ impl Reshape {
 
 /// Whether the column that carries this column of the source is made already.
 pub(crate) fn is_made(made: &MadeTable, source: &str) -> bool {
-    let origin = serde_json::json!({ "column": source }).to_string();
+    let origin = column_origin(source);
     made.columns.iter().any(|column| column.origin == origin)
+}
+
+/// What is said of a column that carries this column of the source.
+fn column_origin(source: &str) -> String {
+    serde_json::json!({ "column": source }).to_string()
 }
 
 /// What is made of a table that is created from nothing.
@@ -75,12 +88,12 @@ fn mark(name: &str, what: &str) -> MadeColumn {
 
 fn made_column(output: &Output) -> MadeColumn {
     let origin = match &output.value {
-        OutputValue::Column(column) => serde_json::json!({ "column": column }),
-        OutputValue::Derived { sql, .. } => serde_json::json!({ "derive": sql }),
+        OutputValue::Column(column) => column_origin(column),
+        OutputValue::Derived { sql, .. } => serde_json::json!({ "derive": sql }).to_string(),
     };
     MadeColumn {
         name: output.name.clone(),
-        origin: origin.to_string(),
+        origin,
     }
 }
 
@@ -105,9 +118,47 @@ pub(crate) fn reshape(
         made: made.unwrap_or(&nothing),
         is_edited: written.is_some(),
     };
-    let alteration = comparison.alteration(written.unwrap_or_default())?;
-    let is_needed = !alteration.changes.is_empty() || !alteration.must_be_empty.is_empty();
-    Ok(is_needed.then_some(Reshape { alteration }))
+    let left = comparison.left();
+    let reshape = comparison.reshape(&left, written.unwrap_or_default())?;
+    let alteration = &reshape.alteration;
+    let is_needed = !alteration.changes.is_empty()
+        || !alteration.must_be_empty.is_empty()
+        || left.is_to_be_told;
+    Ok(is_needed.then_some(reshape))
+}
+
+/// Columns that we made, whose column the source dropped.
+#[derive(Default)]
+struct Left {
+    /// Those that stay, with what is said of them from here on.
+    stay: Vec<MadeColumn>,
+    /// What changes about them.
+    changes: Vec<TableChange>,
+    /// Whether something else is said of one than was.
+    is_to_be_told: bool,
+}
+
+impl Left {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let dropped = self.changes.iter().filter_map(|change| match change {
+            TableChange::Drop(name) => Some(name.as_str()),
+            _ => None,
+        });
+        self.stay.iter().map(|it| it.name.as_str()).chain(dropped)
+    }
+}
+
+/// What is said of a column that stays although the source dropped the one that it carried.
+fn left_origin(column: &str, has_values: bool) -> String {
+    let what = if has_values { "kept" } else { "cleared" };
+    serde_json::json!({ what: column }).to_string()
+}
+
+/// The column of the source that a column carried before the source dropped it.
+fn left_from(origin: &str) -> Option<String> {
+    let origin: serde_json::Value = serde_json::from_str(origin).ok()?;
+    let column = origin.get("kept").or_else(|| origin.get("cleared"))?;
+    column.as_str().map(str::to_owned)
 }
 
 struct Comparison<'a> {
@@ -133,11 +184,65 @@ impl<'a> Comparison<'a> {
 
     /// Whether a column of the right origin cannot take the values any more.
     fn is_unfit(&self, name: &str) -> bool {
-        let mut differences = self.planned.status.differences.iter();
-        self.is_edited && differences.any(|it| it.about == About::Column(name.to_owned()))
+        self.is_edited && self.differs(name)
     }
 
-    fn alteration(&self, written: &[String]) -> Result<TableAlteration, Failure> {
+    /// What becomes of columns whose column the source dropped. One whose name is wanted for
+    /// another value is none of them: it makes way.
+    fn left(&self) -> Left {
+        let mut left = Left::default();
+        let policy = self.planned.plan.schema.dropped_column;
+        let wanted = wanted(self.planned);
+        for column in self.ours() {
+            let gone = self.dropped_source(column);
+            let before = left_from(&column.origin);
+            let is_wanted = wanted.iter().any(|it| it.name == column.name);
+            let Some(source) = gone.or(before.as_deref()).filter(|_| !is_wanted) else {
+                continue;
+            };
+            let has_values = column.origin != left_origin(source, false);
+            let goes = match policy {
+                DroppedColumn::Drop => true,
+                // What was kept once is not asked about again.
+                DroppedColumn::Approve => gone.is_some(),
+                DroppedColumn::Keep | DroppedColumn::Null | DroppedColumn::Fail => false,
+            };
+            if goes {
+                left.changes.push(TableChange::Drop(column.name.clone()));
+                continue;
+            }
+            let is_cleared = policy == DroppedColumn::Null && has_values;
+            if is_cleared {
+                left.changes.push(TableChange::Clear(column.name.clone()));
+            } else if self.differs(&column.name) {
+                left.changes.push(TableChange::Relax(column.name.clone()));
+            }
+            let origin = left_origin(source, has_values && !is_cleared);
+            left.is_to_be_told |= origin != column.origin;
+            left.stay.push(MadeColumn {
+                name: column.name.clone(),
+                origin,
+            });
+        }
+        left
+    }
+
+    /// The column of the source that this one carries, if the source dropped it.
+    fn dropped_source(&self, column: &MadeColumn) -> Option<&'a str> {
+        let changes = self.planned.plan.source_changes.iter();
+        let mut dropped = changes.filter(|change| change.kind == SourceChangeKind::Dropped);
+        dropped
+            .find(|change| column.origin == column_origin(&change.column))
+            .map(|change| change.column.as_str())
+    }
+
+    /// Whether something about the column keeps us from writing the table.
+    fn differs(&self, name: &str) -> bool {
+        let mut differences = self.planned.status.differences.iter();
+        differences.any(|it| it.about == About::Column(name.to_owned()))
+    }
+
+    fn reshape(&self, left: &Left, written: &[String]) -> Result<Reshape, Failure> {
         let wanted = wanted(self.planned);
         let mut kept = BTreeSet::new();
         for column in &wanted {
@@ -147,7 +252,9 @@ impl<'a> Comparison<'a> {
         }
         let mut renamed: Vec<(&str, &str)> = Vec::new();
         let mut dropped: Vec<&str> = Vec::new();
-        for column in self.ours().filter(|it| !kept.contains(it.name.as_str())) {
+        let is_left = |name: &str| left.names().any(|it| it == name);
+        let goes = |it: &&MadeColumn| !kept.contains(it.name.as_str()) && !is_left(&it.name);
+        for column in self.ours().filter(goes) {
             let takes_over = |wanted: &&MadeColumn| {
                 let name = wanted.name.as_str();
                 wanted.origin == column.origin
@@ -177,25 +284,35 @@ impl<'a> Comparison<'a> {
             .filter(|column| is_made(&column.name) || is_added(&column.name));
         let made = MadeTable {
             target: self.planned.target.name.clone(),
-            columns: stay.cloned().collect(),
+            columns: stay.chain(&left.stay).cloned().collect(),
             key: if self.made.key.is_empty() {
                 Vec::new()
             } else {
                 self.planned.target.key.clone()
             },
         };
+        let keeps_rows = dropped.is_empty()
+            && renamed.is_empty()
+            && added.is_empty()
+            && key.is_none()
+            && must_be_empty.is_empty();
         let changes = dropped.iter().map(|name| TableChange::Drop((*name).into()));
         let changes = changes.chain(renamed.iter().map(|(from, to)| TableChange::Rename {
             from: (*from).into(),
             to: (*to).into(),
         }));
+        let changes = changes.chain(left.changes.iter().cloned());
         let changes = changes.chain(added.into_iter().cloned().map(TableChange::Add));
-        Ok(TableAlteration {
+        let alteration = TableAlteration {
             table: self.planned.target.clone(),
             changes: changes.chain(key.map(TableChange::Key)).collect(),
             must_be_empty,
             made,
             rows: HeldRows::LoadAgain,
+        };
+        Ok(Reshape {
+            alteration,
+            keeps_rows,
         })
     }
 

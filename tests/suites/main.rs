@@ -81,6 +81,8 @@ mod round_trip_values;
 mod round_trips;
 mod running;
 mod schema_changes;
+mod schema_dropped;
+mod schema_lab;
 mod selection_rules;
 mod slices;
 mod soft_deletes;

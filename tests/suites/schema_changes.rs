@@ -1,159 +1,11 @@
 //! Tables of the source that get columns between two runs: the target follows by itself, or as the
 //! file says, and its rows are those of the source.
 
+use crate::schema_lab::{Lab, PAIRS};
 use crate::targets::Target;
-use kit::{Flavour, MysqlServer, Output, Project, TextRow};
+use kit::Engine;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=30s"];
-
-/// How the tables are captured: by an integer, which all stores have.
-const CAPTURE: &str = "capture: { mode: cursor, column: rev, overlap: 1000 }";
-
-/// A kind of store.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Postgres,
-    Mysql,
-    Mariadb,
-    Sqlite,
-}
-
-/// Each kind once as a source and once as a target.
-const PAIRS: [(Kind, Kind); 4] = [
-    (Kind::Postgres, Kind::Mysql),
-    (Kind::Mysql, Kind::Mariadb),
-    (Kind::Mariadb, Kind::Sqlite),
-    (Kind::Sqlite, Kind::Postgres),
-];
-
-impl Kind {
-    async fn store(self) -> Target {
-        match self {
-            Self::Postgres => Target::postgres().await,
-            Self::Mysql => Target::mysql(MysqlServer::shared(Flavour::Mysql)).await,
-            Self::Mariadb => Target::mysql(MysqlServer::shared(Flavour::Mariadb)).await,
-            Self::Sqlite => Target::sqlite(),
-        }
-    }
-}
-
-struct Lab {
-    source: Target,
-    target: Target,
-    project: Project,
-}
-
-impl Lab {
-    /// Two tables of a hundred rows, loaded with these settings.
-    async fn loaded((source, target): (Kind, Kind), settings: &str) -> Self {
-        let (source, target) = (source.store().await, target.store().await);
-        let project = Project::between(&source.place().url(), &target.place().url());
-        let lab = Self {
-            source,
-            target,
-            project,
-        };
-        for table in ["t", "u"] {
-            let rows: Vec<_> = (1..=100)
-                .map(|id| format!("({id}, 'row {id}', {id})"))
-                .collect();
-            lab.at_source(&format!(
-                "CREATE TABLE {table} (id int PRIMARY KEY, name varchar(50) NOT NULL, \
-                 rev bigint NOT NULL); INSERT INTO {table} VALUES {}",
-                rows.join(", ")
-            ))
-            .await;
-        }
-        lab.edit(settings);
-        lab.run().await.expect_success();
-        lab
-    }
-
-    /// Writes the settings of both tables.
-    fn edit(&self, settings: &str) {
-        self.edit_each(settings, settings);
-    }
-
-    fn edit_each(&self, t: &str, u: &str) {
-        let text = format!(
-            "version: 1\nsource: source\ntarget: target\ndefaults: {{ {CAPTURE} }}\n\
-             tables:\n  t: {{ {t} }}\n  u: {{ {u} }}\n"
-        );
-        self.project.pipeline("p", &text);
-    }
-
-    async fn run(&self) -> Output {
-        self.project.syncset(RUN).await
-    }
-
-    async fn run_with(&self, flags: &[&str]) -> Output {
-        let words: Vec<&str> = RUN.iter().chain(flags).copied().collect();
-        self.project.syncset(words).await
-    }
-
-    async fn killed_at(&self, point: &str, flags: &[&str]) {
-        let action = format!("{point}=exit9");
-        let words: Vec<&str> = RUN.iter().chain(flags).copied().collect();
-        let run = self
-            .project
-            .spawn_with(words, &[("SYNCSET_FAIL_POINT", action.as_str())]);
-        run.wait().await.expect_code(137);
-    }
-
-    async fn at_source(&self, sql: &str) {
-        self.source.place().execute(sql).await;
-    }
-
-    async fn rows_of(&self, sql: &str) -> (Vec<TextRow>, Vec<TextRow>) {
-        let source = self.source.place().rows(sql).await;
-        (source, self.target.place().rows(sql).await)
-    }
-
-    /// Both sides answer the query alike, with this many rows.
-    async fn assert_same(&self, sql: &str, count: usize) {
-        let (source, target) = self.rows_of(sql).await;
-        assert_eq!(target, source, "{sql}");
-        assert_eq!(source.len(), count, "{sql}");
-    }
-
-    /// The first value of a query at the target.
-    async fn value(&self, sql: &str) -> Option<String> {
-        let mut rows = self.target.place().rows(sql).await;
-        rows.remove(0).remove(0)
-    }
-
-    /// Whether the target's table has a column.
-    async fn has_column(&self, table: &str, column: &str) -> bool {
-        let sql = match &self.target {
-            Target::Postgres(_) => format!(
-                "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public' \
-                 AND table_name = '{table}' AND column_name = '{column}'"
-            ),
-            Target::Mysql(_) => format!(
-                "SELECT count(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
-                 AND TABLE_NAME = '{table}' AND COLUMN_NAME = '{column}'"
-            ),
-            Target::Sqlite(..) => {
-                format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE name = '{column}'")
-            }
-        };
-        self.value(&sql).await.as_deref() == Some("1")
-    }
-
-    /// The stream of table `t`, as flags name it.
-    fn stream(&self) -> &'static str {
-        match &self.source {
-            Target::Postgres(_) => "public.t",
-            Target::Mysql(_) | Target::Sqlite(..) => "t",
-        }
-    }
-
-    fn said(output: &Output) -> String {
-        format!("{}{}", output.stdout, output.stderr)
-    }
-}
 
 /// A column whose default fills the rows that are there, rows that change without a stamp, and one
 /// more row.
@@ -263,7 +115,7 @@ async fn column_that_nobody_agreed_to_stops_its_own_table_only() {
 #[tokio::test]
 async fn column_is_refused_whatever_the_flags_with_fail() {
     let lab = Lab::loaded(
-        (Kind::Sqlite, Kind::Postgres),
+        (Engine::Sqlite, Engine::Postgres),
         "schema: { new_column: fail }",
     )
     .await;
@@ -302,9 +154,13 @@ async fn column_that_the_file_does_not_take_changes_nothing() {
 
 #[tokio::test]
 async fn run_killed_at_any_step_is_finished_by_the_next() {
-    let targets = [Kind::Postgres, Kind::Mariadb, Kind::Sqlite];
+    let targets = [Engine::Postgres, Engine::Mariadb, Engine::Sqlite];
     for target in targets {
-        let lab = Lab::loaded((Kind::Postgres, target), "schema: { new_column: approve }").await;
+        let lab = Lab::loaded(
+            (Engine::Postgres, target),
+            "schema: { new_column: approve }",
+        )
+        .await;
         let agreed = ["--approve", "public.t"];
         let points = [
             "alter.committed",
@@ -330,7 +186,7 @@ async fn run_killed_at_any_step_is_finished_by_the_next() {
 
 #[tokio::test]
 async fn column_that_is_dropped_and_added_is_read_again() {
-    let lab = Lab::loaded((Kind::Postgres, Kind::Sqlite), "").await;
+    let lab = Lab::loaded((Engine::Postgres, Engine::Sqlite), "").await;
     let again = "ALTER TABLE t DROP COLUMN name; \
                  ALTER TABLE t ADD COLUMN name varchar(50) NOT NULL DEFAULT 'fresh'";
 
@@ -402,7 +258,7 @@ async fn appended_rows_stay_and_later_ones_have_the_new_column() {
 
 #[tokio::test]
 async fn tables_loaded_by_an_older_version_learn_how_they_were_chosen() {
-    let lab = Lab::loaded((Kind::Sqlite, Kind::Postgres), "").await;
+    let lab = Lab::loaded((Engine::Sqlite, Engine::Postgres), "").await;
     let forget = "UPDATE _syncset.watermark SET selection_text = \
          to_json(((selection_text #>> '{}')::jsonb - 'choice' - 'source')::text)";
     lab.target.place().execute(forget).await;
@@ -429,8 +285,8 @@ async fn column_that_somebody_made_at_the_target_keeps_its_values() {
         let lab = Lab::loaded(pair, "").await;
         // As the target would make it: text of SQLite has no length.
         let native = match pair.0 {
-            Kind::Sqlite => "text",
-            Kind::Postgres | Kind::Mysql | Kind::Mariadb => "varchar(20)",
+            Engine::Sqlite => "text",
+            Engine::Postgres | Engine::Mysql | Engine::Mariadb => "varchar(20)",
         };
         let mine = format!(
             "ALTER TABLE t ADD COLUMN note {native}; UPDATE t SET note = 'mine' WHERE id = 1"
@@ -470,7 +326,7 @@ async fn column_that_somebody_made_at_the_target_keeps_its_values() {
 
 #[tokio::test]
 async fn rows_flow_and_readers_see_no_error_while_columns_come() {
-    let lab = Lab::loaded((Kind::Postgres, Kind::Postgres), "").await;
+    let lab = Lab::loaded((Engine::Postgres, Engine::Postgres), "").await;
     let (Target::Postgres(source), Target::Postgres(target)) = (&lab.source, &lab.target) else {
         unreachable!("both are PostgreSQL");
     };

@@ -18,6 +18,12 @@ pub enum TableChange {
         /// Its name from here on. Names may be swapped within one alteration.
         to: String,
     },
+    /// A column that we made and that is written no longer may hold NULL from here on; it keeps its
+    /// values.
+    Relax(String),
+    /// A column that we made and that is written no longer loses its values, and may hold NULL. It
+    /// keeps its type, and comes last.
+    Clear(String),
     /// A column is added. It may hold NULL, whatever the source says: it is filled by a load.
     Add(TargetColumn),
     /// The primary key that we made is replaced by one over these columns, which all exist.
@@ -29,7 +35,8 @@ pub enum TableChange {
 pub struct TableAlteration {
     /// The table as it is to be.
     pub table: TargetTable,
-    /// What changes: columns go, then are renamed, then are added; the key is last.
+    /// What changes: columns go, then are renamed, relaxed and cleared, then are added; the key is
+    /// last.
     pub changes: Vec<TableChange>,
     /// Columns that somebody else made, which must hold no value: those that are no longer
     /// written, because what was copied there must not stay; and those that are about to be

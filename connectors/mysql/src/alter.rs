@@ -11,7 +11,7 @@ use crate::error;
 use crate::sql::{identifier, identifiers, table as table_name, text};
 use crate::state;
 use crate::types::{Flavour, Parsed};
-use crate::write::catalog::{self, Shape};
+use crate::write::catalog::{self, ActualColumn, Shape};
 use std::time::Duration;
 use syncset_connector::{
     AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Result, TableAlteration,
@@ -173,6 +173,14 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
                     ddl::column_definition(column, &native, true)
                 ));
             }
+            TableChange::Relax(name) => {
+                clauses.extend(shape.column(name).map(|it| nullable("MODIFY", it)));
+            }
+            // A column that is made anew has no values, however large the table is.
+            TableChange::Clear(name) => {
+                clauses.push(format!("DROP COLUMN {}", identifier(name)));
+                clauses.extend(shape.column(name).map(|it| nullable("ADD", it)));
+            }
             TableChange::Key(_) => {}
         }
     }
@@ -197,7 +205,10 @@ fn freed(
 ) -> Vec<String> {
     let is_touched = |name: &str| {
         alteration.changes.iter().any(|change| match change {
-            TableChange::Drop(it) | TableChange::Rename { from: it, .. } => it == name,
+            TableChange::Drop(it)
+            | TableChange::Rename { from: it, .. }
+            | TableChange::Relax(it)
+            | TableChange::Clear(it) => it == name,
             TableChange::Add(_) | TableChange::Key(_) => false,
         })
     };
@@ -210,15 +221,20 @@ fn freed(
             .iter()
             .find(|it| it.name == *name)?;
         let actual = shape.column(name).filter(|_| column.nullable)?;
-        let collation = actual.parsed.collation.as_deref();
-        let collation = collation.map_or(String::new(), |it| format!(" COLLATE {it}"));
-        Some(format!(
-            "MODIFY COLUMN {} {}{collation} NULL",
-            identifier(name),
-            actual.declared
-        ))
+        Some(nullable("MODIFY", actual))
     });
     modify.collect()
+}
+
+/// A clause about a column that stays what it is, but for NULL, which it takes.
+fn nullable(verb: &str, actual: &ActualColumn) -> String {
+    let collation = actual.parsed.collation.as_deref();
+    let collation = collation.map_or(String::new(), |it| format!(" COLLATE {it}"));
+    format!(
+        "{verb} COLUMN {} {}{collation} NULL",
+        identifier(&actual.name),
+        actual.declared
+    )
 }
 
 fn blockers(alteration: &TableAlteration, shape: &Shape, filled: &[String]) -> Vec<Blocker> {
@@ -230,7 +246,7 @@ fn blockers(alteration: &TableAlteration, shape: &Shape, filled: &[String]) -> V
     };
     for change in &alteration.changes {
         match change {
-            TableChange::Drop(column) => {
+            TableChange::Drop(column) | TableChange::Clear(column) => {
                 let what = format!("column `{column}` of `{name}` cannot be dropped");
                 for dependent in dependents(shape, column) {
                     blockers.push(depends(what.clone(), dependent));
@@ -250,7 +266,7 @@ fn blockers(alteration: &TableAlteration, shape: &Shape, filled: &[String]) -> V
                 }
                 blockers.extend(no_index(alteration, shape, key));
             }
-            TableChange::Rename { .. } | TableChange::Add(_) => {}
+            TableChange::Rename { .. } | TableChange::Relax(_) | TableChange::Add(_) => {}
         }
     }
     blockers.extend(filled.iter().map(|column| holds_values(alteration, column)));

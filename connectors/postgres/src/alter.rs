@@ -8,6 +8,7 @@ use crate::ddl::{self, Need};
 use crate::sql::{quote_ident, quote_idents, quote_literal};
 use crate::state;
 use crate::write::catalog::target_name;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use syncset_connector::{
     AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Marks, Result,
@@ -37,6 +38,8 @@ struct Facts {
     missing: Vec<Need>,
     /// Columns that somebody else made and that hold values.
     filled: Vec<String>,
+    /// Types of columns that are made anew.
+    types: BTreeMap<String, String>,
 }
 
 /// Says what [`alter`] would run, and what stands in its way.
@@ -158,10 +161,36 @@ fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<String> {
                 let key = quote_idents(key.iter().map(String::as_str));
                 statements.push(alter(format!("ADD PRIMARY KEY ({key})")));
             }
-            TableChange::Drop(_) | TableChange::Rename { .. } => {}
+            TableChange::Drop(_)
+            | TableChange::Rename { .. }
+            | TableChange::Relax(_)
+            | TableChange::Clear(_) => {}
         }
     }
+    // A column that was of the key takes NULL only without it.
+    statements.extend(of_left_columns(alteration, facts).into_iter().map(alter));
     statements
+}
+
+/// Actions about columns that are written no longer. A column that is made anew has no values,
+/// however large the table is, and what depends on it is found as for one that goes.
+fn of_left_columns(alteration: &TableAlteration, facts: &Facts) -> Vec<String> {
+    let mut actions = Vec::new();
+    for change in &alteration.changes {
+        match change {
+            TableChange::Relax(name) => {
+                let name = quote_ident(name);
+                actions.push(format!("ALTER COLUMN {name} DROP NOT NULL"));
+            }
+            TableChange::Clear(name) => {
+                let native = facts.types.get(name).map_or("text", String::as_str);
+                let name = quote_ident(name);
+                actions.push(format!("DROP COLUMN {name}, ADD COLUMN {name} {native}"));
+            }
+            _ => {}
+        }
+    }
+    actions
 }
 
 /// Renames one after the other; where names are swapped or passed on, by way of names of ours.
@@ -328,6 +357,10 @@ async fn facts(
             facts.missing.push(need);
         }
     }
+    for row in set(5) {
+        let column = row.required(0)?.to_owned();
+        facts.types.insert(column, row.required(1)?.to_owned());
+    }
     let answers = set(4).first();
     for (index, column) in unmade.iter().enumerate() {
         if answers.is_some_and(|row| row.is_true(index)) {
@@ -366,15 +399,18 @@ fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) ->
     let name = target_name(&alteration.table.name);
     let relation = format!("to_regclass({})", quote_literal(&name)?);
     let mut dropped = Vec::new();
+    let mut cleared = Vec::new();
     let mut key_changes = false;
     for change in &alteration.changes {
         match change {
             TableChange::Drop(column) => dropped.push(quote_literal(column)?),
+            TableChange::Clear(column) => cleared.push(quote_literal(column)?),
             TableChange::Key(_) => key_changes = true,
-            TableChange::Rename { .. } | TableChange::Add(_) => {}
+            TableChange::Rename { .. } | TableChange::Relax(_) | TableChange::Add(_) => {}
         }
     }
-    let dropped = dropped.join(", ");
+    dropped.extend(cleared.iter().cloned());
+    let (dropped, cleared) = (dropped.join(", "), cleared.join(", "));
     let exist: Vec<_> = needs.iter().map(|need| need.exists.as_str()).collect();
     let filled: Vec<_> = unmade
         .iter()
@@ -403,7 +439,10 @@ fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) ->
          FROM pg_constraint f JOIN pg_constraint k ON k.conrelid = f.confrelid \
          AND k.contype = 'p' AND k.conindid = f.conindid \
          WHERE {key_changes} AND f.contype = 'f' AND f.confrelid = {relation} ORDER BY 1, 2;\n\
-         SELECT {};\nSELECT {}",
+         SELECT {};\nSELECT {};\n\
+         SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+         WHERE a.attrelid = {relation} AND a.attnum > 0 AND NOT a.attisdropped \
+         AND a.attname = ANY (ARRAY[{cleared}]::name[])",
         one_or_more(&exist),
         one_or_more(&filled)
     ))

@@ -12,12 +12,15 @@ use crate::target::create_table;
 use crate::types;
 use std::sync::Arc;
 use syncset_connector::{
-    AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Result, TableAlteration,
-    TableChange, TableName, TargetTable, refuse_for, rows_not_told_apart,
+    AlterationPlan, Blocker, Column, ConnectorError, ErrorClass, HeldRows, Lease, Result,
+    TableAlteration, TableChange, TableName, TargetTable, refuse_for, rows_not_told_apart,
 };
 
 /// Name of a table while it is made anew.
 const REBUILT: &str = "_syncset_rebuilt";
+
+/// Name of a column while it is made anew.
+const MADE_ANEW: &str = "_syncset_anew";
 
 /// Says what [`alter`] would run, and what stands in its way.
 pub(crate) async fn plan(
@@ -36,7 +39,7 @@ pub(crate) async fn plan(
         blockers.extend(in_the_way(session, alteration, names).await?);
         statements
     } else {
-        alterations(alteration)
+        alterations(alteration, &found.columns)
     };
     if blockers.is_empty() {
         blockers.extend(tried(session, table, &statements).await?);
@@ -90,11 +93,14 @@ fn changes_key(alteration: &TableAlteration, primary_key: &[String]) -> bool {
     alteration.changes.iter().any(|change| match change {
         TableChange::Key(_) => true,
         TableChange::Drop(name) => primary_key.contains(name),
-        TableChange::Rename { .. } | TableChange::Add(_) => false,
+        TableChange::Rename { .. }
+        | TableChange::Relax(_)
+        | TableChange::Clear(_)
+        | TableChange::Add(_) => false,
     })
 }
 
-fn alterations(alteration: &TableAlteration) -> Vec<String> {
+fn alterations(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
     let table = sql::table(&alteration.table.name);
     let mut statements = Vec::new();
     for change in &alteration.changes {
@@ -123,11 +129,41 @@ fn alterations(alteration: &TableAlteration) -> Vec<String> {
     } else {
         statements.extend(renames.iter().map(|(from, to)| rename(from, to)));
     }
+    statements.extend(of_left_columns(alteration, there));
     for change in &alteration.changes {
         if let TableChange::Add(column) = change {
             let (name, native) = (sql::identifier(&column.name), types::map(column).0.native);
             statements.push(format!("ALTER TABLE {table} ADD COLUMN {name} {native}"));
         }
+    }
+    statements
+}
+
+/// Statements about columns that are written no longer. NOT NULL cannot be taken from a column: it
+/// is made anew, with its values or without.
+fn of_left_columns(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
+    let table = sql::table(&alteration.table.name);
+    let mut statements = Vec::new();
+    for change in &alteration.changes {
+        let (name, keeps_values) = match change {
+            TableChange::Relax(name) => (name, true),
+            TableChange::Clear(name) => (name, false),
+            _ => continue,
+        };
+        let mut columns = there.iter();
+        let declared = columns.find(|it| it.name.eq_ignore_ascii_case(name));
+        let declared = declared.map_or("", |it| it.native.name.as_str());
+        let name = sql::identifier(name);
+        statements.push(format!(
+            "ALTER TABLE {table} ADD COLUMN {MADE_ANEW} {declared}"
+        ));
+        if keeps_values {
+            statements.push(format!("UPDATE {table} SET {MADE_ANEW} = {name}"));
+        }
+        statements.push(format!("ALTER TABLE {table} DROP COLUMN {name}"));
+        statements.push(format!(
+            "ALTER TABLE {table} RENAME COLUMN {MADE_ANEW} TO {name}"
+        ));
     }
     statements
 }
@@ -195,7 +231,10 @@ async fn in_the_way<'a>(
         alteration.changes.iter().any(|change| match change {
             TableChange::Drop(dropped) => dropped == name,
             TableChange::Rename { from, .. } => from == name,
-            TableChange::Add(_) | TableChange::Key(_) => false,
+            TableChange::Relax(_)
+            | TableChange::Clear(_)
+            | TableChange::Add(_)
+            | TableChange::Key(_) => false,
         })
     };
     let wanted = table.all_columns();

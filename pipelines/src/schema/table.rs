@@ -266,21 +266,46 @@ pub(super) const GUARDS: &[Key] = &[
 ];
 
 /// `schema:`
-pub(super) const SCHEMA: &[Key] = &[Key::optional(
-    "new_column",
-    &[Takes::Choice(&[
-        (
-            "add",
-            "the target gets it, and the rows that are there are filled, in the same run",
-        ),
-        ("ignore", "it is not copied"),
-        (
-            "approve",
-            "the table stops with exit code 5 until `run --approve TABLE` agrees",
-        ),
-        ("fail", "the table stops with exit code 5"),
-    ])],
-)
-.default("add")
-.about("What happens when the source's table gets a column that `columns` takes without naming it.")
-.example("schema: { new_column: approve }")];
+pub(super) const SCHEMA: &[Key] = &[
+    Key::optional(
+        "new_column",
+        &[Takes::Choice(&[
+            (
+                "add",
+                "the target gets it, and the rows that are there are filled, in the same run",
+            ),
+            ("ignore", "it is not copied"),
+            (
+                "approve",
+                "the table stops with exit code 5 until `run --approve TABLE` agrees",
+            ),
+            ("fail", "the table stops with exit code 5"),
+        ])],
+    )
+    .default("add")
+    .about(
+        "What happens when the source's table gets a column that `columns` takes without naming \
+         it.",
+    )
+    .example("schema: { new_column: approve }"),
+    Key::optional(
+        "dropped_column",
+        &[Takes::Choice(&[
+            (
+                "keep",
+                "the target's column stays with its values, and later rows have NULL in it",
+            ),
+            ("null", "the target's column stays without values"),
+            ("drop", "the target's column is dropped"),
+            (
+                "approve",
+                "the table stops with exit code 5 until `run --approve TABLE` agrees that the \
+                 target's column is dropped",
+            ),
+            ("fail", "the table stops with exit code 5"),
+        ])],
+    )
+    .default("keep")
+    .about("What becomes of the target's column when the source drops the one it carries.")
+    .example("schema: { dropped_column: drop }"),
+];

@@ -1,6 +1,7 @@
 //! Tables of the source that change after they were loaded.
 
 use super::lab::{column, plan_of, table, with_tables};
+use crate::lost::Use;
 use crate::{OutputValue, SourceChangeKind, TablePlan, selection_changes};
 use arrow_schema::DataType;
 use proptest::prelude::*;
@@ -10,6 +11,9 @@ use syncset_connector::TableDescription;
 /// A table of these columns, each with a number as PostgreSQL gives it.
 fn described(columns: &[(&str, i64)]) -> TableDescription {
     let mut described = table("public", "t", Vec::new(), &["id"]);
+    described
+        .primary_key
+        .retain(|key| columns.iter().any(|(name, _)| name == key));
     described.columns = columns
         .iter()
         .map(|(name, number)| {
@@ -154,6 +158,91 @@ fn state_of_an_older_version_tells_of_no_change() {
     assert_eq!(copied(&after).len(), AFTER.len());
 }
 
+#[test]
+fn column_that_is_gone_was_dropped_unless_the_file_left_it_out() {
+    let left = [("id", 1), ("tmp_a", 3)];
+    let cases = [
+        ("", "", vec!["dropped column `name` (int64)"]),
+        (
+            "columns: [id, \"na*\"]",
+            "columns: [id, \"na*\"]",
+            vec!["dropped column `name` (int64)"],
+        ),
+        (
+            "columns: [id, name]",
+            "columns: [id, name]",
+            vec!["dropped column `name` (int64)"],
+        ),
+        (
+            "rename: { name: n }",
+            "rename: { name: n }",
+            vec!["dropped column `name` (int64)"],
+        ),
+        ("columns: [id, name]", "columns: [id]", vec![]),
+        ("", "columns: { exclude: [name] }", vec![]),
+        (
+            "columns: { exclude: [name] }",
+            "columns: { exclude: [name] }",
+            vec![],
+        ),
+    ];
+    for (before, after, expected) in cases {
+        let before = planned(before, &BEFORE, None);
+
+        let first = planned(after, &left, Some(&before.selection_text));
+        let second = planned(after, &left, Some(&first.selection_text));
+
+        assert_eq!(changes(&first), expected, "{after}");
+        assert_eq!(changes(&second), [""; 0], "{after}");
+        assert_eq!(second.selection_text, first.selection_text, "{after}");
+    }
+}
+
+#[test]
+fn name_that_never_was_a_column_is_a_mistake() {
+    let before = planned("columns: [id, name]", &BEFORE, None);
+    let text = with_tables("tables:\n  public.t: { columns: [id, naem] }\n");
+
+    let result = plan_of(&text, &[described(&BEFORE)], Some(&before.selection_text));
+
+    let problems = result.expect_err("there is no such column");
+    assert!(
+        problems[0].message.contains("no column `naem`"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn column_that_the_file_needs_is_lost() {
+    let capture = "capture: { mode: cursor, column: name, overlap: 1, null_cursor: read }";
+    let cases = [
+        ("", "id", vec![Use::Key]),
+        ("key: [id]", "id", vec![Use::Key]),
+        (capture, "name", vec![Use::Cursor]),
+        ("where: \"name > 1\"", "name", vec![Use::Where]),
+        (
+            "columns: [id], where: \"name > 1\"",
+            "name",
+            vec![Use::Where],
+        ),
+        (
+            "derive: { twice: \"name + name\" }",
+            "name",
+            vec![Use::Derive],
+        ),
+        ("", "tmp_a", vec![]),
+    ];
+    for (settings, gone, uses) in cases {
+        let before = planned(settings, &BEFORE, None);
+        let left: Vec<_> = BEFORE.into_iter().filter(|it| it.0 != gone).collect();
+
+        let after = planned(settings, &left, Some(&before.selection_text));
+
+        let lost: Vec<_> = after.lost.iter().map(|it| it.use_of).collect();
+        assert_eq!(lost, uses, "{settings} without {gone}");
+    }
+}
+
 const NAMES: [&str; 6] = ["a", "b", "tmp_a", "tmp_b", "x", "y"];
 const CHOICES: [&str; 4] = [
     "",
@@ -164,7 +253,8 @@ const CHOICES: [&str; 4] = [
 
 proptest! {
     /// Whatever columns come and go, in any number of runs: what is reported as new is what the
-    /// choice takes and no run before had, and what is ignored stays ignored until it is added.
+    /// choice takes and no run before had, what is reported as dropped is what the run before had,
+    /// and what is ignored stays ignored until it is added.
     #[test]
     fn columns_are_told_of_until_they_are_taken(
         choice in 0..CHOICES.len(),
@@ -198,10 +288,16 @@ proptest! {
 
             let plan = planned(&settings, &columns, stored.as_deref());
 
-            let told: BTreeSet<String> = plan.source_changes.iter()
-                .inspect(|change| assert_eq!(change.kind, SourceChangeKind::Added))
-                .map(|change| change.column.clone())
-                .collect();
+            let (mut told, mut gone) = (BTreeSet::new(), BTreeSet::new());
+            for change in &plan.source_changes {
+                let list = match change.kind {
+                    SourceChangeKind::Dropped => &mut gone,
+                    _ => &mut told,
+                };
+                list.insert(change.column.clone());
+            }
+            let there: BTreeSet<String> = columns.iter().map(|it| it.0.to_owned()).collect();
+            prop_assert_eq!(&gone, &known.difference(&there).cloned().collect());
             let now: BTreeSet<String> = copied(&plan).into_iter().map(str::to_owned).collect();
             if stored.is_none() {
                 prop_assert_eq!(&now, &taken);

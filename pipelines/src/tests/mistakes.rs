@@ -199,7 +199,7 @@ consistency: table
 guards: { max_delete_percent: 500, max_delete_rows_always_allowed: -1, empty_source: maybe }
 capture: { mode: hash, find_deletes: { mode: hash, every: 24h } }
 defaults:
-  schema: { new_column: add, dropped_column: keep }
+  schema: { new_column: add, dropped_column: hide }
 tables:
   public.customers:
     mask: { email: { constant: x } }
@@ -220,8 +220,8 @@ tables:
       hint: use `full`: it compares the rows and writes only those that differ
     `find_deletes` is not supported by this version (p.yaml:6:24)
       hint: use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows
-    `dropped_column` is not supported by this version (p.yaml:8:30)
-      hint: list the columns with `columns: [...]`: a run then stops when one of them is gone from the source
+    `hide` is no value of `dropped_column` (p.yaml:8:46)
+      hint: it is one of `keep`, `null`, `drop`, `approve`, `fail`
     `mask` is not supported by this version (p.yaml:11:5)
       hint: leave the column out with `columns: { exclude: [NAME] }`, or copy a harmless form of it with `derive`
     `transform` is not supported by this version (p.yaml:12:5)

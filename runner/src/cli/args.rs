@@ -284,8 +284,8 @@ pub(crate) struct RunArgs {
     /// a slice, which moves no watermark and deletes nothing
     #[arg(long = "where", value_name = "EXPR", conflicts_with_all = ["full_refresh", "approve"])]
     pub(crate) slice: Option<String>,
-    /// Agree that these tables, whose selection was edited or whose source has a new column, are
-    /// loaded again (`on_selection_change: approve`, `new_column: approve`)
+    /// Agree to what a run does about an edited selection or a change of the source's table
+    /// (`on_selection_change: approve`, `schema: { .. approve }`), for these tables
     #[arg(long, value_delimiter = ',', value_name = "TABLE")]
     pub(crate) approve: Vec<String>,
     /// Let this run delete up to N rows of a table where a guard would stop it; may be repeated

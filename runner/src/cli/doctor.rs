@@ -2,11 +2,12 @@
 
 use crate::cli::args::Output;
 use crate::cli::{Context, render};
-use crate::decision::{Action, Rules, decide, not_agreed};
+use crate::decision::{Action, decide};
 use crate::exit_code;
 use crate::failure::{Failure, Failures, exit_code_of};
 use crate::open::Ends;
 use crate::planned::{self, PlannedTable};
+use crate::rules::{Rules, not_agreed};
 use clap::Args;
 use serde::Serialize;
 use syncset_connector::{Check, CheckStatus, Diagnosis, ErrorClass, Examination, WriteMode};

@@ -1,9 +1,10 @@
 //! `--dry-run`: reads and counts what a run would write; takes no lease and writes nothing.
 
-use crate::decision::{Action, decide, not_agreed, would_append_twice};
+use crate::decision::{Action, decide, would_append_twice};
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
 use crate::report::Outcome;
+use crate::rules::not_agreed;
 use crate::run::RunSettings;
 use crate::run::pump::pump;
 use crate::run::table::TableRun;

@@ -26,7 +26,7 @@ mod waiting;
 mod windows;
 
 use crate::cli::args::RunArgs;
-use crate::decision::{self, Rules};
+use crate::decision;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::hooks::{HookEnvironment, Hooks};
@@ -35,6 +35,7 @@ use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
 use crate::progress::Progress;
 use crate::report::{Outcome, RunReport};
+use crate::rules::Rules;
 use crate::stop::{Stop, seconds_since_epoch};
 use context::RunContext;
 pub(crate) use guard::agreement;

@@ -1,10 +1,11 @@
 //! `--where`: the selected rows of a slice, such as a day that was imported with old stamps, are
 //! copied once more. No watermark moves and nothing is deleted.
 
-use crate::decision::{Action, Rules, decide, not_agreed};
+use crate::decision::{Action, decide};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::report::Outcome;
+use crate::rules::{Rules, not_agreed};
 use crate::run::RunSettings;
 use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::load;

@@ -1,12 +1,13 @@
 //! The start of each table's part of a run: what it needs is decided, and its target table is
 //! created or altered, before any unit of the run is open.
 
-use crate::decision::{Action, Decision, decide, left_behind, not_agreed};
+use crate::decision::{Action, Decision, decide, left_behind};
 use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
 use crate::planned::PlannedTable;
+use crate::rules::not_agreed;
 use crate::run::RunSettings;
 use crate::run::context::RunContext;
 use crate::run::create;
@@ -14,6 +15,7 @@ use crate::run::rounds::Work;
 use crate::run::table::TableRun;
 use std::sync::Arc;
 use syncset_connector::{ErrorClass, PipelineState, Retelling, TableAlteration, WriteMode};
+use syncset_pipeline::{DroppedColumn, SourceChange, SourceChangeKind};
 
 /// Decides what every table needs and makes its target table what it has to be.
 pub(super) async fn sort_out(
@@ -59,7 +61,10 @@ pub(super) async fn sort_out(
             let warning = format!("loading it again: {reason}");
             table.report.warnings.push(warning);
         }
-        if table.planned.write() == WriteMode::Append && !decision.source.is_empty() {
+        let dropped = of_dropped(&table.planned, &decision.source);
+        table.report.warnings.extend(dropped);
+        let brings = |change: &SourceChange| change.kind != SourceChangeKind::Dropped;
+        if table.planned.write() == WriteMode::Append && decision.source.iter().any(brings) {
             let changes: Vec<_> = decision.source.iter().map(ToString::to_string).collect();
             table.report.warnings.push(format!(
                 "the source has {}: rows that are at the target stay as they are",
@@ -146,6 +151,22 @@ async fn alter(
         fail_point("alter.committed");
     }
     Ok(())
+}
+
+/// What becomes of target columns whose column the source dropped.
+fn of_dropped(table: &PlannedTable, changes: &[SourceChange]) -> Vec<String> {
+    let fate = match table.plan.schema.dropped_column {
+        DroppedColumn::Keep => "the target's column stays with the values it has",
+        DroppedColumn::Null => "the target's column stays without values",
+        DroppedColumn::Drop | DroppedColumn::Approve | DroppedColumn::Fail => {
+            "the target's column is dropped"
+        }
+    };
+    let dropped = changes.iter();
+    let dropped = dropped.filter(|change| change.kind == SourceChangeKind::Dropped);
+    dropped
+        .map(|change| format!("the source has {change}: {fate}"))
+        .collect()
 }
 
 /// What stands in the way of an alteration is for a person to decide.

@@ -2,11 +2,12 @@
 
 use super::ends::Ends;
 use super::find::other_names;
-use crate::decision::{Rules, decide};
+use crate::decision::decide;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open;
 use crate::planned::{self, PlannedTable};
+use crate::rules::Rules;
 use std::collections::BTreeMap;
 use syncset_connector::PipelineState;
 use syncset_pipeline::scaffold::{Choice, PipelineScaffold, pipeline_file};

@@ -3,12 +3,13 @@
 use crate::cli::args::{Output, PlanArgs};
 use crate::cli::quantity::counted;
 use crate::cli::{Context, render};
-use crate::decision::{self, Action, Decision, Rules, decide, left_behind, not_agreed};
+use crate::decision::{self, Action, Decision, decide, left_behind};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
 use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
+use crate::rules::{Rules, not_agreed};
 use crate::run::agreement;
 use serde::Serialize;
 use syncset_connector::{

@@ -1,0 +1,84 @@
+//! `schema:`: what a run does when the source's table changes.
+
+use crate::fields::{Fields, choice};
+use crate::problem::Problems;
+use crate::schema::Section;
+
+/// What a run does with each kind of change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SchemaSetting {
+    /// A column is new.
+    pub new_column: NewColumn,
+    /// A column is gone.
+    pub dropped_column: DroppedColumn,
+}
+
+/// What a run does with a column that appears in a source table after it was loaded, and that
+/// `columns:` takes without naming it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NewColumn {
+    /// The target gets it, and the rows that are there are filled from the source.
+    #[default]
+    Add,
+    /// It is not copied.
+    Ignore,
+    /// The table waits until a person agrees on the command line.
+    Approve,
+    /// The table stops until the file says something else.
+    Fail,
+}
+
+/// What a run does with the target's column when the source drops the one that it carries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DroppedColumn {
+    /// It stays with the values it has, and later rows have NULL in it.
+    #[default]
+    Keep,
+    /// It stays without values.
+    Null,
+    /// It goes.
+    Drop,
+    /// The table waits until a person agrees on the command line that it goes.
+    Approve,
+    /// The table stops until the file says something else.
+    Fail,
+}
+
+const EXAMPLE: &str = "schema: { new_column: ignore }";
+
+const NEW_COLUMN: [(&str, NewColumn); 4] = [
+    ("add", NewColumn::Add),
+    ("ignore", NewColumn::Ignore),
+    ("approve", NewColumn::Approve),
+    ("fail", NewColumn::Fail),
+];
+
+const DROPPED_COLUMN: [(&str, DroppedColumn); 5] = [
+    ("keep", DroppedColumn::Keep),
+    ("null", DroppedColumn::Null),
+    ("drop", DroppedColumn::Drop),
+    ("approve", DroppedColumn::Approve),
+    ("fail", DroppedColumn::Fail),
+];
+
+/// Reads `schema:` of a table or of `defaults:`.
+pub(crate) fn read(fields: &Fields, problems: &mut Problems) -> SchemaSetting {
+    let what = ("`schema`", EXAMPLE);
+    let fields = fields
+        .value("schema")
+        .and_then(|node| Fields::of(node, Section::Schema, what, problems));
+    let Some(fields) = fields else {
+        return SchemaSetting::default();
+    };
+    let new_column = fields
+        .value("new_column")
+        .and_then(|node| choice(node, Section::Schema, "new_column", &NEW_COLUMN, problems));
+    let dropped_column = fields.word("dropped_column").and_then(|node| {
+        let name = "dropped_column";
+        choice(&node, Section::Schema, name, &DROPPED_COLUMN, problems)
+    });
+    SchemaSetting {
+        new_column: new_column.unwrap_or_default(),
+        dropped_column: dropped_column.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,165 @@
+//! Who has to agree before a run touches a table whose selection was edited or whose source changed.
+//! Pure.
+
+use crate::decision::Decision;
+use crate::exit_code;
+use crate::failure::Failure;
+use crate::planned::PlannedTable;
+use syncset_pipeline::{
+    DroppedColumn, NewColumn, OnSelectionChange, SourceChange, SourceChangeKind,
+};
+
+/// What decides about edited selections and, with each table's own setting, about source tables
+/// that changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    /// `on_selection_change:` of the pipeline.
+    pub(crate) on_selection_change: OnSelectionChange,
+    /// `--full-refresh`, which agrees to edits of all tables that it reads again.
+    pub(crate) full_refresh: bool,
+    /// Tables whose edits were agreed to by `--approve`.
+    pub(crate) approved: &'a [String],
+}
+
+impl Rules<'_> {
+    /// Whether the tables named by `--approve` are there.
+    pub(crate) fn check<'a>(
+        &self,
+        tables: impl Iterator<Item = &'a PlannedTable> + Clone,
+    ) -> Result<(), Failure> {
+        for name in self.approved {
+            if tables.clone().any(|table| is_named(table, name)) {
+                continue;
+            }
+            let streams: Vec<_> = tables.map(PlannedTable::stream).collect();
+            let message = format!("`--approve` names `{name}`, which this run has no table of");
+            return Err(Failure::new(exit_code::CONFIG, message)
+                .with_hint(format!("tables of this run: {}", streams.join(", "))));
+        }
+        Ok(())
+    }
+
+    /// Whether the table may be loaded under an edited selection.
+    pub(crate) fn agrees_to_edits(&self, table: &PlannedTable) -> bool {
+        match self.on_selection_change {
+            OnSelectionChange::Reload => true,
+            OnSelectionChange::Approve => self.is_approved(table),
+            OnSelectionChange::Fail => false,
+        }
+    }
+
+    /// Whether the target may follow what became of the source's table.
+    pub(crate) fn agrees_to(&self, table: &PlannedTable, change: &SourceChange) -> bool {
+        match Policy::of(table, change) {
+            Policy::Follow => true,
+            Policy::Ask => self.is_approved(table),
+            Policy::Refuse => false,
+        }
+    }
+
+    fn is_approved(&self, table: &PlannedTable) -> bool {
+        self.full_refresh || self.approved.iter().any(|name| is_named(table, name))
+    }
+}
+
+fn is_named(table: &PlannedTable, name: &str) -> bool {
+    table.stream() == name || table.plan.read.description.name.name == name
+}
+
+/// What the file says about a change of the source's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    Follow,
+    Ask,
+    Refuse,
+}
+
+impl Policy {
+    fn of(table: &PlannedTable, change: &SourceChange) -> Self {
+        let schema = &table.plan.schema;
+        match change.kind {
+            SourceChangeKind::Added | SourceChangeKind::Replaced => match schema.new_column {
+                NewColumn::Add => Self::Follow,
+                // A column that is copied already cannot be ignored when it becomes another one.
+                NewColumn::Approve | NewColumn::Ignore => Self::Ask,
+                NewColumn::Fail => Self::Refuse,
+            },
+            SourceChangeKind::Dropped => match schema.dropped_column {
+                DroppedColumn::Keep | DroppedColumn::Null | DroppedColumn::Drop => Self::Follow,
+                DroppedColumn::Approve => Self::Ask,
+                DroppedColumn::Fail => Self::Refuse,
+            },
+        }
+    }
+}
+
+/// The key of `schema:` that a change is about, and what else may stand there.
+fn key_of(kind: SourceChangeKind) -> (&'static str, &'static str) {
+    match kind {
+        SourceChangeKind::Added | SourceChangeKind::Replaced => (
+            "new_column",
+            "write `schema: { new_column: add }` or `ignore`, or leave the column out with `columns: { exclude: [..] }`",
+        ),
+        SourceChangeKind::Dropped => (
+            "dropped_column",
+            "write `schema: { dropped_column: keep }`, `null` or `drop`",
+        ),
+    }
+}
+
+/// What else helps than to agree.
+fn way_out(kind: SourceChangeKind) -> &'static str {
+    match kind {
+        SourceChangeKind::Added | SourceChangeKind::Replaced => {
+            "leave the column out with `columns: { exclude: [..] }`"
+        }
+        SourceChangeKind::Dropped => {
+            "keep the target's column with `schema: { dropped_column: keep }`"
+        }
+    }
+}
+
+/// Changes as a list within a sentence.
+pub(crate) fn listed_changes(changes: &[SourceChange]) -> String {
+    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    changes.join(", ")
+}
+
+/// The failure of a table whose selection was edited or whose source changed, and that nobody
+/// agreed to.
+pub(crate) fn not_agreed(
+    table: &PlannedTable,
+    pipeline: &str,
+    decision: &Decision,
+    rules: Rules<'_>,
+) -> Failure {
+    let stream = table.stream();
+    let see = format!(
+        "see what it does with `syncset pipeline plan {pipeline}`, then agree with `syncset pipeline run {pipeline} --approve {stream}`"
+    );
+    if let Some(first) = decision.refused.first() {
+        let (key, values) = key_of(first.kind);
+        let message = format!(
+            "table `{stream}`: the source has {}, and `{key}` does not let it in",
+            listed_changes(&decision.refused)
+        );
+        let hint = match Policy::of(table, first) {
+            Policy::Refuse => values.to_owned(),
+            Policy::Follow | Policy::Ask => format!("{see}; or {}", way_out(first.kind)),
+        };
+        return Failure::new(exit_code::APPROVAL, message).with_hint(hint);
+    }
+    let changes: Vec<_> = decision.changes.iter().map(ToString::to_string).collect();
+    let changes = match changes.as_slice() {
+        [] => String::new(),
+        _ => format!(": {}", changes.join("; ")),
+    };
+    let message =
+        format!("table `{stream}`: its selection was edited since it was loaded{changes}");
+    let hint = if rules.on_selection_change == OnSelectionChange::Fail {
+        "undo the edit; or write `on_selection_change: reload` or `approve`, then look at `syncset pipeline plan`".to_owned()
+    } else {
+        format!("{see}; or undo the edit")
+    };
+    Failure::new(exit_code::APPROVAL, message).with_hint(hint)
+}

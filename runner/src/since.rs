@@ -1,0 +1,128 @@
+//! What changed since a table was loaded, and who changed it. Pure.
+
+use crate::planned::PlannedTable;
+use crate::reshape::is_made;
+use crate::rules::{Rules, listed_changes};
+use syncset_connector::{MadeTable, StreamState, WriteMode};
+use syncset_pipeline::{SelectionChange, SourceChange, SourceChangeKind, selection_changes};
+
+/// What changed since a table was loaded, by who changed it.
+#[derive(Debug, Default)]
+pub(crate) struct Since {
+    /// Whether somebody edited the selection.
+    pub(crate) is_edited: bool,
+    /// What of it, as far as it is known.
+    pub(crate) edits: Vec<SelectionChange>,
+    /// What became of the source's table.
+    pub(crate) source: Vec<SourceChange>,
+    /// Columns of which the target table says that somebody agreed already.
+    settled: Vec<String>,
+}
+
+impl Since {
+    /// Compares what is stored with the plan. `made`: what was made of the target table.
+    pub(crate) fn of(
+        table: &PlannedTable,
+        stored: Option<&StreamState>,
+        made: Option<&MadeTable>,
+    ) -> Self {
+        let Some(stored) = stored else {
+            return Self::default();
+        };
+        let was_reset = stored.selection.is_empty();
+        let is_other = stored.selection != table.plan.read.selection;
+        let before = stored.selection_text.as_deref().unwrap_or_default();
+        let changes = match is_other {
+            true => selection_changes(before, &table.plan.selection_text),
+            false => Vec::new(),
+        };
+        // Another run may have followed the source since this one was planned, or may have been
+        // killed after it was agreed to.
+        let is_half_done =
+            |column: &str| was_reset && made.is_some_and(|made| is_made(made, column));
+        let is_open = |change: &&SourceChange| match change.kind {
+            SourceChangeKind::Added => {
+                let column = &change.column;
+                changes.iter().any(|edit| adds(edit, column)) && !is_half_done(column)
+            }
+            SourceChangeKind::Replaced => !was_reset,
+            SourceChangeKind::Dropped => {
+                changes.iter().any(|edit| takes_away(edit, &change.column))
+            }
+        };
+        let source = table.plan.source_changes.iter().filter(is_open);
+        let source: Vec<_> = source.cloned().collect();
+        let is_known = |edit: &SelectionChange| {
+            source.iter().any(|change| match change.kind {
+                SourceChangeKind::Added => adds(edit, &change.column),
+                SourceChangeKind::Dropped => takes_away(edit, &change.column),
+                SourceChangeKind::Replaced => false,
+            })
+        };
+        let has_changes = !changes.is_empty();
+        let edits: Vec<_> = changes.into_iter().filter(|edit| !is_known(edit)).collect();
+        let left = |change: &&SourceChange| {
+            change.kind == SourceChangeKind::Dropped
+                && made.is_some_and(|made| !is_made(made, &change.column))
+        };
+        let settled = source.iter().filter(left);
+        Self {
+            is_edited: !was_reset && is_other && (!edits.is_empty() || !has_changes),
+            settled: settled.map(|change| change.column.clone()).collect(),
+            edits,
+            source,
+        }
+    }
+
+    /// Whether the rows that are at the target stay as they are. What was appended once cannot be
+    /// read again: new columns are filled from here on.
+    pub(crate) fn leaves_rows(&self, table: &PlannedTable) -> bool {
+        table.write() == WriteMode::Append && !self.source.is_empty() && !self.is_edited
+    }
+
+    /// Whether no value of a column that is still copied has become another one.
+    pub(crate) fn needs_no_rows(&self) -> bool {
+        let is_dropped = |change: &SourceChange| change.kind == SourceChangeKind::Dropped;
+        !self.is_edited && self.source.iter().all(is_dropped)
+    }
+
+    /// What of the source's changes the target may not follow.
+    pub(crate) fn refused(&self, table: &PlannedTable, rules: Rules<'_>) -> Vec<SourceChange> {
+        let refused = self.source.iter().filter(|change| {
+            !self.settled.contains(&change.column) && !rules.agrees_to(table, change)
+        });
+        refused.cloned().collect()
+    }
+
+    /// Why the table is loaded again.
+    pub(crate) fn reason(&self) -> String {
+        let mut parts = Vec::new();
+        if !self.source.is_empty() {
+            parts.push(format!("the source has {}", listed_changes(&self.source)));
+        }
+        if self.is_edited {
+            parts.push(reason(&self.edits));
+        }
+        parts.join("; ")
+    }
+}
+
+/// Whether the selection has one more column, this one of the source.
+fn adds(edit: &SelectionChange, column: &str) -> bool {
+    edit.what == "columns" && edit.before.is_none() && edit.after.as_deref() == Some(column)
+}
+
+/// Whether the selection has one column less, this one of the source.
+fn takes_away(edit: &SelectionChange, column: &str) -> bool {
+    edit.what == "columns" && edit.after.is_none() && edit.before.as_deref() == Some(column)
+}
+
+fn reason(changes: &[SelectionChange]) -> String {
+    let mut parts: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
+    parts.sort_unstable();
+    parts.dedup();
+    match parts.as_slice() {
+        [] => "its selection was edited".to_owned(),
+        _ => format!("its selection was edited ({})", parts.join(", ")),
+    }
+}

@@ -1,0 +1,142 @@
+//! Two tables between any two stores, whose source changes its mind about their columns.
+
+use crate::targets::Target;
+use kit::{Engine, Output, Project, TextRow};
+
+const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=30s"];
+
+/// How the tables are captured: by an integer, which all stores have.
+const CAPTURE: &str = "capture: { mode: cursor, column: rev, overlap: 1000 }";
+
+/// Each kind once as a source and once as a target.
+pub(crate) const PAIRS: [(Engine, Engine); 4] = [
+    (Engine::Postgres, Engine::Mysql),
+    (Engine::Mysql, Engine::Mariadb),
+    (Engine::Mariadb, Engine::Sqlite),
+    (Engine::Sqlite, Engine::Postgres),
+];
+
+/// Each kind as a source of each kind.
+pub(crate) fn all_pairs() -> impl Iterator<Item = (Engine, Engine)> {
+    let targets = |source: Engine| Engine::ALL.iter().map(move |target| (source, *target));
+    Engine::ALL.iter().copied().flat_map(targets)
+}
+
+pub(crate) struct Lab {
+    pub(crate) source: Target,
+    pub(crate) target: Target,
+    pub(crate) project: Project,
+}
+
+impl Lab {
+    /// Two tables of a hundred rows, loaded with these settings.
+    pub(crate) async fn loaded((source, target): (Engine, Engine), settings: &str) -> Self {
+        let (source, target) = (
+            source.database("schema").await,
+            target.database("schema").await,
+        );
+        let project = Project::between(&source.place().url(), &target.place().url());
+        let lab = Self {
+            source,
+            target,
+            project,
+        };
+        for table in ["t", "u"] {
+            let rows: Vec<_> = (1..=100)
+                .map(|id| format!("({id}, 'row {id}', {id})"))
+                .collect();
+            lab.at_source(&format!(
+                "CREATE TABLE {table} (id int PRIMARY KEY, name varchar(50) NOT NULL, \
+                 rev bigint NOT NULL); INSERT INTO {table} VALUES {}",
+                rows.join(", ")
+            ))
+            .await;
+        }
+        lab.edit(settings);
+        lab.run().await.expect_success();
+        lab
+    }
+
+    /// Writes the settings of both tables.
+    pub(crate) fn edit(&self, settings: &str) {
+        self.edit_each(settings, settings);
+    }
+
+    pub(crate) fn edit_each(&self, t: &str, u: &str) {
+        let text = format!(
+            "version: 1\nsource: source\ntarget: target\ndefaults: {{ {CAPTURE} }}\n\
+             tables:\n  t: {{ {t} }}\n  u: {{ {u} }}\n"
+        );
+        self.project.pipeline("p", &text);
+    }
+
+    pub(crate) async fn run(&self) -> Output {
+        self.project.syncset(RUN).await
+    }
+
+    pub(crate) async fn run_with(&self, flags: &[&str]) -> Output {
+        let words: Vec<&str> = RUN.iter().chain(flags).copied().collect();
+        self.project.syncset(words).await
+    }
+
+    pub(crate) async fn killed_at(&self, point: &str, flags: &[&str]) {
+        let action = format!("{point}=exit9");
+        let words: Vec<&str> = RUN.iter().chain(flags).copied().collect();
+        let run = self
+            .project
+            .spawn_with(words, &[("SYNCSET_FAIL_POINT", action.as_str())]);
+        run.wait().await.expect_code(137);
+    }
+
+    pub(crate) async fn at_source(&self, sql: &str) {
+        self.source.place().execute(sql).await;
+    }
+
+    pub(crate) async fn rows_of(&self, sql: &str) -> (Vec<TextRow>, Vec<TextRow>) {
+        let source = self.source.place().rows(sql).await;
+        (source, self.target.place().rows(sql).await)
+    }
+
+    /// Both sides answer the query alike, with this many rows.
+    pub(crate) async fn assert_same(&self, sql: &str, count: usize) {
+        let (source, target) = self.rows_of(sql).await;
+        assert_eq!(target, source, "{sql}");
+        assert_eq!(source.len(), count, "{sql}");
+    }
+
+    /// The first value of a query at the target.
+    pub(crate) async fn value(&self, sql: &str) -> Option<String> {
+        let mut rows = self.target.place().rows(sql).await;
+        rows.remove(0).remove(0)
+    }
+
+    /// Whether the target's table has a column.
+    pub(crate) async fn has_column(&self, table: &str, column: &str) -> bool {
+        let sql = match &self.target {
+            Target::Postgres(_) => format!(
+                "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public' \
+                 AND table_name = '{table}' AND column_name = '{column}'"
+            ),
+            Target::Mysql(_) => format!(
+                "SELECT count(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+                 AND TABLE_NAME = '{table}' AND COLUMN_NAME = '{column}'"
+            ),
+            Target::Sqlite(..) => {
+                format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE name = '{column}'")
+            }
+        };
+        self.value(&sql).await.as_deref() == Some("1")
+    }
+
+    /// The stream of table `t`, as flags name it.
+    pub(crate) fn stream(&self) -> &'static str {
+        match &self.source {
+            Target::Postgres(_) => "public.t",
+            Target::Mysql(_) | Target::Sqlite(..) => "t",
+        }
+    }
+
+    pub(crate) fn said(output: &Output) -> String {
+        format!("{}{}", output.stdout, output.stderr)
+    }
+}
