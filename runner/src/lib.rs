@@ -2,6 +2,7 @@
 //!
 //! It knows the stores by the connector contract only; `registry` alone names concrete ones.
 
+mod check;
 mod cli;
 mod decision;
 mod dotenv;

@@ -268,6 +268,7 @@ async fn every_verb_prints_the_fields_that_are_documented() {
     before_the_first_run(&mut seen).await;
     runs(&mut seen, &source).await;
     after_runs(&mut seen, &source).await;
+    checks(&mut seen).await;
 
     let wrong = seen.differences();
     assert!(wrong.is_empty(), "docs/json.md:\n{}", wrong.join("\n"));
@@ -379,6 +380,27 @@ async fn after_runs(seen: &mut Seen, source: &SqliteFile) {
     let folder = seen.project.path().join("pipelines");
     std::fs::rename(folder.join("p.yaml"), folder.join("q.yaml")).expect("the file is there");
     seen.run("pipeline adopt", "pipeline adopt p q").await;
+}
+
+/// Drift of every kind, and a repair that is refused.
+async fn checks(seen: &mut Seen) {
+    let tables = "orders: { capture: { mode: cursor, column: seq, overlap: 1 } }\n  \
+         bills: { capture: full }\n  \
+         people: { columns: [id, email], capture: full }";
+    seen.project.pipeline(
+        "drift",
+        &format!("version: 1\nsource: shop\ntarget: \"sqlite:drift.db\"\ntables:\n  {tables}\n"),
+    );
+    let loaded = ["pipeline", "run", "drift"];
+    seen.project.syncset(loaded).await.expect_success();
+    let target = seen.project.sqlite("drift.db");
+    let edits = "DELETE FROM orders WHERE id = 1; UPDATE bills SET status = 'edited'; \
+         DROP TABLE people; \
+         CREATE TRIGGER no BEFORE INSERT ON orders BEGIN SELECT RAISE(FAIL, 'no'); END";
+    target.execute(edits).await;
+    let checked = seen.run("pipeline check", "pipeline check drift").await;
+    assert_eq!(checked["exit_code"], 4, "{checked}");
+    seen.run("pipeline repair", "pipeline repair drift").await;
 }
 
 /// Verbs of the reference, without the program's name.

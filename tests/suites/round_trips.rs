@@ -4,6 +4,8 @@
 //! The columns are those that the connectors list, so a new type is covered once it is listed.
 //! Values that the target cannot hold must be refused, with their row and column.
 
+mod drift;
+
 use crate::mysql_lab::said;
 use crate::round_trip_forms::{Class, Engine, Seen, canonical, fits, seen};
 use crate::round_trip_policies::follow_policies;
@@ -281,6 +283,11 @@ impl Trip {
     }
 
     async fn assert_equal(&self, when: &str) {
+        for pipeline in ["there", "back"] {
+            let check = ["pipeline", "check", pipeline, "--output", "json"];
+            let check = self.project.syncset(check).await;
+            assert_eq!(check.code, 0, "{when}, {pipeline}: {}", said(&check));
+        }
         let start = seen(self.from, &self.start, "t").await;
         let middle = seen(self.to, &self.middle, "t").await;
         let back = seen(self.from, &self.back, "t").await;
@@ -511,6 +518,11 @@ async fn values_survive(from: Engine, to: Engine) {
 
     // What is equal is seen to be equal, in either way of comparing.
     assert_eq!(trip.there_and_back().await, [0, 0]);
+
+    trip.drift_is_found().await;
+    let repaired = ["pipeline", "repair", "there", "--max-percent", "100"];
+    trip.project.syncset(repaired).await.expect_success();
+    trip.assert_equal("after a repair").await;
 
     trip.values_that_do_not_fit().await;
     if trip.may_lose() {

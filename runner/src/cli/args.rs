@@ -186,6 +186,10 @@ pub(crate) enum PipelineVerb {
     Plan(PlanArgs),
     /// Sync once and exit
     Run(RunArgs),
+    /// Compare source and target by hashes and say which rows differ; writes nothing
+    Check(CheckArgs),
+    /// Write rows that differ as they are at the source, and compare again
+    Repair(RepairArgs),
     /// Where each table stands, and the last runs; all pipelines if none is named
     Status(StatusArgs),
     /// The runs that are stored, newest first, or one of them in detail
@@ -245,7 +249,7 @@ pub(crate) struct AdoptArgs {
 pub(crate) struct HistoryArgs {
     /// Name of a file in pipelines/, without `.yaml`
     pub(crate) name: String,
-    /// Id of a run, or how it begins: show this run in detail
+    /// Id of a run, or the end of it that the list shows: show this run in detail
     pub(crate) run: Option<String>,
     /// Newest runs to show at most
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "run")]
@@ -265,6 +269,45 @@ pub(crate) struct PlanArgs {
     /// Exit with 4 if a run would create, load or reload a table
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Name of a file in pipelines/, without `.yaml`
+    pub(crate) name: String,
+    /// Only these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+    /// Rows that differ to name for each table, at most
+    #[arg(long, default_value_t = 10, value_name = "ROWS")]
+    pub(crate) samples: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// Name of a file in pipelines/, without `.yaml`
+    pub(crate) name: String,
+    /// Compare and name the rows, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+    /// Rows that differ to name for each table, at most
+    #[arg(long, default_value_t = 10, value_name = "ROWS")]
+    pub(crate) samples: usize,
+    /// Repair so many rows of a table at most; with more, write nothing and exit with 8
+    #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
+    pub(crate) max_rows: u64,
+    /// Repair this part of a table at most, if it is more than 50 rows
+    #[arg(long, default_value_t = 5.0, value_name = "PERCENT")]
+    pub(crate) max_percent: f64,
+    /// Delete up to N rows of a table where a guard would stop it; may be repeated
+    #[arg(long, value_parser = parse_allowed_deletes, value_name = "TABLE=N")]
+    pub(crate) allow_deletes: Vec<AllowedDeletes>,
+    /// When another run holds the lease: `fail` (exit 7), `skip` (exit 0) or `wait=DURATION`
+    #[arg(long, default_value = "fail", value_parser = parse_on_lock, value_name = "POLICY")]
+    pub(crate) on_lock: OnLock,
 }
 
 #[derive(Debug, Args)]

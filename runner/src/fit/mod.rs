@@ -9,6 +9,8 @@ mod numbers;
 mod rule;
 mod text;
 
+pub(crate) use text::forms as text_forms;
+
 pub(crate) use rule::{carried, effect};
 
 use crate::cli::quantity::counted;

@@ -23,7 +23,7 @@ const INFINITY: &str = "infinity";
 const NEGATIVE_INFINITY: &str = "-infinity";
 
 /// The text forms of an array's values.
-pub(super) fn forms(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+pub(crate) fn forms(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let texts: StringArray = match array.data_type() {
         DataType::Float64 => {
             let values = array.as_primitive::<Float64Type>();

@@ -12,6 +12,7 @@ mod lease;
 mod load;
 mod pump;
 mod rejects;
+mod repair;
 mod retry;
 mod retry_rejected;
 mod rounds;
@@ -41,6 +42,8 @@ use context::RunContext;
 pub(crate) use guard::agreement;
 use lease::Heartbeat;
 pub(crate) use lease::{Asked, acquire, acquire_now};
+pub(crate) use rejects::{key_columns, keys_batch as rejected_keys};
+pub(crate) use repair::DriftedKeys;
 use statistics::Filled;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -57,14 +60,16 @@ const BATCH_BYTES_MIN: u64 = 64 << 10;
 /// Batches in flight per job: being read, two queued, being written, and copies of a transform.
 const BATCHES_IN_FLIGHT: u64 = 8;
 
-/// How much of a pipeline a run is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much of a pipeline a run is about. What is no run of all it needs is not recorded: it says
+/// nothing about how fresh the target is.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Extent {
     /// All that its tables need.
     Everything,
-    /// Rows that were refused before, and nothing else. Such a run is not recorded: it says
-    /// nothing about how fresh the target is.
+    /// Rows that were refused before, and nothing else.
     RejectedRows,
+    /// These rows, and nothing else.
+    Rows(DriftedKeys),
 }
 
 /// What a run needs to know besides its pipeline.
@@ -351,10 +356,11 @@ async fn run_leased(
     } else {
         let work = sort::sort_out(&context, &mut tables, &state, settings).await;
         let rejected = &state.rejected;
-        match (settings.extent, settings.consistency) {
+        match (&settings.extent, settings.consistency) {
             (Extent::RejectedRows, _) => {
                 retry_rejected::only(&context, &mut tables, &work, rejected).await;
             }
+            (Extent::Rows(keys), _) => repair::only(&context, &mut tables, &work, keys).await,
             (Extent::Everything, Consistency::Table) => {
                 rounds::run(&context, &mut tables, work, rejected).await;
             }

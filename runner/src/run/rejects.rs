@@ -196,6 +196,18 @@ fn special_text(column: &ArrayRef, row: usize) -> Option<&'static str> {
     }
 }
 
+/// The keys of a batch of key columns, each as the text of a JSON array.
+///
+/// # Errors
+/// As [`key_text`].
+pub(crate) fn key_texts(keys: &RecordBatch) -> Result<Vec<String>, Failure> {
+    let text = |row: usize| {
+        let parts = keys.columns().iter().map(|column| key_text(column, row));
+        Ok(Value::Array(parts.collect::<Result<_, _>>()?).to_string())
+    };
+    (0..keys.num_rows()).map(text).collect()
+}
+
 fn arrow_failure(error: arrow_schema::ArrowError) -> Failure {
     Failure::new(
         exit_code::FAILED,

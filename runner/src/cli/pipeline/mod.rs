@@ -1,9 +1,11 @@
 //! `pipeline ...`: one file per verb.
 
 mod adopt;
+mod check;
 mod history;
 mod list;
 mod plan;
+mod repair;
 mod reset;
 mod run;
 mod run_summary;
@@ -30,6 +32,8 @@ pub(crate) async fn dispatch(context: &Context, verb: PipelineVerb) -> Result<i3
         PipelineVerb::Validate(choice) => validate::validate(context, &choice),
         PipelineVerb::Plan(args) => plan::plan(context, &args).await,
         PipelineVerb::Run(args) => run::run(context, &args).await,
+        PipelineVerb::Check(args) => check::check(context, &args).await,
+        PipelineVerb::Repair(args) => repair::repair(context, &args).await,
         PipelineVerb::Status(args) => status::status(context, &args).await,
         PipelineVerb::History(args) => history::history(context, &args).await,
         PipelineVerb::Reset { name, tables } => reset::reset(context, &name, &tables).await,

@@ -1,0 +1,178 @@
+//! What a check found.
+
+use crate::exit_code;
+use crate::failure::Failure;
+use arrow_array::RecordBatch;
+use serde::Serialize;
+
+/// What became of one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// Both sides are equal, but for what no run has brought yet.
+    Equal,
+    /// They differ.
+    Different,
+    /// They differ in rows that may be in flight.
+    Undecided,
+    /// It could not be compared.
+    Failed,
+    /// It cannot be compared.
+    Skipped,
+}
+
+/// How a row differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// The target has another version of it.
+    Different,
+    /// The target does not have it.
+    Missing,
+    /// Only the target has it.
+    Extra,
+}
+
+/// One row that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Sample {
+    /// How.
+    pub(crate) kind: Kind,
+    /// Its key as texts, at the target.
+    pub(crate) key: Vec<Option<String>>,
+    /// Target columns whose values differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) columns: Vec<String>,
+    /// True if it may be in flight.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) undecided: bool,
+}
+
+/// One table of a check.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CheckedTable {
+    /// The table as the pipeline names it.
+    pub(crate) table: String,
+    /// The target table.
+    pub(crate) target: String,
+    /// What became of it.
+    pub(crate) verdict: Verdict,
+    /// Selected rows at the source.
+    pub(crate) rows_source: u64,
+    /// Rows at the target; those that are marked as deleted are not counted.
+    pub(crate) rows_target: u64,
+    /// Rows that the target does not have.
+    pub(crate) missing: u64,
+    /// Rows that only the target has.
+    pub(crate) extra: u64,
+    /// Rows of which the target has another version.
+    pub(crate) different: u64,
+    /// Rows that differ and may be in flight.
+    pub(crate) undecided: u64,
+    /// Rows that the target refused and that wait to be tried again; they count nowhere else.
+    pub(crate) rejected: u64,
+    /// False if there are more differences than were looked into.
+    pub(crate) complete: bool,
+    /// Some of the rows.
+    pub(crate) samples: Vec<Sample>,
+    /// Keys of all rows that differ for certain, in the source's types.
+    #[serde(skip)]
+    pub(crate) drifted_keys: Vec<RecordBatch>,
+    /// Time spent on it.
+    pub(crate) duration_ms: u64,
+    /// The exit code it means.
+    pub(crate) exit_code: i32,
+    /// What a person should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
+    /// Why it could not be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<Failure>,
+}
+
+impl CheckedTable {
+    /// A table that was not looked at.
+    pub(super) fn new(table: &str, target: &str) -> Self {
+        Self {
+            table: table.to_owned(),
+            target: target.to_owned(),
+            verdict: Verdict::Equal,
+            rows_source: 0,
+            rows_target: 0,
+            missing: 0,
+            extra: 0,
+            different: 0,
+            undecided: 0,
+            rejected: 0,
+            complete: true,
+            samples: Vec::new(),
+            drifted_keys: Vec::new(),
+            duration_ms: 0,
+            exit_code: exit_code::DONE,
+            notes: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// Rows that differ for certain.
+    pub(crate) fn drifted(&self) -> u64 {
+        self.missing + self.extra + self.different
+    }
+
+    /// Counts rows that differ.
+    pub(super) fn count(&mut self, kind: Kind, rows: u64) {
+        match kind {
+            Kind::Different => self.different += rows,
+            Kind::Missing => self.missing += rows,
+            Kind::Extra => self.extra += rows,
+        }
+    }
+
+    /// Says what the counts mean.
+    pub(super) fn settle(&mut self) {
+        (self.verdict, self.exit_code) = match (self.drifted(), self.undecided) {
+            (0, 0) => (Verdict::Equal, exit_code::DONE),
+            (0, _) => (Verdict::Undecided, exit_code::RETRY),
+            _ => (Verdict::Different, exit_code::DIFFERENT),
+        };
+    }
+
+    /// It could not be compared.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.verdict = match failure.exit_code {
+            exit_code::DIFFERENT => Verdict::Different,
+            _ => Verdict::Failed,
+        };
+        self.exit_code = failure.exit_code;
+        self.failure = Some(failure);
+    }
+
+    /// It cannot be compared.
+    pub(super) fn skip(&mut self, why: &str) {
+        self.verdict = Verdict::Skipped;
+        self.notes.push(why.to_owned());
+    }
+}
+
+/// One check of one pipeline.
+#[derive(Debug, Serialize)]
+pub(crate) struct CheckReport {
+    /// The pipeline.
+    pub(crate) pipeline: String,
+    /// The exit code of the check.
+    pub(crate) exit_code: i32,
+    /// Time it took.
+    pub(crate) duration_ms: u64,
+    /// Its tables.
+    pub(crate) tables: Vec<CheckedTable>,
+}
+
+/// The exit code of a check from those of its tables: differences count for more than tables of
+/// which nothing is known.
+pub(crate) fn exit_code_of(codes: impl Iterator<Item = i32>) -> i32 {
+    let codes: Vec<i32> = codes.collect();
+    if codes.contains(&exit_code::DIFFERENT) {
+        return exit_code::DIFFERENT;
+    }
+    exit_code::of_tables(&codes)
+}

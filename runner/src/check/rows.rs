@@ -1,0 +1,213 @@
+//! Rows as hashes: of the key, by which a row is found on the other side, and of all its values.
+//!
+//! A row is written down before it is hashed: each value as its length in bytes, a colon and its
+//! canonical form; NULL as `~`; a form of more than 1,024 bytes as `#` and its own SHA-256. The
+//! hash is the first 64 bits of the SHA-256 of that. So no two different rows are written alike.
+
+use super::form::Form;
+use crate::exit_code;
+use crate::failure::Failure;
+use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
+use arrow_schema::ArrowError;
+use arrow_select::take::take;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use syncset_connector::{TableDescription, TargetTable};
+
+/// Longest form that is written down as it is.
+const FORM_BYTES_MAX: usize = 1_024;
+
+/// How rows of one table are hashed, alike on both sides.
+#[derive(Debug)]
+pub(super) struct RowForms {
+    names: Vec<String>,
+    forms: Vec<Form>,
+    /// Places of the key's columns, in key order; all of them where there is no key.
+    key: Vec<usize>,
+}
+
+/// Rows of one batch, hashed.
+pub(super) struct HashedRows {
+    columns: Vec<BinaryArray>,
+    /// The key's columns as they came, in key order.
+    keys: Vec<ArrayRef>,
+    /// Of each row: the hash of its key, and of all its values.
+    pub(super) hashes: Vec<(u64, u64)>,
+}
+
+impl RowForms {
+    /// The forms of a table as it is sent and as the target has it.
+    ///
+    /// # Errors
+    /// The columns that the target does not have.
+    pub(super) fn of(target: &TargetTable, there: &TableDescription) -> Result<Self, Vec<String>> {
+        let mut lacking = Vec::new();
+        let mut forms = Vec::with_capacity(target.columns.len());
+        for column in &target.columns {
+            match there.column(&column.name) {
+                Some(stored) => forms.push(Form::of(column, stored)),
+                None => lacking.push(column.name.clone()),
+            }
+        }
+        if !lacking.is_empty() {
+            return Err(lacking);
+        }
+        let names: Vec<_> = target.columns.iter().map(|it| it.name.clone()).collect();
+        let place = |key: &String| names.iter().position(|name| name == key);
+        let key = match target.key.as_slice() {
+            [] => (0..names.len()).collect(),
+            key => key.iter().filter_map(place).collect(),
+        };
+        Ok(Self { names, forms, key })
+    }
+
+    /// Hashes rows in the order of the target's columns.
+    pub(super) fn hash(&self, batch: &RecordBatch) -> Result<HashedRows, Failure> {
+        let columns = self.columns(batch.columns(), 0..self.forms.len())?;
+        let mut text = Vec::new();
+        let hashes = (0..batch.num_rows()).map(|row| {
+            let key = digest(
+                self.key.iter().map(|&place| value(&columns[place], row)),
+                &mut text,
+            );
+            let all = digest(columns.iter().map(|column| value(column, row)), &mut text);
+            (key, all)
+        });
+        let hashes = hashes.collect();
+        let keys = self.key.iter().map(|&place| batch.column(place).clone());
+        Ok(HashedRows {
+            columns,
+            keys: keys.collect(),
+            hashes,
+        })
+    }
+
+    /// The hashes of keys whose columns are those of the key, in key order.
+    pub(super) fn hash_keys(&self, keys: &RecordBatch) -> Result<Vec<u64>, Failure> {
+        let columns = self.columns(keys.columns(), self.key.iter().copied())?;
+        let mut text = Vec::new();
+        let hash = |row| digest(columns.iter().map(|column| value(column, row)), &mut text);
+        Ok((0..keys.num_rows()).map(hash).collect())
+    }
+
+    fn columns(
+        &self,
+        arrays: &[ArrayRef],
+        places: impl Iterator<Item = usize>,
+    ) -> Result<Vec<BinaryArray>, Failure> {
+        let column = |(array, place): (&ArrayRef, usize)| {
+            let form: Form = self.forms[place];
+            form.apply(array).map_err(|error| {
+                let name = &self.names[place];
+                let message = format!("column `{name}` cannot be compared: {error}");
+                Failure::new(exit_code::FAILED, message).with_hint(format!(
+                    "leave it out with `columns: {{ exclude: [{name}] }}`, or carry it as a text"
+                ))
+            })
+        };
+        arrays.iter().zip(places).map(column).collect()
+    }
+
+    /// The key of a row, for people.
+    pub(super) fn key_of(&self, rows: &HashedRows, row: usize) -> Vec<Option<String>> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let part = |&place: &usize| value(&rows.columns[place], row).map(text);
+        self.key.iter().map(part).collect()
+    }
+
+    /// The hash of each value of a row.
+    pub(super) fn values_of(&self, rows: &HashedRows, row: usize) -> Vec<u64> {
+        let mut text = Vec::new();
+        let hash = |column| digest(std::iter::once(value(column, row)), &mut text);
+        rows.columns.iter().map(hash).collect()
+    }
+
+    /// The names of the columns in which two rows differ.
+    pub(super) fn differing(&self, left: &[u64], right: &[u64]) -> Vec<String> {
+        let pairs = self.names.iter().zip(left.iter().zip(right));
+        let differing = pairs.filter(|(_, (left, right))| left != right);
+        differing.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl HashedRows {
+    /// The keys of some rows, in the types they came in.
+    pub(super) fn keys_of(&self, rows: Vec<u32>) -> Result<Vec<ArrayRef>, ArrowError> {
+        let rows = UInt32Array::from(rows);
+        let taken = self.keys.iter().map(|column| take(column, &rows, None));
+        taken.collect()
+    }
+}
+
+fn value(column: &BinaryArray, row: usize) -> Option<&[u8]> {
+    column.is_valid(row).then(|| column.value(row))
+}
+
+/// The hash of values that are written down one after another. `text` is where.
+fn digest<'a>(values: impl Iterator<Item = Option<&'a [u8]>>, text: &mut Vec<u8>) -> u64 {
+    text.clear();
+    for value in values {
+        match value {
+            None => text.push(b'~'),
+            Some(form) if form.len() > FORM_BYTES_MAX => {
+                text.push(b'#');
+                text.extend_from_slice(hex(&Sha256::digest(form)).as_bytes());
+            }
+            Some(form) => {
+                text.extend_from_slice(form.len().to_string().as_bytes());
+                text.push(b':');
+                text.extend_from_slice(form);
+            }
+        }
+    }
+    let hash = Sha256::digest(text.as_slice());
+    let first: [u8; 8] = hash[..8].try_into().expect("a SHA-256 has 32 bytes");
+    u64::from_be_bytes(first)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing into memory cannot fail");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(values: &[Option<&str>]) -> u64 {
+        let values = values.iter().map(|value| value.map(str::as_bytes));
+        digest(values, &mut Vec::new())
+    }
+
+    #[test]
+    fn rows_that_differ_are_written_differently() {
+        let long = "x".repeat(FORM_BYTES_MAX + 1);
+        let longer = "x".repeat(FORM_BYTES_MAX + 2);
+        let rows: [&[Option<&str>]; 9] = [
+            &[Some("1"), None, Some("a")],
+            &[Some("1"), Some("a"), None],
+            &[Some("1"), Some("a")],
+            &[Some("1a")],
+            &[Some("1"), Some(""), Some("a")],
+            &[Some("1"), Some("~"), Some("a")],
+            &[Some("11:a")],
+            &[Some(&long)],
+            &[Some(&longer)],
+        ];
+        let mut hashes: Vec<_> = rows.iter().map(|row| hash(row)).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+
+        assert_eq!(hashes.len(), rows.len());
+        assert_eq!(hash(&[Some("a"), None]), hash(&[Some("a"), None]));
+    }
+
+    #[test]
+    fn hash_is_the_one_that_is_documented() {
+        // `printf '1:5~2:ab' | sha256sum`
+        assert_eq!(hash(&[Some("5"), None, Some("ab")]), 0x8494_b4dc_a14e_6c3a);
+    }
+}

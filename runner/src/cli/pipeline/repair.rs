@@ -1,0 +1,222 @@
+//! `pipeline repair`: writes what drifted as it is at the source, then compares again.
+
+use super::check::print;
+use crate::check::{self, CheckReport, CheckSettings, CheckedTable};
+use crate::cli::args::{Output, RepairArgs, RunArgs};
+use crate::cli::quantity::{count, rows};
+use crate::cli::{Context, render};
+use crate::exit_code;
+use crate::failure::{Failure, Failures};
+use crate::hooks::HookEnvironment;
+use crate::progress::Progress;
+use crate::report::RunReport;
+use crate::run::{self, DriftedKeys, Extent, RunSettings};
+use crate::stop::Stop;
+use arrow_select::concat::concat_batches;
+use serde::Serialize;
+use syncset_pipeline::{Consistency, OnSelectionChange, PipelineSpec};
+
+/// Rows of one table that are repaired whatever part of it they are.
+const ROWS_ALWAYS_REPAIRED: u64 = 50;
+
+/// What a repair did.
+#[derive(Serialize)]
+struct Repair {
+    exit_code: i32,
+    pipeline: String,
+    dry_run: bool,
+    /// What differed.
+    found: Vec<CheckedTable>,
+    /// What was written, by tables; none if nothing was to be written.
+    repaired: Vec<Repaired>,
+    /// What differs now; empty if nothing was written.
+    left: Vec<CheckedTable>,
+    /// Why nothing was written, or why the writing failed as a whole.
+    failures: Vec<Failure>,
+}
+
+/// One table that was repaired.
+#[derive(Serialize)]
+struct Repaired {
+    table: String,
+    rows_written: u64,
+    rows_deleted: u64,
+    rows_rejected: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Failure>,
+}
+
+/// Compares, repairs, compares again.
+pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, Failures> {
+    let spec = context.files.pipeline(&args.name)?;
+    let found = look(context, &spec, args, &args.tables).await?;
+    if context.output == Output::Text {
+        print(&found);
+    }
+    let mut repair = Repair {
+        exit_code: found.exit_code,
+        pipeline: args.name.clone(),
+        dry_run: args.dry_run,
+        repaired: Vec::new(),
+        left: Vec::new(),
+        failures: Vec::new(),
+        found: found.tables,
+    };
+    let too_many: Vec<_> = repair
+        .found
+        .iter()
+        .filter_map(|table| too_many(table, args))
+        .collect();
+    let keys = keys_of(&repair.found)?;
+    if !too_many.is_empty() {
+        repair.exit_code = exit_code::GUARD;
+        repair.failures = too_many;
+    } else if !keys.is_empty() && !args.dry_run {
+        let tables: Vec<String> = keys.keys().cloned().collect();
+        let report = write(context, &spec, args, keys).await?;
+        repair.take(&report);
+        let left = look(context, &spec, args, &tables).await?;
+        if context.output == Output::Text {
+            repair.tell();
+            print(&left);
+        }
+        repair.exit_code = match report.exit_code {
+            exit_code::DONE => with_the_rest(&left, &repair.found, &tables),
+            code => code,
+        };
+        repair.left = left.tables;
+    }
+    match context.output {
+        Output::Text => repair.failures.iter().for_each(render::failure),
+        _ => render::json(&repair),
+    }
+    Ok(repair.exit_code)
+}
+
+/// The exit code of the second check, and of the tables that the first one alone looked at.
+fn with_the_rest(left: &CheckReport, found: &[CheckedTable], again: &[String]) -> i32 {
+    let rest = found.iter().filter(|table| !again.contains(&table.table));
+    let rest = rest.map(|table| table.exit_code);
+    check::exit_code_of(rest.chain(left.tables.iter().map(|table| table.exit_code)))
+}
+
+async fn look(
+    context: &Context,
+    spec: &PipelineSpec,
+    args: &RepairArgs,
+    tables: &[String],
+) -> Result<CheckReport, Failures> {
+    let settings = CheckSettings {
+        project: &context.files.project.name,
+        tables,
+        samples: args.samples,
+    };
+    check::check(spec, &settings).await
+}
+
+/// Keys of what drifted, by tables.
+fn keys_of(tables: &[CheckedTable]) -> Result<DriftedKeys, Failure> {
+    let mut keys = DriftedKeys::new();
+    for table in tables {
+        let Some(first) = table.drifted_keys.first() else {
+            continue;
+        };
+        let all = concat_batches(&first.schema(), &table.drifted_keys).map_err(|error| {
+            let message = format!("table `{}`: its keys make no batch: {error}", table.table);
+            Failure::new(exit_code::FAILED, message)
+        })?;
+        keys.insert(table.table.clone(), all);
+    }
+    Ok(keys)
+}
+
+/// Why so many rows of a table are not repaired; `None` if they are.
+fn too_many(table: &CheckedTable, args: &RepairArgs) -> Option<Failure> {
+    let drifted = table.drifted();
+    let all = table.rows_source.max(table.rows_target).max(1);
+    let percent = drifted as f64 * 100.0 / all as f64;
+    let is_part = drifted <= ROWS_ALWAYS_REPAIRED || percent <= args.max_percent;
+    if is_part && drifted <= args.max_rows {
+        return None;
+    }
+    let message = format!(
+        "table `{}`: {} of {} would be repaired, more than `--max-rows {}` or `--max-percent {}` \
+         allow; nothing was written",
+        table.table,
+        rows(drifted),
+        count(all),
+        args.max_rows,
+        args.max_percent,
+    );
+    Some(Failure::new(exit_code::GUARD, message).with_hint(format!(
+        "find out why so many rows differ; then allow more, or load the table again: \
+         syncset pipeline run {} --tables {} --full-refresh",
+        args.name, table.table
+    )))
+}
+
+/// Writes these rows, under the lease.
+async fn write(
+    context: &Context,
+    spec: &PipelineSpec,
+    args: &RepairArgs,
+    keys: DriftedKeys,
+) -> Result<RunReport, Failures> {
+    let run_args = RunArgs {
+        tables: keys.keys().cloned().collect(),
+        allow_deletes: args.allow_deletes.clone(),
+        on_lock: args.on_lock,
+        ..RunArgs::of(&args.name)
+    };
+    let stop = Stop::new(None);
+    stop.on_signals().map_err(|error| {
+        let message = format!("cannot listen for signals: {error}");
+        Failure::new(exit_code::FAILED, message)
+    })?;
+    let settings = RunSettings {
+        args: &run_args,
+        project: &context.files.project.name,
+        lease: context.files.project.lease,
+        retention: context.files.project.retention,
+        // It is no run of the pipeline.
+        hooks: &HookEnvironment::new(&context.files, &[], false),
+        progress: Progress::silent(),
+        stop,
+        // Each row is right by itself.
+        consistency: Consistency::Table,
+        // Only a run agrees to an edited selection.
+        on_selection_change: OnSelectionChange::Fail,
+        extent: Extent::Rows(keys),
+        is_measured: false,
+        pipelines: &context.files.pipeline_names(),
+    };
+    Ok(run::run(spec, &settings).await)
+}
+
+impl Repair {
+    fn take(&mut self, report: &RunReport) {
+        self.failures = report.failures.clone();
+        let tables = report.tables.iter().map(|table| Repaired {
+            table: table.table.clone(),
+            rows_written: table.rows_written,
+            rows_deleted: table.rows_deleted,
+            rows_rejected: table.rows_rejected,
+            failure: table.failure.clone(),
+        });
+        self.repaired = tables.collect();
+    }
+
+    fn tell(&self) {
+        for table in &self.repaired {
+            render::text_out(&format!(
+                "repaired {}: {} written, {} deleted\n",
+                table.table,
+                rows(table.rows_written),
+                count(table.rows_deleted)
+            ));
+            if let Some(failure) = &table.failure {
+                render::failure(failure);
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `pipeline check`: what it finds, and what it does not call drift.
+
+use super::pair::Pair;
+use kit::{Kind, SampleTable, TextRow, text_row};
+use serde_json::{Value, json};
+
+for_every_pair!(
+    check_tells_drift_from_rows_in_flight,
+    check_of_tables_that_are_read_whole_waits_for_a_run,
+);
+
+/// A moment that no overlap reaches.
+const LONG_AGO: &str = "2024-05-01 10:00:00";
+
+const COLUMNS: [(&str, Kind); 9] = [
+    ("id", Kind::BigInt),
+    ("name", Kind::Text),
+    ("amount", Kind::Decimal(12, 2)),
+    ("is_open", Kind::Bool),
+    ("ratio", Kind::Float),
+    ("day", Kind::Date),
+    ("at", Kind::Instant),
+    ("picture", Kind::Bytes),
+    ("code", Kind::Uuid),
+];
+
+fn table() -> SampleTable {
+    let columns = [&COLUMNS[..], &[("updated_at", Kind::Stamp)]].concat();
+    SampleTable::new("t", &columns, &["id"])
+}
+
+fn row(id: u32) -> TextRow {
+    let mut row = text_row([
+        &id.to_string(),
+        &format!("ä {id}"),
+        &format!("{id}.5"),
+        "true",
+        "0.1",
+        "2024-02-29",
+        "2024-02-29 23:59:59.25",
+        "00ff",
+        &format!("{id:08}-0000-4000-8000-000000000000"),
+    ]);
+    if id.is_multiple_of(7) {
+        row[1] = Some(String::new());
+        row[2..].fill(None);
+    }
+    row
+}
+
+/// A filled source whose rows are old but for one, and a pipeline that has run.
+async fn synced(pair: &Pair, capture: &str) -> (SampleTable, SampleTable) {
+    let (table, copy) = (table(), SampleTable::new("copied", &COLUMNS, &["id"]));
+    let rows: Vec<_> = (1..=60).map(row).collect();
+    pair.source.fill(&table, &rows).await;
+    let engine = pair.source.engine();
+    let old = engine.literal(Kind::Stamp, Some(LONG_AGO));
+    let name = engine.quoted("t");
+    pair.source
+        .execute(&format!(
+            "UPDATE {name} SET updated_at = {old} WHERE id < 60"
+        ))
+        .await;
+    pair.pipeline(&format!(
+        "  t: {{ to: copied, columns: {{ exclude: [updated_at] }}, capture: {capture} }}"
+    ));
+    assert_eq!(pair.run().await, (60, 0));
+    (table, copy)
+}
+
+/// The only table of a check, and its exit code.
+async fn checked(pair: &Pair) -> (i32, Value) {
+    let output = pair.syncset("pipeline check p").await;
+    let report = output.json();
+    assert_eq!(report["exit_code"], output.code, "{report}");
+    (output.code, report["tables"][0].clone())
+}
+
+/// Different, missing, only at the target, undecided.
+fn counts(table: &Value) -> [u64; 4] {
+    ["different", "missing", "extra", "undecided"]
+        .map(|key| table[key].as_u64().expect("a number of rows"))
+}
+
+async fn check_tells_drift_from_rows_in_flight(pair: Pair) {
+    let (table, copy) = synced(&pair, &pair.capture_by("updated_at")).await;
+
+    let (code, equal) = checked(&pair).await;
+    assert_eq!((code, &equal["verdict"]), (0, &json!("equal")), "{equal}");
+    assert_eq!(
+        (&equal["rows_source"], &equal["rows_target"]),
+        (&json!(60), &json!(60))
+    );
+
+    pair.target
+        .update(&copy, ("name", Some("other")), ("id", "3"))
+        .await;
+    pair.target
+        .update(&copy, ("amount", None), ("id", "5"))
+        .await;
+    pair.target.update(&copy, ("name", None), ("id", "7")).await;
+    pair.target.delete(&copy, ("id", "11")).await;
+    let engine = pair.target.engine();
+    let name = engine.quoted("copied");
+    pair.target
+        .execute(&format!("UPDATE {name} SET id = 1000 WHERE id = 13"))
+        .await;
+    let (code, drifted) = checked(&pair).await;
+    assert_eq!((code, counts(&drifted)), (4, [3, 2, 1, 0]), "{drifted}");
+    let samples = drifted["samples"].as_array().expect("rows are named");
+    let is_named = |kind: &str, id: &str, columns: Option<&str>| {
+        samples.iter().any(|sample| {
+            sample["kind"] == kind
+                && sample["key"] == json!([id])
+                && sample.get("columns") == columns.map(|column| json!([column])).as_ref()
+        })
+    };
+    assert!(is_named("different", "3", Some("name")), "{drifted}");
+    assert!(is_named("different", "5", Some("amount")), "{drifted}");
+    assert!(is_named("different", "7", Some("name")), "{drifted}");
+    assert!(is_named("missing", "11", None), "{drifted}");
+    assert!(is_named("missing", "13", None), "{drifted}");
+    assert!(is_named("extra", "1000", None), "{drifted}");
+
+    let dry = pair.syncset("pipeline repair p --dry-run").await;
+    assert_eq!(dry.code, 4, "{}", dry.stdout);
+    assert_eq!(dry.json()["repaired"], json!([]));
+    assert_eq!(checked(&pair).await.1["missing"], 2, "nothing is written");
+    let repaired = pair.told("pipeline repair p").await;
+    let written = &repaired["repaired"][0];
+    assert_eq!(
+        (&written["rows_written"], &written["rows_deleted"]),
+        (&json!(5), &json!(1)),
+        "{repaired}"
+    );
+    let rows: Vec<_> = (1..=60).map(row).collect();
+    pair.holds(&copy, &rows).await;
+    assert_eq!(pair.run().await, (0, 0), "watermarks are where they were");
+
+    // What no run has brought yet is no drift.
+    pair.target.delete(&copy, ("id", "17")).await;
+    pair.source.insert(&table, &[row(61)]).await;
+    pair.source
+        .update(&table, ("name", Some("late")), ("id", "20"))
+        .await;
+    let (code, in_flight) = checked(&pair).await;
+    assert_eq!((code, counts(&in_flight)), (4, [0, 1, 0, 2]), "{in_flight}");
+
+    pair.told("pipeline run p --full-refresh").await;
+    let (code, mended) = checked(&pair).await;
+    assert_eq!((code, counts(&mended)), (0, [0; 4]), "{mended}");
+    assert_eq!(mended["rows_target"], 61);
+}
+
+async fn check_of_tables_that_are_read_whole_waits_for_a_run(pair: Pair) {
+    let (_, copy) = synced(&pair, "full").await;
+    pair.target
+        .update(&copy, ("name", Some("other")), ("id", "3"))
+        .await;
+
+    let (code, undecided) = checked(&pair).await;
+    assert_eq!((code, counts(&undecided)), (9, [0, 0, 0, 1]), "{undecided}");
+    assert_eq!(undecided["verdict"], "undecided");
+    assert_eq!(pair.run().await, (1, 0));
+    assert_eq!(checked(&pair).await.0, 0);
+}
