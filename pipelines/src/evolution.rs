@@ -8,13 +8,14 @@
 
 use crate::outputs::is_named;
 use crate::planner::Planner;
+use crate::problem::Problems;
 use crate::schema_setting::NewColumn;
 use crate::spec::{ColumnChoice, Name};
 use crate::table_pattern::NamePattern;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use syncset_connector::TableDescription;
+use syncset_connector::{NativeType, TableDescription, TypeDefinition};
 
 /// Key of the stored text: how the columns were chosen.
 pub(crate) const CHOICE: &str = "choice";
@@ -32,6 +33,9 @@ pub struct SourceChange {
     /// Its type, as the source spells it.
     #[serde(rename = "type")]
     pub native: String,
+    /// The type that it had, if that is what changed.
+    #[serde(rename = "type_before", skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 /// What happened to a column.
@@ -45,11 +49,16 @@ pub enum Kind {
     Replaced,
     /// It is gone.
     Dropped,
+    /// Its type holds all that it held before, and more.
+    Widened,
+    /// Its type is another one.
+    Retyped,
 }
 
 impl std::fmt::Display for SourceChange {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { column, native, .. } = self;
+        let before = self.before.as_deref().unwrap_or_default();
         match self.kind {
             Kind::Added => write!(formatter, "new column `{column}` ({native})"),
             Kind::Replaced => write!(
@@ -58,6 +67,14 @@ impl std::fmt::Display for SourceChange {
             ),
             Kind::Dropped if native.is_empty() => write!(formatter, "dropped column `{column}`"),
             Kind::Dropped => write!(formatter, "dropped column `{column}` ({native})"),
+            Kind::Widened => write!(
+                formatter,
+                "widened column `{column}` ({before} -> {native})"
+            ),
+            Kind::Retyped => write!(
+                formatter,
+                "another type in column `{column}` ({before} -> {native})"
+            ),
         }
     }
 }
@@ -102,6 +119,7 @@ impl Planner<'_> {
             kind: Kind::Dropped,
             column: name.clone(),
             native: stored.type_of(name),
+            before: None,
         }));
         for column in chosen {
             let is_new = stored.lacked(&column) && !self.asks_for(&column);
@@ -113,10 +131,37 @@ impl Planner<'_> {
                 evolved.changes.push(self.change(Kind::Added, &column));
             } else if replaced(&column) {
                 evolved.changes.push(self.change(Kind::Replaced, &column));
+            } else {
+                evolved.changes.extend(self.retyped(&stored, &column));
             }
             evolved.columns.push(column);
         }
         evolved
+    }
+
+    /// Notes columns that were copied and that this user may only not be shown any more: they must
+    /// not pass as dropped.
+    pub(crate) fn refuses_hidden(&self, problems: &mut Problems) -> bool {
+        let (Some(grant), Some(stored)) = (&self.table.grant, self.stored()) else {
+            return false;
+        };
+        let then = stored.copied.iter().chain(&stored.key);
+        let hidden: BTreeSet<&String> = then
+            .filter(|name| self.table.column(name).is_none() && self.takes(name))
+            .collect();
+        for name in &hidden {
+            problems.hinted(
+                self.selected.place,
+                format!(
+                    "table `{}`: column `{name}` was dropped, or this user is not shown it any more",
+                    self.selected.stream
+                ),
+                format!(
+                    "if it is there: {grant}; if it was dropped, leave it out with `columns: {{ exclude: [{name}] }}`"
+                ),
+            );
+        }
+        !hidden.is_empty()
     }
 
     fn change(&self, kind: Kind, column: &str) -> SourceChange {
@@ -125,7 +170,27 @@ impl Planner<'_> {
             kind,
             column: column.to_owned(),
             native: described.map_or_else(String::new, |it| it.native.name.clone()),
+            before: None,
         }
+    }
+
+    /// What became of the type of a column that is the same one as before.
+    fn retyped(&self, stored: &Stored, column: &str) -> Option<SourceChange> {
+        let before = stored.type_of(column);
+        let native = spelled(&self.table.column(column)?.native);
+        if before.is_empty() || before == native {
+            return None;
+        }
+        let kind = match self.push.widens(&before, &native) {
+            true => Kind::Widened,
+            false => Kind::Retyped,
+        };
+        Some(SourceChange {
+            kind,
+            column: column.to_owned(),
+            native,
+            before: Some(before),
+        })
     }
 
     /// Whether the file names the column: then it is no surprise to anybody.
@@ -153,8 +218,15 @@ impl Planner<'_> {
 
     /// Whether a name of the file, which the source has no column of, was one when the stream was
     /// loaded: the source dropped it, and nobody mistyped it.
+    /// A column that only has another name is not gone: the file has to say that name.
     pub(crate) fn was_column(&self, name: &str) -> bool {
-        self.stored().is_some_and(|stored| stored.knew(name))
+        let Some(stored) = self.stored() else {
+            return false;
+        };
+        let number = stored.columns.get(name).and_then(Value::as_i64);
+        let mut columns = self.table.columns.iter();
+        let is_renamed = number.is_some() && columns.any(|it| it.stable_id == number);
+        stored.knew(name) && !is_renamed
     }
 
     /// Names of the file that are no columns any more.
@@ -187,7 +259,7 @@ impl Planner<'_> {
         };
         let found = needed.filter_map(|name| self.table.column(name));
         let numbers = found.clone().map(|it| (&it.name, it.stable_id));
-        let types = found.map(|it| (&it.name, &it.native.name));
+        let types = found.map(|it| (&it.name, spelled(&it.native)));
         selection[SOURCE] = json!({
             "columns": numbers.collect::<BTreeMap<_, _>>(),
             "types": types.collect::<BTreeMap<_, _>>(),
@@ -200,6 +272,14 @@ impl Planner<'_> {
             selection[SOURCE]["gone"] = json!(gone);
         }
         selection.to_string()
+    }
+}
+
+/// A type with its labels, as it is stored.
+fn spelled(native: &NativeType) -> String {
+    match &native.definition {
+        Some(TypeDefinition::Enum { labels }) => format!("{} {}", native.name, json!(labels)),
+        _ => native.name.clone(),
     }
 }
 

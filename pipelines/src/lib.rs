@@ -55,7 +55,7 @@ pub use plan::{LossyChoice, Output, OutputValue, PushDown, TablePlan, plan_table
 pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
 pub use schema::{config_reference, pipeline_schema, project_schema};
-pub use schema_setting::{DroppedColumn, NewColumn, SchemaSetting};
+pub use schema_setting::{DroppedColumn, NewColumn, SchemaSetting, TypeChange};
 pub use select::{Selected, is_selected, named_stream, select_tables};
 pub use selection::{SelectionChange, selection_changes};
 pub use spec::{

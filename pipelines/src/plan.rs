@@ -23,6 +23,9 @@ pub trait PushDown {
     /// # Errors
     /// A sentence that says why not.
     fn can_push(&self, table: &TableDescription, predicate: &Predicate) -> Result<(), String>;
+
+    /// Whether a column of the type `after` holds every value of one of the type `before`.
+    fn widens(&self, before: &str, after: &str) -> bool;
 }
 
 /// What a run does with one table.

@@ -44,6 +44,9 @@ pub(crate) struct Rows {
 impl Planner<'_> {
     /// The plan; `None` after noting why there is none.
     pub(crate) fn plan(&self, problems: &mut Problems) -> Option<TablePlan> {
+        if self.refuses_hidden(problems) {
+            return None;
+        }
         match self.lost() {
             lost if lost.is_empty() => self.plan_whole(problems),
             lost => self.stopped(lost, problems),

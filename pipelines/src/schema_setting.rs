@@ -11,6 +11,8 @@ pub struct SchemaSetting {
     pub new_column: NewColumn,
     /// A column is gone.
     pub dropped_column: DroppedColumn,
+    /// A column has another type.
+    pub type_change: TypeChange,
 }
 
 /// What a run does with a column that appears in a source table after it was loaded, and that
@@ -44,6 +46,19 @@ pub enum DroppedColumn {
     Fail,
 }
 
+/// What a run does with the target's column when the source gives its own another type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TypeChange {
+    /// It follows if the type holds all that it held before; else the table waits until a person
+    /// agrees.
+    #[default]
+    Widen,
+    /// The table waits until a person agrees, whatever the type.
+    Approve,
+    /// The table stops until the file says something else.
+    Fail,
+}
+
 const EXAMPLE: &str = "schema: { new_column: ignore }";
 
 const NEW_COLUMN: [(&str, NewColumn); 4] = [
@@ -59,6 +74,12 @@ const DROPPED_COLUMN: [(&str, DroppedColumn); 5] = [
     ("drop", DroppedColumn::Drop),
     ("approve", DroppedColumn::Approve),
     ("fail", DroppedColumn::Fail),
+];
+
+const TYPE_CHANGE: [(&str, TypeChange); 3] = [
+    ("widen", TypeChange::Widen),
+    ("approve", TypeChange::Approve),
+    ("fail", TypeChange::Fail),
 ];
 
 /// Reads `schema:` of a table or of `defaults:`.
@@ -77,7 +98,11 @@ pub(crate) fn read(fields: &Fields, problems: &mut Problems) -> SchemaSetting {
         let name = "dropped_column";
         choice(&node, Section::Schema, name, &DROPPED_COLUMN, problems)
     });
+    let type_change = fields
+        .value("type_change")
+        .and_then(|node| choice(node, Section::Schema, "type_change", &TYPE_CHANGE, problems));
     SchemaSetting {
+        type_change: type_change.unwrap_or_default(),
         new_column: new_column.unwrap_or_default(),
         dropped_column: dropped_column.unwrap_or_default(),
     }

@@ -49,7 +49,6 @@ const KEYS: &[(Section, &str, &str)] = &[
     (Section::Table, "transform", DERIVE_INSTEAD),
     (Section::Table, "hooks", HOOKS_INSTEAD),
     (Section::Capture, "find_deletes", FIND_DELETES_INSTEAD),
-    (Section::Schema, "type_change", TYPE_INSTEAD),
 ];
 
 /// What to do about a value that is refused: section, key, value.
@@ -68,7 +67,6 @@ const VALUES: &[(Section, &str, &str, &str)] = &[
 const ONE_WAY_INSTEAD: &str = "name a `source` and a `target`: this version copies one way";
 const STATE_INSTEAD: &str = "take it out: the state is kept at the target, in `_syncset`";
 const HOOKS_INSTEAD: &str = "write `hooks:` at the top of the pipeline: the report that a command is given names each table";
-const TYPE_INSTEAD: &str = "take it out: a type that the target's column does not take stops its table, and the message names what to alter";
 const DERIVE_INSTEAD: &str = "compute the column with `derive: { NAME: \"an expression\" }`";
 const FIND_DELETES_INSTEAD: &str =
     "use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows";

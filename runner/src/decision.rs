@@ -114,10 +114,13 @@ pub(crate) fn decide(
         action => action,
     };
     let mut alteration = reshape.map(|reshape| reshape.alteration);
-    if let Some(alteration) = &mut alteration
-        && keeps_rows
-    {
-        alteration.rows = HeldRows::Stay;
+    if let Some(alteration) = &mut alteration {
+        if keeps_rows {
+            alteration.rows = HeldRows::Stay;
+        }
+        if rules.is_approved(table) {
+            alteration.agree_to_copy();
+        }
     }
     if table.write() == WriteMode::Append && !table.status.empty {
         let held = "its target table holds rows already";

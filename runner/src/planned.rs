@@ -124,6 +124,10 @@ impl PushDown for Push<'_> {
     ) -> Result<(), String> {
         self.0.source().can_push(table, predicate)
     }
+
+    fn widens(&self, before: &str, after: &str) -> bool {
+        self.0.source().widens(before, after)
+    }
 }
 
 /// Makes the plan. Reads catalogues only; changes nothing. `only`: streams to keep, all if empty.

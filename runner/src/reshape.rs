@@ -9,7 +9,8 @@ use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use std::collections::BTreeSet;
 use syncset_connector::{
-    About, Difference, HeldRows, MadeColumn, MadeTable, TableAlteration, TableChange, TargetColumn,
+    About, Difference, HeldRows, MadeColumn, MadeTable, TableAlteration, TableChange, TableCopy,
+    TargetColumn, WriteMode,
 };
 use syncset_pipeline::{DroppedColumn, Output, OutputValue, SourceChangeKind};
 
@@ -33,7 +34,7 @@ impl Reshape {
                 | TableChange::Relax(changed)
                 | TableChange::Clear(changed) => changed == name,
                 TableChange::Rename { from, to } => from == name || to == name,
-                TableChange::Add(column) => column.name == *name,
+                TableChange::Add(column) | TableChange::Widen(column, _) => column.name == *name,
                 TableChange::Key(_) => false,
             }),
             // The key goes with a column that gets another name.
@@ -43,6 +44,7 @@ impl Reshape {
                 TableChange::Drop(_)
                 | TableChange::Relax(_)
                 | TableChange::Clear(_)
+                | TableChange::Widen(..)
                 | TableChange::Add(_) => false,
             }),
             About::Table | About::Changes => false,
@@ -183,8 +185,34 @@ impl<'a> Comparison<'a> {
     }
 
     /// Whether a column of the right origin cannot take the values any more.
-    fn is_unfit(&self, name: &str) -> bool {
-        self.is_edited && self.differs(name)
+    fn is_unfit(&self, column: &MadeColumn) -> bool {
+        let is_other =
+            |kind| matches!(kind, SourceChangeKind::Replaced | SourceChangeKind::Retyped);
+        // Rows that were appended cannot be read again, so their values stay.
+        let is_read_again = self.planned.write() != WriteMode::Append;
+        let is_another = || self.became(column).is_some_and(is_other) && is_read_again;
+        !self.is_widened(column) && (self.is_edited || is_another()) && self.differs(&column.name)
+    }
+
+    /// What the source made of the column that this one carries.
+    fn became(&self, column: &MadeColumn) -> Option<SourceChangeKind> {
+        let mut changes = self.planned.plan.source_changes.iter();
+        let change = changes.find(|change| column.origin == column_origin(&change.column));
+        change.map(|change| change.kind)
+    }
+
+    fn is_widened(&self, column: &MadeColumn) -> bool {
+        self.became(column) == Some(SourceChangeKind::Widened)
+    }
+
+    /// Columns that we made and that have to hold more than before.
+    fn widened(&self) -> impl Iterator<Item = TableChange> {
+        let columns = self.planned.target.columns.iter();
+        let ours = columns.filter(|column| {
+            let is_it = |ours: &&MadeColumn| ours.name == column.name && self.is_widened(ours);
+            self.ours().any(|ours| is_it(&ours))
+        });
+        ours.map(|column| TableChange::Widen(column.clone(), TableCopy::Refused))
     }
 
     /// What becomes of columns whose column the source dropped. One whose name is wanted for
@@ -246,7 +274,7 @@ impl<'a> Comparison<'a> {
         let wanted = wanted(self.planned);
         let mut kept = BTreeSet::new();
         for column in &wanted {
-            if self.ours().any(|ours| ours == column) && !self.is_unfit(&column.name) {
+            if self.ours().any(|ours| ours == column) && !self.is_unfit(column) {
                 kept.insert(column.name.as_str());
             }
         }
@@ -302,6 +330,7 @@ impl<'a> Comparison<'a> {
             to: (*to).into(),
         }));
         let changes = changes.chain(left.changes.iter().cloned());
+        let changes = changes.chain(self.widened());
         let changes = changes.chain(added.into_iter().cloned().map(TableChange::Add));
         let alteration = TableAlteration {
             table: self.planned.target.clone(),

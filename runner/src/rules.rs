@@ -6,7 +6,7 @@ use crate::exit_code;
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use syncset_pipeline::{
-    DroppedColumn, NewColumn, OnSelectionChange, SourceChange, SourceChangeKind,
+    DroppedColumn, NewColumn, OnSelectionChange, SourceChange, SourceChangeKind, TypeChange,
 };
 
 /// What decides about edited selections and, with each table's own setting, about source tables
@@ -57,7 +57,8 @@ impl Rules<'_> {
         }
     }
 
-    fn is_approved(&self, table: &PlannedTable) -> bool {
+    /// Whether a person agreed to what becomes of the table.
+    pub(crate) fn is_approved(&self, table: &PlannedTable) -> bool {
         self.full_refresh || self.approved.iter().any(|name| is_named(table, name))
     }
 }
@@ -89,6 +90,15 @@ impl Policy {
                 DroppedColumn::Approve => Self::Ask,
                 DroppedColumn::Fail => Self::Refuse,
             },
+            SourceChangeKind::Widened => match schema.type_change {
+                TypeChange::Widen => Self::Follow,
+                TypeChange::Approve => Self::Ask,
+                TypeChange::Fail => Self::Refuse,
+            },
+            SourceChangeKind::Retyped => match schema.type_change {
+                TypeChange::Widen | TypeChange::Approve => Self::Ask,
+                TypeChange::Fail => Self::Refuse,
+            },
         }
     }
 }
@@ -104,15 +114,20 @@ fn key_of(kind: SourceChangeKind) -> (&'static str, &'static str) {
             "dropped_column",
             "write `schema: { dropped_column: keep }`, `null` or `drop`",
         ),
+        SourceChangeKind::Widened | SourceChangeKind::Retyped => (
+            "type_change",
+            "write `schema: { type_change: widen }` or `approve`, or leave the column out with `columns: { exclude: [..] }`",
+        ),
     }
 }
 
 /// What else helps than to agree.
 fn way_out(kind: SourceChangeKind) -> &'static str {
     match kind {
-        SourceChangeKind::Added | SourceChangeKind::Replaced => {
-            "leave the column out with `columns: { exclude: [..] }`"
-        }
+        SourceChangeKind::Added
+        | SourceChangeKind::Replaced
+        | SourceChangeKind::Widened
+        | SourceChangeKind::Retyped => "leave the column out with `columns: { exclude: [..] }`",
         SourceChangeKind::Dropped => {
             "keep the target's column with `schema: { dropped_column: keep }`"
         }

@@ -40,6 +40,8 @@ impl Since {
         // killed after it was agreed to.
         let is_half_done =
             |column: &str| was_reset && made.is_some_and(|made| is_made(made, column));
+        // Another run may have stored the types already.
+        let is_told_otherwise = before != table.plan.selection_text;
         let is_open = |change: &&SourceChange| match change.kind {
             SourceChangeKind::Added => {
                 let column = &change.column;
@@ -49,6 +51,8 @@ impl Since {
             SourceChangeKind::Dropped => {
                 changes.iter().any(|edit| takes_away(edit, &change.column))
             }
+            SourceChangeKind::Widened => is_told_otherwise,
+            SourceChangeKind::Retyped => is_told_otherwise && !was_reset,
         };
         let source = table.plan.source_changes.iter().filter(is_open);
         let source: Vec<_> = source.cloned().collect();
@@ -56,7 +60,9 @@ impl Since {
             source.iter().any(|change| match change.kind {
                 SourceChangeKind::Added => adds(edit, &change.column),
                 SourceChangeKind::Dropped => takes_away(edit, &change.column),
-                SourceChangeKind::Replaced => false,
+                SourceChangeKind::Replaced
+                | SourceChangeKind::Widened
+                | SourceChangeKind::Retyped => false,
             })
         };
         let has_changes = !changes.is_empty();
@@ -82,8 +88,14 @@ impl Since {
 
     /// Whether no value of a column that is still copied has become another one.
     pub(crate) fn needs_no_rows(&self) -> bool {
-        let is_dropped = |change: &SourceChange| change.kind == SourceChangeKind::Dropped;
-        !self.is_edited && self.source.iter().all(is_dropped)
+        let mut source = self.source.iter();
+        !self.is_edited
+            && source.all(|change| match change.kind {
+                SourceChangeKind::Dropped | SourceChangeKind::Widened => true,
+                SourceChangeKind::Added
+                | SourceChangeKind::Replaced
+                | SourceChangeKind::Retyped => false,
+            })
     }
 
     /// What of the source's changes the target may not follow.

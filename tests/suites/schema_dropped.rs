@@ -11,26 +11,9 @@ const GONE: &str = "ALTER TABLE t DROP COLUMN name; UPDATE t SET rev = 1001 WHER
 const KEPT: &str = "SELECT id, rev FROM t ORDER BY id";
 
 impl Lab {
-    async fn number(&self, sql: &str) -> u32 {
-        let value = self.value(sql).await;
-        let value = value.unwrap_or_else(|| panic!("{sql}: no value"));
-        value.parse().unwrap_or_else(|_| panic!("{sql}: {value}"))
-    }
-
     /// How many rows of the target's `t` have a name.
     async fn names(&self) -> u32 {
         self.number("SELECT count(name) FROM t").await
-    }
-
-    async fn is_quiet(&self) {
-        let report = self.run_with(&["--output", "json"]).await;
-        for table in report.expect_success().json()["tables"]
-            .as_array()
-            .expect("a report has tables")
-        {
-            assert_eq!(table["rows_written"], 0, "{table}");
-            assert!(!table.to_string().contains("again"), "{table}");
-        }
     }
 }
 

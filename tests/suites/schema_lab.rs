@@ -139,4 +139,23 @@ impl Lab {
     pub(crate) fn said(output: &Output) -> String {
         format!("{}{}", output.stdout, output.stderr)
     }
+
+    /// The only value of a query at the target.
+    pub(crate) async fn number(&self, sql: &str) -> u32 {
+        let value = self.value(sql).await;
+        let value = value.unwrap_or_else(|| panic!("{sql}: no value"));
+        value.parse().unwrap_or_else(|_| panic!("{sql}: {value}"))
+    }
+
+    /// A run finds nothing to do any more.
+    pub(crate) async fn is_quiet(&self) {
+        let report = self.run_with(&["--output", "json"]).await;
+        for table in report.expect_success().json()["tables"]
+            .as_array()
+            .expect("a report has tables")
+        {
+            assert_eq!(table["rows_written"], 0, "{table}");
+            assert!(!table.to_string().contains("again"), "{table}");
+        }
+    }
 }

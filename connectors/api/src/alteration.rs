@@ -24,6 +24,9 @@ pub enum TableChange {
     /// A column that we made and that is written no longer loses its values, and may hold NULL. It
     /// keeps its type, and comes last.
     Clear(String),
+    /// A column that we made gets a type that holds every value of the one it has, if its own does
+    /// not do so already. Values and NOT NULL stay.
+    Widen(TargetColumn, TableCopy),
     /// A column is added. It may hold NULL, whatever the source says: it is filled by a load.
     Add(TargetColumn),
     /// The primary key that we made is replaced by one over these columns, which all exist.
@@ -35,7 +38,8 @@ pub enum TableChange {
 pub struct TableAlteration {
     /// The table as it is to be.
     pub table: TargetTable,
-    /// What changes: columns go, then are renamed, relaxed and cleared, then are added; the key is
+    /// What changes: columns go, then are renamed, relaxed, cleared and widened, then
+    /// are added; the key is
     /// last.
     pub changes: Vec<TableChange>,
     /// Columns that somebody else made, which must hold no value: those that are no longer
@@ -48,6 +52,17 @@ pub struct TableAlteration {
     pub rows: HeldRows,
 }
 
+impl TableAlteration {
+    /// Lets the store copy the table where it has no other way to give a column its type.
+    pub fn agree_to_copy(&mut self) {
+        for change in &mut self.changes {
+            if let TableChange::Widen(_, copy) = change {
+                *copy = TableCopy::Agreed;
+            }
+        }
+    }
+}
+
 /// What becomes of the rows that a table holds when it is altered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldRows {
@@ -56,6 +71,16 @@ pub enum HeldRows {
     /// They stay as they are, with NULL in columns that are added: rows that were appended once
     /// cannot be read a second time.
     Stay,
+}
+
+/// Whether a store may copy a table to change the type of a column, where it has no other way to.
+/// Nobody writes to the table meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableCopy {
+    /// It is refused, with the statement that a person can run.
+    Refused,
+    /// A person agreed to it.
+    Agreed,
 }
 
 /// What stands in the way of an alteration.

@@ -27,7 +27,7 @@ mod table;
 mod target;
 
 pub use alteration::{
-    AlterationPlan, Blocker, HeldRows, TableAlteration, TableChange, refuse_for,
+    AlterationPlan, Blocker, HeldRows, TableAlteration, TableChange, TableCopy, refuse_for,
     rows_not_told_apart,
 };
 pub use change::{ChangeEvent, ChangeStream, Position, PositionOrder};

@@ -267,6 +267,14 @@ pub trait Source: Send + Sync {
     /// Pure. `Err` says why not.
     fn can_push(&self, table: &TableDescription, predicate: &Predicate) -> Result<(), String>;
 
+    /// Whether a column of the type `after` holds every value of a column of the type `before` as it
+    /// was, so that nothing is lost or read otherwise. Both as this store spells them, those with
+    /// labels with ` [..]`, a JSON array of them, behind. Pure.
+    fn widens(&self, before: &str, after: &str) -> bool {
+        let _ = (before, after);
+        false
+    }
+
     /// Positions below every change that could still appear: the low watermarks of first loads.
     /// Meaningless (null) for reads without windows.
     ///

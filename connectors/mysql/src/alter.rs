@@ -11,11 +11,12 @@ use crate::error;
 use crate::sql::{identifier, identifiers, table as table_name, text};
 use crate::state;
 use crate::types::{Flavour, Parsed};
+use crate::widen;
 use crate::write::catalog::{self, ActualColumn, Shape};
 use std::time::Duration;
 use syncset_connector::{
     AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Result, TableAlteration,
-    TableChange, TargetTable,
+    TableChange, TableCopy, TargetTable,
 };
 
 /// Tries to lock the table. Each waits [`LOCK_TIMEOUT_S`] at most: whoever comes after a waiting
@@ -28,8 +29,13 @@ const LOCK_TIMEOUT_S: u64 = 1;
 /// Pause between two tries, in which those who waited behind the lock get their turn.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Ways to alter a table without keeping others from it, in the order in which they are tried.
-const ALGORITHMS: [&str; 2] = [", ALGORITHM=INSTANT", ", ALGORITHM=INPLACE, LOCK=NONE"];
+/// Ways to alter a table, in the order in which they are tried. The last one keeps others from
+/// writing for as long as it takes, and so is for a person to allow.
+const ALGORITHMS: [&str; 3] = [
+    ", ALGORITHM=INSTANT",
+    ", ALGORITHM=INPLACE, LOCK=NONE",
+    ", ALGORITHM=COPY, LOCK=SHARED",
+];
 
 /// Says what [`alter`] would run, and what stands in its way.
 pub(crate) async fn plan(
@@ -81,7 +87,8 @@ pub(crate) async fn alter(
     }
     let comment = state::marked_comment(&shape.comment, &mark).ok_or_else(|| no_room(table))?;
     state::under_fences(session, &[lease], &before).await?;
-    let altered = run(session, table, &clauses, &comment).await;
+    let way_count = ways(alteration);
+    let altered = run(session, table, &clauses, (&comment, way_count)).await;
     let reset = session
         .execute("SET SESSION lock_wait_timeout = @syncset_wait")
         .await;
@@ -96,7 +103,7 @@ async fn run(
     session: &mut Session,
     table: &TargetTable,
     clauses: &[String],
-    comment: &str,
+    (comment, way_count): (&str, usize),
 ) -> Result<()> {
     session
         .execute_each(&format!(
@@ -116,7 +123,7 @@ async fn run(
         let _ = session.execute("ROLLBACK").await;
         match error::number(&failure) {
             // Not supported, or not for this reason.
-            Some(1845 | 1846) if algorithm + 1 < ALGORITHMS.len() => algorithm += 1,
+            Some(1845 | 1846) if algorithm + 1 < way_count => algorithm += 1,
             Some(1845 | 1846) => return Err(would_copy(table, clauses, failure)),
             Some(1205) if tries < TRIES_MAX => {
                 tries += 1;
@@ -125,6 +132,16 @@ async fn run(
             Some(1205) => return Err(kept_locked(table, failure)),
             _ => return Err(explained(failure, table)),
         }
+    }
+}
+
+/// How many of the [`ALGORITHMS`] may be tried.
+fn ways(alteration: &TableAlteration) -> usize {
+    let mut changes = alteration.changes.iter();
+    let is_agreed = |it: &TableChange| matches!(it, TableChange::Widen(_, TableCopy::Agreed));
+    match changes.any(is_agreed) {
+        true => ALGORITHMS.len(),
+        false => ALGORITHMS.len() - 1,
     }
 }
 
@@ -181,6 +198,17 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
                 clauses.push(format!("DROP COLUMN {}", identifier(name)));
                 clauses.extend(shape.column(name).map(|it| nullable("ADD", it)));
             }
+            TableChange::Widen(column, _) => {
+                let place = table.columns.iter().position(|it| it.name == column.name);
+                let native = place.map(|place| types[place].as_str());
+                let actual = shape.column(&column.name);
+                if let (Some(native), Some(actual)) = (native, actual)
+                    && !widen::holds(&actual.parsed, &Parsed::of(native))
+                {
+                    let definition = ddl::column_definition(column, native, !actual.not_null);
+                    clauses.push(format!("MODIFY COLUMN {definition}"));
+                }
+            }
             TableChange::Key(_) => {}
         }
     }
@@ -209,6 +237,7 @@ fn freed(
             | TableChange::Rename { from: it, .. }
             | TableChange::Relax(it)
             | TableChange::Clear(it) => it == name,
+            TableChange::Widen(column, _) => column.name == name,
             TableChange::Add(_) | TableChange::Key(_) => false,
         })
     };
@@ -266,7 +295,10 @@ fn blockers(alteration: &TableAlteration, shape: &Shape, filled: &[String]) -> V
                 }
                 blockers.extend(no_index(alteration, shape, key));
             }
-            TableChange::Rename { .. } | TableChange::Relax(_) | TableChange::Add(_) => {}
+            TableChange::Rename { .. }
+            | TableChange::Relax(_)
+            | TableChange::Widen(..)
+            | TableChange::Add(_) => {}
         }
     }
     blockers.extend(filled.iter().map(|column| holds_values(alteration, column)));
@@ -405,7 +437,8 @@ fn would_copy(table: &TargetTable, clauses: &[String], cause: ConnectorError) ->
         "the change would copy the table and lock it meanwhile",
     )
     .with_hint(format!(
-        "run it yourself when that suits: {sql}; or write to another table with `to:`"
+        "run it yourself when that suits: {sql}; or, for a wider column, agree with `--approve`; or \
+         write to another table with `to:`"
     ))
     .caused_by(cause)
 }

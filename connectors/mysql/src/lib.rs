@@ -22,6 +22,7 @@ mod state;
 mod survey;
 mod target;
 mod types;
+mod widen;
 mod write;
 
 pub use connector::{MARIADB, MYSQL};

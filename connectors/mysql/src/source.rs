@@ -3,6 +3,7 @@
 use crate::changes::{self, MysqlSnapshot};
 use crate::connect::MysqlStore;
 use crate::sql;
+use crate::widen;
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
@@ -24,6 +25,10 @@ impl Source for MysqlStore {
 
     fn can_push(&self, table: &TableDescription, predicate: &Predicate) -> Result<(), String> {
         sql::render(table, predicate, self.config.rules).map(|_| ())
+    }
+
+    fn widens(&self, before: &str, after: &str) -> bool {
+        widen::widens(before, after)
     }
 
     async fn low_positions(&self, reads: &[Arc<TableRead>]) -> Result<Vec<Position>> {

@@ -7,12 +7,14 @@ use crate::connect::{Session, TextRow};
 use crate::ddl::{self, Need};
 use crate::sql::{quote_ident, quote_idents, quote_literal};
 use crate::state;
-use crate::write::catalog::target_name;
+use crate::write::catalog::{self, Shape, target_name};
+use crate::write::status;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use syncset_connector::{
     AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Marks, Result,
-    TableAlteration, TableChange, TargetTable, refuse_for, rows_not_told_apart,
+    TableAlteration, TableChange, TargetColumn, TargetTable, TypeDefinition, refuse_for,
+    rows_not_told_apart,
 };
 
 /// Tries to lock the table. Each waits [`LOCK_TIMEOUT`] at most: whoever comes after a waiting
@@ -40,6 +42,58 @@ struct Facts {
     filled: Vec<String>,
     /// Types of columns that are made anew.
     types: BTreeMap<String, String>,
+    /// The table as it is, if columns of it are widened.
+    shape: Option<Shape>,
+}
+
+impl Facts {
+    /// The type that a column has to get; `None` if its own, once it has all labels, will do.
+    fn wider_type(&self, alteration: &TableAlteration, column: &TargetColumn) -> Option<String> {
+        let actual = self.shape.as_ref()?.column(&column.name)?;
+        let mut actual = actual.clone();
+        actual.labels.extend(labels_of(column).iter().cloned());
+        status::column_difference(&alteration.table, column, &actual)?;
+        Some(ddl::map_type(column).native)
+    }
+
+    /// Statements that give enumerations the labels that they lack. What else the type is used for
+    /// does not suffer.
+    fn new_labels(&self, alteration: &TableAlteration) -> Vec<String> {
+        let mut statements = Vec::new();
+        for change in &alteration.changes {
+            let TableChange::Widen(column, _) = change else {
+                continue;
+            };
+            let shape = self.shape.as_ref();
+            let actual = shape.and_then(|shape| shape.column(&column.name));
+            let Some(actual) = actual.filter(|actual| actual.is_enum) else {
+                continue;
+            };
+            let mut before: Option<&String> = None;
+            for label in labels_of(column) {
+                if !actual.labels.contains(label)
+                    && let Ok(literal) = quote_literal(label)
+                {
+                    let place = before.and_then(|before| quote_literal(before).ok());
+                    let place = place.map_or(String::new(), |it| format!(" AFTER {it}"));
+                    statements.push(format!(
+                        "ALTER TYPE {} ADD VALUE IF NOT EXISTS {literal}{place}",
+                        actual.bare
+                    ));
+                }
+                before = Some(label);
+            }
+        }
+        statements
+    }
+}
+
+/// The labels that a column of this engine has at the source.
+fn labels_of(column: &TargetColumn) -> &[String] {
+    match ddl::own(column).and_then(|native| native.definition.as_ref()) {
+        Some(TypeDefinition::Enum { labels }) => labels,
+        _ => &[],
+    }
 }
 
 /// Says what [`alter`] would run, and what stands in its way.
@@ -49,8 +103,9 @@ pub(crate) async fn plan(
     user: &str,
 ) -> Result<AlterationPlan> {
     let facts = facts(session, alteration, &alteration.must_be_empty).await?;
+    let labels = facts.new_labels(alteration).into_iter();
     Ok(AlterationPlan {
-        statements: statements(alteration, &facts),
+        statements: labels.chain(statements(alteration, &facts)).collect(),
         blockers: blockers(alteration, &facts, user),
     })
 }
@@ -62,11 +117,17 @@ pub(crate) async fn alter(
     alteration: &TableAlteration,
     user: &str,
 ) -> Result<()> {
-    let planned = plan(session, alteration, user).await?;
-    refuse_for(&alteration.table, &planned.blockers)?;
+    let looked = facts(session, alteration, &alteration.must_be_empty).await?;
+    refuse_for(&alteration.table, &blockers(alteration, &looked, user))?;
+    // A label can be used only once it is committed, and a type that has one more does no harm.
+    for statement in looked.new_labels(alteration) {
+        let added = session.execute(&statement).await;
+        added.map_err(|error| explained(error, &alteration.table))?;
+    }
+    let is_altered = !statements(alteration, &looked).is_empty();
     let mut tries = 0;
     loop {
-        let altered = attempt(session, lease, alteration, user).await;
+        let altered = attempt(session, lease, alteration, (user, is_altered)).await;
         let Err(error) = altered else { return Ok(()) };
         // The first error is the one to report; a broken session rolls back by itself.
         let _ = session.execute("ROLLBACK").await;
@@ -85,13 +146,18 @@ async fn attempt(
     session: &mut Session,
     lease: &Lease,
     alteration: &TableAlteration,
-    user: &str,
+    (user, is_altered): (&str, bool),
 ) -> Result<()> {
+    // What is only told otherwise from here on waits for nobody.
+    let mode = match is_altered {
+        true => "ACCESS EXCLUSIVE",
+        false => "ACCESS SHARE",
+    };
     let locked = session
         .result_sets(&format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED;\nSET LOCAL search_path = pg_catalog;\n\
              SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';\n{};\n\
-             LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
+             LOCK TABLE {} IN {mode} MODE",
             state::lock_fence(lease),
             target_name(&alteration.table.name)
         ))
@@ -160,6 +226,13 @@ fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<String> {
                 }
                 let key = quote_idents(key.iter().map(String::as_str));
                 statements.push(alter(format!("ADD PRIMARY KEY ({key})")));
+            }
+            TableChange::Widen(column, _) => {
+                let native = facts.wider_type(alteration, column);
+                statements.extend(native.map(|native| {
+                    let name = quote_ident(&column.name);
+                    alter(format!("ALTER COLUMN {name} TYPE {native}"))
+                }));
             }
             TableChange::Drop(_)
             | TableChange::Rename { .. }
@@ -285,7 +358,8 @@ fn blockers(alteration: &TableAlteration, facts: &Facts, user: &str) -> Vec<Bloc
 fn explained(error: ConnectorError, table: &TargetTable) -> ConnectorError {
     match error.code.as_deref() {
         Some("23505" | "23502") => rows_not_told_apart(table, error),
-        Some("2BP01") => ConnectorError {
+        // Something depends on it, a view uses the type, or no cast leads to it.
+        Some("2BP01" | "0A000" | "42804") => ConnectorError {
             class: ErrorClass::TargetDiffers,
             ..error
         },
@@ -332,11 +406,21 @@ async fn facts(
     unmade: &[String],
 ) -> Result<Facts> {
     let needs = added_needs(alteration)?;
+    let widens = |change: &TableChange| matches!(change, TableChange::Widen(..));
+    let shape = match alteration.changes.iter().any(widens) {
+        true => catalog::shapes(session, &[&alteration.table.name])
+            .await?
+            .pop(),
+        false => None,
+    };
     let sets = session
         .result_sets(&questions(alteration, &needs, unmade)?)
         .await?;
     let set = |index: usize| sets.get(index + 1).map_or(&[][..], Vec::as_slice);
-    let mut facts = Facts::default();
+    let mut facts = Facts {
+        shape: shape.flatten(),
+        ..Facts::default()
+    };
     let table = set(0).first().ok_or_else(|| gone(&alteration.table))?;
     if !table.is_true(0) {
         facts.foreign_owner = Some(table.required(1)?.to_owned());
@@ -406,7 +490,10 @@ fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) ->
             TableChange::Drop(column) => dropped.push(quote_literal(column)?),
             TableChange::Clear(column) => cleared.push(quote_literal(column)?),
             TableChange::Key(_) => key_changes = true,
-            TableChange::Rename { .. } | TableChange::Relax(_) | TableChange::Add(_) => {}
+            TableChange::Rename { .. }
+            | TableChange::Relax(_)
+            | TableChange::Widen(..)
+            | TableChange::Add(_) => {}
         }
     }
     dropped.extend(cleared.iter().cloned());

@@ -3,6 +3,7 @@
 use crate::changes::{self, PgSnapshot};
 use crate::connect::PgStore;
 use crate::sql;
+use crate::widen;
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
@@ -24,6 +25,10 @@ impl Source for PgStore {
 
     fn can_push(&self, table: &TableDescription, predicate: &Predicate) -> Result<(), String> {
         sql::can_push(table, predicate)
+    }
+
+    fn widens(&self, before: &str, after: &str) -> bool {
+        widen::holds(after, before)
     }
 
     async fn low_positions(&self, reads: &[Arc<TableRead>]) -> Result<Vec<Position>> {

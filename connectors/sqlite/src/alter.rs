@@ -10,10 +10,12 @@ use crate::sql;
 use crate::state::{check_fence, made};
 use crate::target::create_table;
 use crate::types;
+use arrow_schema::DataType;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, Blocker, Column, ConnectorError, ErrorClass, HeldRows, Lease, Result,
-    TableAlteration, TableChange, TableName, TargetTable, refuse_for, rows_not_told_apart,
+    TableAlteration, TableChange, TableName, TargetColumn, TargetTable, refuse_for,
+    rows_not_told_apart,
 };
 
 /// Name of a table while it is made anew.
@@ -96,6 +98,7 @@ fn changes_key(alteration: &TableAlteration, primary_key: &[String]) -> bool {
         TableChange::Rename { .. }
         | TableChange::Relax(_)
         | TableChange::Clear(_)
+        | TableChange::Widen(..)
         | TableChange::Add(_) => false,
     })
 }
@@ -129,7 +132,7 @@ fn alterations(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
     } else {
         statements.extend(renames.iter().map(|(from, to)| rename(from, to)));
     }
-    statements.extend(of_left_columns(alteration, there));
+    statements.extend(of_changed_columns(alteration, there));
     for change in &alteration.changes {
         if let TableChange::Add(column) = change {
             let (name, native) = (sql::identifier(&column.name), types::map(column).0.native);
@@ -139,33 +142,57 @@ fn alterations(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
     statements
 }
 
-/// Statements about columns that are written no longer. NOT NULL cannot be taken from a column: it
-/// is made anew, with its values or without.
-fn of_left_columns(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
+/// Statements about columns that change in themselves. NOT NULL cannot be taken from a column, nor
+/// can it get another type: it is made anew, with its values or without.
+fn of_changed_columns(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
     let table = sql::table(&alteration.table.name);
     let mut statements = Vec::new();
     for change in &alteration.changes {
-        let (name, keeps_values) = match change {
-            TableChange::Relax(name) => (name, true),
-            TableChange::Clear(name) => (name, false),
+        let (name, wider) = match change {
+            TableChange::Relax(name) | TableChange::Clear(name) => (name, None),
+            TableChange::Widen(column, _) => (&column.name, Some(column)),
             _ => continue,
         };
         let mut columns = there.iter();
-        let declared = columns.find(|it| it.name.eq_ignore_ascii_case(name));
-        let declared = declared.map_or("", |it| it.native.name.as_str());
-        let name = sql::identifier(name);
+        let Some(actual) = columns.find(|it| it.name.eq_ignore_ascii_case(name)) else {
+            continue;
+        };
+        let quoted = sql::identifier(name);
+        let (declared, values) = match (change, wider.map(types::map)) {
+            (_, Some((mapping, storage))) => {
+                if storage.kept_by(&actual.native.name, &mapping.native) {
+                    continue;
+                }
+                (mapping.native, Some(as_text(wider, &quoted)))
+            }
+            (TableChange::Clear(_), None) => (actual.native.name.clone(), None),
+            (_, None) => (actual.native.name.clone(), Some(quoted.clone())),
+        };
         statements.push(format!(
             "ALTER TABLE {table} ADD COLUMN {MADE_ANEW} {declared}"
         ));
-        if keeps_values {
-            statements.push(format!("UPDATE {table} SET {MADE_ANEW} = {name}"));
+        if let Some(values) = values {
+            statements.push(format!("UPDATE {table} SET {MADE_ANEW} = {values}"));
         }
-        statements.push(format!("ALTER TABLE {table} DROP COLUMN {name}"));
+        statements.push(format!("ALTER TABLE {table} DROP COLUMN {quoted}"));
         statements.push(format!(
-            "ALTER TABLE {table} RENAME COLUMN {MADE_ANEW} TO {name}"
+            "ALTER TABLE {table} RENAME COLUMN {MADE_ANEW} TO {quoted}"
         ));
     }
     statements
+}
+
+/// The values of a column that moves to another form: decimals that were numbers become texts with
+/// all their digits.
+fn as_text(column: Option<&TargetColumn>, quoted: &str) -> String {
+    match column.map(|column| &column.data_type) {
+        Some(DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => format!(
+            "CASE WHEN typeof({quoted}) IN ('integer', 'real') \
+             THEN printf('%.{}f', {quoted}) ELSE {quoted} END",
+            (*scale).max(0)
+        ),
+        _ => quoted.to_owned(),
+    }
 }
 
 fn renames(alteration: &TableAlteration) -> impl Iterator<Item = (&String, &String)> {
@@ -233,6 +260,7 @@ async fn in_the_way<'a>(
             TableChange::Rename { from, .. } => from == name,
             TableChange::Relax(_)
             | TableChange::Clear(_)
+            | TableChange::Widen(..)
             | TableChange::Add(_)
             | TableChange::Key(_) => false,
         })

@@ -8,6 +8,7 @@ use crate::disjoint;
 use crate::predicate;
 use crate::scan::select;
 use crate::snapshot::SqliteSnapshot;
+use crate::types;
 use crate::window;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -79,6 +80,10 @@ impl Source for SqliteSource {
         predicate: &Predicate,
     ) -> std::result::Result<(), String> {
         predicate::render(table, predicate).map(|_| ())
+    }
+
+    fn widens(&self, before: &str, after: &str) -> bool {
+        types::widens(before, after)
     }
 
     async fn low_positions(&self, reads: &[Arc<TableRead>]) -> Result<Vec<Position>> {

@@ -83,6 +83,18 @@ pub(crate) fn data_type(declared: &str) -> Option<DataType> {
     })
 }
 
+/// Whether a column that is declared as `after` is read as before, if it was declared as `before`:
+/// SQLite itself keeps to no length.
+pub(crate) fn widens(before: &str, after: &str) -> bool {
+    match (data_type(before), data_type(after)) {
+        (Some(DataType::Decimal128(digits, scale)), Some(DataType::Decimal128(more, wider))) => {
+            let whole = |digits: u8, scale: i8| i16::from(digits) - i16::from(scale);
+            wider >= scale && whole(more, wider) >= whole(digits, scale)
+        }
+        (before, after) => before.is_some() && before == after,
+    }
+}
+
 fn decimal(numbers: &[u8]) -> DataType {
     let (precision, scale) = match numbers {
         [precision] => (*precision, 0),
@@ -371,6 +383,24 @@ mod tests {
         ];
         for (declared, expected) in cases {
             assert_eq!(data_type(declared), expected, "{declared}");
+        }
+    }
+
+    #[test]
+    fn wider_declarations_are_read_alike() {
+        let pairs = [
+            ("VARCHAR(10)", "VARCHAR(20)", true),
+            ("VARCHAR(20)", "TEXT", true),
+            ("INT", "BIGINT", true),
+            ("DECIMAL(10,2)", "DECIMAL(12,2)", true),
+            ("DECIMAL(10,2)", "DECIMAL(20,4)", true),
+            ("DECIMAL(12,2)", "DECIMAL(12,4)", false),
+            ("INT", "TEXT", false),
+            ("DATE", "TIMESTAMP", false),
+            ("", "", false),
+        ];
+        for (before, after, expected) in pairs {
+            assert_eq!(widens(before, after), expected, "{before} {after}");
         }
     }
 

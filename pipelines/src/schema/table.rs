@@ -308,4 +308,23 @@ pub(super) const SCHEMA: &[Key] = &[
     .default("keep")
     .about("What becomes of the target's column when the source drops the one it carries.")
     .example("schema: { dropped_column: drop }"),
+    Key::optional(
+        "type_change",
+        &[Takes::Choice(&[
+            (
+                "widen",
+                "the target's column is widened where the new type holds every value of the old \
+                 one; for any other type the table stops with exit code 5 until `run --approve \
+                 TABLE` agrees",
+            ),
+            (
+                "approve",
+                "the table stops with exit code 5 until `run --approve TABLE` agrees",
+            ),
+            ("fail", "the table stops with exit code 5"),
+        ])],
+    )
+    .default("widen")
+    .about("What happens when a column that is copied gets another type at the source.")
+    .example("schema: { type_change: approve }"),
 ];

@@ -199,6 +199,74 @@ fn column_that_is_gone_was_dropped_unless_the_file_left_it_out() {
 }
 
 #[test]
+fn column_that_may_be_hidden_does_not_pass_as_dropped() {
+    let before = planned("", &BEFORE, None);
+    let text = with_tables("tables:\n  public.t: {}\n");
+    let mut partial = described(&[("id", 1), ("tmp_a", 3)]);
+    partial.grant = Some("GRANT SELECT ON t TO sync".into());
+
+    let problems = plan_of(&text, &[partial], Some(&before.selection_text))
+        .expect_err("nobody knows whether it is there");
+
+    assert!(
+        problems[0].message.contains("column `name`"),
+        "{problems:?}"
+    );
+    assert!(
+        problems[0]
+            .hint
+            .as_deref()
+            .is_some_and(|it| it.contains("GRANT SELECT ON t"))
+    );
+}
+
+#[test]
+fn column_of_another_type_is_wider_or_not() {
+    let before = planned("columns: [id, name]", &BEFORE, None);
+    let stored = |native: &str| {
+        let types = "\"types\":{\"id\":\"int64\",\"name\":";
+        let text = before.selection_text.replace(
+            &format!("{types}\"int64\""),
+            &format!("{types}\"{native}\""),
+        );
+        assert_eq!(text == before.selection_text, native == "int64");
+        text
+    };
+    let cases = [
+        ("int64", None),
+        (
+            "int32",
+            Some((
+                SourceChangeKind::Widened,
+                "widened column `name` (int32 -> int64)",
+            )),
+        ),
+        (
+            "utf8",
+            Some((
+                SourceChangeKind::Retyped,
+                "another type in column `name` (utf8 -> int64)",
+            )),
+        ),
+    ];
+    for (native, expected) in cases {
+        let after = planned("columns: [id, name]", &BEFORE, Some(&stored(native)));
+
+        let found: Vec<_> = after
+            .source_changes
+            .iter()
+            .map(|it| (it.kind, it.to_string()))
+            .collect();
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(kind, text)| (kind, text.to_owned()))
+            .collect();
+        assert_eq!(found, expected, "{native}");
+        assert_eq!(after.read.selection, before.read.selection);
+    }
+}
+
+#[test]
 fn name_that_never_was_a_column_is_a_mistake() {
     let before = planned("columns: [id, name]", &BEFORE, None);
     let text = with_tables("tables:\n  public.t: { columns: [id, naem] }\n");

@@ -138,6 +138,10 @@ impl PushDown for Store {
         }
         Ok(())
     }
+
+    fn widens(&self, before: &str, after: &str) -> bool {
+        (before, after) == ("int32", "int64")
+    }
 }
 
 /// Reads, selects and plans.

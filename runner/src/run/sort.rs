@@ -63,7 +63,16 @@ pub(super) async fn sort_out(
         }
         let dropped = of_dropped(&table.planned, &decision.source);
         table.report.warnings.extend(dropped);
-        let brings = |change: &SourceChange| change.kind != SourceChangeKind::Dropped;
+        let widened = decision.source.iter();
+        let widened = widened.filter(|change| change.kind == SourceChangeKind::Widened);
+        let widened = widened.map(|change| format!("the source has {change}"));
+        table.report.warnings.extend(widened);
+        let brings = |change: &SourceChange| {
+            !matches!(
+                change.kind,
+                SourceChangeKind::Dropped | SourceChangeKind::Widened
+            )
+        };
         if table.planned.write() == WriteMode::Append && decision.source.iter().any(brings) {
             let changes: Vec<_> = decision.source.iter().map(ToString::to_string).collect();
             table.report.warnings.push(format!(

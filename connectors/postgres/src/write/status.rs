@@ -146,7 +146,8 @@ fn missing_rights(name: &TableName, shape: &Shape, user: &str) -> Vec<Difference
     others.into_iter().chain(changes).collect()
 }
 
-fn column_difference(
+/// Why a column cannot take what is written into it.
+pub(crate) fn column_difference(
     table: &TargetTable,
     column: &TargetColumn,
     actual: &ActualColumn,
