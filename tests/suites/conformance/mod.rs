@@ -90,6 +90,7 @@ macro_rules! claims_of_engine {
     };
 }
 
+mod bags;
 mod checks;
 pub(crate) mod exceptions;
 mod leases;

@@ -10,7 +10,7 @@ for_every_pair!(
 );
 
 /// Texts that an encoding, a quoting or a collation may take for something else.
-const TEXTS: [&str; 22] = [
+pub(super) const TEXTS: [&str; 22] = [
     "",
     " ",
     "a",
