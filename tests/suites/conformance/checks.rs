@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 for_every_pair!(
     check_tells_drift_from_rows_in_flight,
     check_of_tables_that_are_read_whole_waits_for_a_run,
+    rows_are_found_and_mended_by_keys_of_several_columns,
 );
 
 /// A moment that no overlap reaches.
@@ -163,4 +164,32 @@ async fn check_of_tables_that_are_read_whole_waits_for_a_run(pair: Pair) {
     assert_eq!(undecided["verdict"], "undecided");
     assert_eq!(pair.run().await, (1, 0));
     assert_eq!(checked(&pair).await.0, 0);
+}
+
+async fn rows_are_found_and_mended_by_keys_of_several_columns(pair: Pair) {
+    let columns = [
+        ("code", Kind::Key(40)),
+        ("n", Kind::BigInt),
+        ("v", Kind::Text),
+    ];
+    let table = SampleTable::new("parts", &columns, &["code", "n"]);
+    let rows: Vec<_> = (0..40)
+        .map(|n| text_row([["a", "A", "ä ", "\\ '"][n % 4], &n.to_string(), "same"]))
+        .collect();
+    pair.source.fill(&table, &rows).await;
+    pair.pipeline("  parts: { to: parts, capture: { mode: cursor, column: n, overlap: 1 } }");
+    assert_eq!(pair.run().await, (40, 0));
+    pair.target
+        .update(&table, ("v", Some("other")), ("n", "5"))
+        .await;
+    pair.target.delete(&table, ("n", "6")).await;
+    pair.target
+        .insert(&table, &[text_row(["extra", "7", "same"])])
+        .await;
+
+    let (code, drifted) = checked(&pair).await;
+    assert_eq!((code, counts(&drifted)), (4, [1, 1, 1, 0]), "{drifted}");
+    pair.told("pipeline repair p").await;
+
+    pair.holds(&table, &rows).await;
 }
