@@ -100,8 +100,10 @@ pub(super) async fn looked_up(
                     });
                 }
             }
+            if keys.is_empty() {
+                return;
+            }
             match rows.keys_of(places) {
-                Ok(_) if keys.is_empty() => {}
                 Ok(columns) => found.keys.push((keys, columns)),
                 Err(error) => broken = Some(error),
             }

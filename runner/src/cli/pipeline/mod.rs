@@ -10,12 +10,14 @@ mod reset;
 mod run;
 mod run_summary;
 mod run_text;
+mod some_rows;
 mod status;
 mod unlock;
 mod validate;
 
 pub(super) use run_summary::instant;
 pub(crate) use run_text::counts;
+pub(super) use some_rows::write_rows;
 
 use crate::cli::Context;
 use crate::cli::args::PipelineVerb;

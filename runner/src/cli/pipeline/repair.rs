@@ -1,20 +1,18 @@
 //! `pipeline repair`: writes what drifted as it is at the source, then compares again.
 
 use super::check::print;
+use super::some_rows::write_rows;
 use crate::check::{self, CheckReport, CheckSettings, CheckedTable};
 use crate::cli::args::{Output, RepairArgs, RunArgs};
 use crate::cli::quantity::{count, rows};
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
-use crate::hooks::HookEnvironment;
-use crate::progress::Progress;
 use crate::report::RunReport;
-use crate::run::{self, DriftedKeys, Extent, RunSettings};
-use crate::stop::Stop;
+use crate::run::{DriftedKeys, Extent};
 use arrow_select::concat::concat_batches;
 use serde::Serialize;
-use syncset_pipeline::{Consistency, OnSelectionChange, PipelineSpec};
+use syncset_pipeline::PipelineSpec;
 
 /// Rows of one table that are repaired whatever part of it they are.
 const ROWS_ALWAYS_REPAIRED: u64 = 50;
@@ -168,29 +166,7 @@ async fn write(
         on_lock: args.on_lock,
         ..RunArgs::of(&args.name)
     };
-    let stop = Stop::new(None);
-    stop.on_signals().map_err(|error| {
-        let message = format!("cannot listen for signals: {error}");
-        Failure::new(exit_code::FAILED, message)
-    })?;
-    let settings = RunSettings {
-        args: &run_args,
-        project: &context.files.project.name,
-        lease: context.files.project.lease,
-        retention: context.files.project.retention,
-        // It is no run of the pipeline.
-        hooks: &HookEnvironment::new(&context.files, &[], false),
-        progress: Progress::silent(),
-        stop,
-        // Each row is right by itself.
-        consistency: Consistency::Table,
-        // Only a run agrees to an edited selection.
-        on_selection_change: OnSelectionChange::Fail,
-        extent: Extent::Rows(keys),
-        is_measured: false,
-        pipelines: &context.files.pipeline_names(),
-    };
-    Ok(run::run(spec, &settings).await)
+    write_rows(context, spec, &run_args, Extent::Rows(keys)).await
 }
 
 impl Repair {

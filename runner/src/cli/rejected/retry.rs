@@ -2,18 +2,14 @@
 
 use super::of_tables;
 use crate::cli::args::{Output, RejectedRetryArgs, RunArgs};
-use crate::cli::pipeline::{open_state_of, state_of};
+use crate::cli::pipeline::{open_state_of, state_of, write_rows};
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
-use crate::hooks::HookEnvironment;
-use crate::progress::Progress;
 use crate::report::{RunReport, TableReport};
-use crate::run::{self, Extent, RunSettings};
-use crate::stop::Stop;
+use crate::run::Extent;
 use serde::Serialize;
 use syncset_connector::RejectedRow;
-use syncset_pipeline::{Consistency, OnSelectionChange};
 
 #[derive(Serialize)]
 struct Retried {
@@ -47,29 +43,7 @@ pub(crate) async fn retry(context: &Context, args: &RejectedRetryArgs) -> Result
         tables,
         ..RunArgs::of(&args.name)
     };
-    let stop = Stop::new(None);
-    stop.on_signals().map_err(|error| {
-        let message = format!("cannot listen for signals: {error}");
-        Failure::new(exit_code::FAILED, message)
-    })?;
-    let settings = RunSettings {
-        args: &run_args,
-        project: &context.files.project.name,
-        lease: context.files.project.lease,
-        retention: context.files.project.retention,
-        // It is no run of the pipeline.
-        hooks: &HookEnvironment::new(&context.files, &[], false),
-        progress: Progress::silent(),
-        stop,
-        // Refused rows are no part of what a pipeline commits together.
-        consistency: Consistency::Table,
-        // Only a run agrees to an edited selection.
-        on_selection_change: OnSelectionChange::Fail,
-        extent: Extent::RejectedRows,
-        is_measured: false,
-        pipelines: &context.files.pipeline_names(),
-    };
-    let report = run::run(&spec, &settings).await;
+    let report = write_rows(context, &spec, &run_args, Extent::RejectedRows).await?;
     print(context, &report, &waiting);
     Ok(report.exit_code)
 }
