@@ -11,9 +11,13 @@ use crate::connect::{MysqlStore, Session};
 use crate::describe::describe_columns_in;
 use crate::error;
 use crate::sql;
+use std::time::Duration;
 use syncset_connector::{
     ConnectorError, ErrorClass, Result, TableDescription, TableKind, TableName, TableRead,
 };
+
+/// A second of the catalogue, and what the clock of a file system may be behind.
+const SECOND: Duration = Duration::from_millis(1_050);
 
 /// What is known of the tables once the snapshot is open.
 pub(crate) struct Opened {
@@ -103,11 +107,46 @@ async fn begin(
     if described.len() != reads.len() {
         return Err(error::unexpected("the server described other tables"));
     }
-    reads
+    let tables: Vec<OpenedTable> = reads
         .iter()
         .zip(described)
         .map(|(read, found)| verify(read, found))
-        .collect()
+        .collect::<Result<_>>()?;
+    let flavour = store.facts().flavour;
+    let identities = tables.iter().map(|table| &table.identity);
+    let told_by_time = identities.filter(|identity| identity.is_told_by_time(flavour));
+    outlast(session, told_by_time.filter_map(|it| it.created.as_deref())).await?;
+    Ok(tables)
+}
+
+/// Waits until the seconds in which tables were altered are over, while the snapshot's lock keeps
+/// them from being altered again: another ALTER of that second would leave no trace.
+async fn outlast(session: &mut Session, altered: impl Iterator<Item = &str>) -> Result<()> {
+    let ages: Vec<_> = altered
+        .map(|time| {
+            format!(
+                "TIMESTAMPDIFF(MICROSECOND, {}, SYSDATE(6))",
+                sql::text(time)
+            )
+        })
+        .collect();
+    if ages.is_empty() {
+        return Ok(());
+    }
+    let rows = session.rows(&format!("SELECT {}", ages.join(", "))).await?;
+    let mut rest = Duration::ZERO;
+    for (row, index) in rows
+        .iter()
+        .flat_map(|row| (0..ages.len()).map(move |at| (row, at)))
+    {
+        // A table of the future was made before the clock was set back: its second is not near.
+        let age: Option<i64> = row.parse_some(index)?;
+        let age = age.and_then(|micros| u64::try_from(micros).ok());
+        let left = age.and_then(|micros| SECOND.checked_sub(Duration::from_micros(micros)));
+        rest = rest.max(left.unwrap_or_default());
+    }
+    tokio::time::sleep(rest).await;
+    Ok(())
 }
 
 fn verify(read: &TableRead, found: Option<TableDescription>) -> Result<OpenedTable> {

@@ -4,6 +4,7 @@
 //! guessed at.
 
 use super::seen::Seen;
+use crate::types::Flavour;
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 use syncset_connector::{
@@ -27,6 +28,14 @@ pub(crate) struct Identity {
     /// InnoDB's numbers of the table and its partitions; `None` if this user may not ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) storage: Option<serde_json::Value>,
+}
+
+impl Identity {
+    /// True if nothing but a time of whole seconds tells the table from what an ALTER makes of it.
+    /// MariaDB keeps its numbers where it drops and adds columns at once.
+    pub(crate) fn is_told_by_time(&self, flavour: Flavour) -> bool {
+        flavour == Flavour::MariaDb || self.storage.is_none()
+    }
 }
 
 /// What has been read up to one bound.
