@@ -1,6 +1,6 @@
 //! What the state needs at MySQL and MariaDB: rights, and a log of rows.
 
-use crate::mysql_target_lab::{on_both, open, state};
+use crate::mysql_target_lab::{on_both, open, plain, state};
 use kit::MysqlServer;
 use syncset_connector::ErrorClass;
 
@@ -37,4 +37,8 @@ async fn server_that_logs_statements_is_refused(server: &'static MysqlServer) {
     assert_eq!(error.class, ErrorClass::Config);
     let hint = error.hint.unwrap_or_default();
     assert!(hint.contains("binlog_format = 'ROW'"), "{hint}");
+    let (table, _) = plain(&[]);
+    let status = store.target().expect("a target").status(&[table]).await;
+    let notes = &status.expect("a status")[0].notes;
+    assert!(notes[0].contains("binlog_format = 'ROW'"), "{notes:?}");
 }

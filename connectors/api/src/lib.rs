@@ -44,7 +44,7 @@ pub use marks::Marks;
 pub use predicate::{Comparison, Literal, Predicate};
 pub use secret::Secret;
 pub use source::{
-    BatchStream, Capture, CaptureMode, CursorSpec, Filter, KeyDigest, NullCursor, Overlap,
+    BatchStream, Capture, CaptureMode, CursorSpec, Digest, Filter, KeyDigest, NullCursor, Overlap,
     ReadPlan, Snapshot, SnapshotRequest, SnapshotToken, Source, TableRead, Window, WindowState,
     Windows, WrittenBy,
 };

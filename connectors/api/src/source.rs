@@ -243,12 +243,22 @@ pub enum WindowState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotToken(pub String);
 
+/// What is asked of a set of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digest {
+    /// Their count.
+    Count,
+    /// Their count and hash.
+    Hash,
+}
+
 /// Count and hash of a set of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyDigest {
     /// How many keys.
     pub row_count: u64,
-    /// Name of the hash and its value. Digests with different names compare by count alone.
+    /// Name of the hash and its value; `None` if it was not asked for, or the store has none.
+    /// Digests with different names compare by count alone.
     pub hash: Option<(String, String)>,
 }
 
@@ -258,6 +268,12 @@ pub trait Source: Send + Sync {
     /// Checks that these reads can be served: names, rights, conditions, the rules of the
     /// capture mode. Reads no row of a user's table. Constant round trips.
     async fn prepare(&self, reads: &[Arc<TableRead>]) -> Result<Vec<ReadPlan>>;
+
+    /// Whose hashes of keys this store computes; two stores of the same name hash keys of the same
+    /// types alike. `None`: it only counts them.
+    fn key_hash(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Rows will be read soon: what takes time, such as connecting, may be done now. It cannot
     /// fail; whatever does not work shows when rows are read.
@@ -337,7 +353,7 @@ pub trait Snapshot: Send {
 
     /// Count of the selected rows.
     async fn row_count(&mut self, table: usize) -> Result<u64> {
-        Ok(self.key_digest(table).await?.row_count)
+        Ok(self.key_digest(table, Digest::Count).await?.row_count)
     }
 
     /// Counts of the selected rows of several tables; one round trip where the store can.
@@ -350,7 +366,7 @@ pub trait Snapshot: Send {
     }
 
     /// Count and hash of the keys of the selected rows.
-    async fn key_digest(&mut self, table: usize) -> Result<KeyDigest>;
+    async fn key_digest(&mut self, table: usize, digest: Digest) -> Result<KeyDigest>;
 
     /// The keys of the selected rows, in no order.
     async fn read_keys(&mut self, table: usize) -> Result<BatchStream<'_>>;

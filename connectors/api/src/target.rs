@@ -1,8 +1,8 @@
 //! The writing side of a store.
 
 use crate::{
-    AlterationPlan, BatchStream, Column, Holds, KeyDigest, Lease, MadeTable, Marks, NativeType,
-    Position, Result, StreamPhase, TableAlteration, TableName,
+    AlterationPlan, BatchStream, Column, Digest, Holds, KeyDigest, Lease, MadeTable, Marks,
+    NativeType, Position, Result, StreamPhase, TableAlteration, TableName,
 };
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -384,7 +384,12 @@ pub trait Target: Send + Sync {
     async fn was_committed(&self, start: &UnitStart) -> Result<bool>;
 
     /// Count and hash of the keys of all rows of the table that are not marked as gone.
-    async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest>;
+    async fn key_digest(&self, table: &TargetTable, digest: Digest) -> Result<KeyDigest>;
+
+    /// As the `key_hash` of a source.
+    fn key_hash(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Lets the store look at tables that were just filled for the first time, so that it plans
     /// queries on them well. No unit of the run is open on them. Constant round trips; tables whose
@@ -475,7 +480,7 @@ pub trait UnitWriter: Send {
 
     /// Count and hash of the keys of all rows of the table that are not marked as gone, as this
     /// unit leaves it so far; what is staged is applied first.
-    async fn key_digest(&mut self, table: &TargetTable) -> Result<KeyDigest>;
+    async fn key_digest(&mut self, table: &TargetTable, digest: Digest) -> Result<KeyDigest>;
 
     /// Applies what is staged, moves all watermarks of a [`UnitStep::Watermarks`], one move for
     /// each of its streams, and commits. Returns what was done to each table that was written,

@@ -12,7 +12,6 @@ mod ddl;
 mod decode;
 mod describe;
 mod diagnose;
-mod digest;
 mod encode;
 mod error;
 mod samples;

@@ -7,13 +7,13 @@ use crate::error;
 use crate::sql::table as table_name;
 use crate::state;
 use crate::write::catalog::{self, Shape};
-use crate::write::{MysqlUnit, analyze, holds, key_digest, rights, status};
+use crate::write::{MysqlUnit, analyze, holds, rights, row_count, status};
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
-    AlterationPlan, ConnectorError, Difference, ErrorClass, KeyDigest, Lease, MadeTable, Result,
-    TableAlteration, TableName, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping,
-    UnitStart, UnitWriter,
+    AlterationPlan, ConnectorError, Difference, Digest, ErrorClass, KeyDigest, Lease, MadeTable,
+    Result, TableAlteration, TableName, Target, TargetColumn, TargetStatus, TargetTable,
+    TypeMapping, UnitStart, UnitWriter,
 };
 
 #[async_trait]
@@ -61,6 +61,11 @@ impl Target for MysqlStore {
                 cascades: status::cascades(shape),
             });
         }
+        if let Some(note) = self.facts().refused_log() {
+            for status in &mut statuses {
+                status.notes.push(note.to_owned());
+            }
+        }
         Ok(statuses)
     }
 
@@ -99,15 +104,11 @@ impl Target for MysqlStore {
         committed
     }
 
-    async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest> {
+    async fn key_digest(&self, table: &TargetTable, _: Digest) -> Result<KeyDigest> {
         let mut session = self.session().await?;
-        let shape = self
-            .writers
-            .shape(&mut session, self.facts(), &table.name)
-            .await?;
-        let digest = key_digest(&mut session, table, &shape).await?;
+        let counted = row_count(&mut session, table).await?;
         self.give_back(session);
-        Ok(digest)
+        Ok(counted)
     }
 
     async fn analyze(&self, tables: &[&TableName]) -> Result<()> {

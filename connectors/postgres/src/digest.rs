@@ -3,6 +3,9 @@
 use crate::connect::TextRow;
 use syncset_connector::{KeyDigest, Result};
 
+/// Names how keys are hashed; a digest adds how each column is.
+pub(crate) const NAME: &str = "postgres-sum-1";
+
 /// One column of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DigestColumn {
@@ -47,7 +50,7 @@ pub(crate) fn digest_sql(key: &[DigestColumn], from: &str) -> String {
             }
         };
     }
-    let name = format!("'postgres-sum-1:{}'", forms.join(","));
+    let name = format!("'{NAME}:{}'", forms.join(","));
     let name = if has_text {
         format!("{name} || ':' || pg_catalog.getdatabaseencoding()")
     } else {

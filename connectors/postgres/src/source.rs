@@ -2,6 +2,7 @@
 
 use crate::changes::{self, PgSnapshot};
 use crate::connect::PgStore;
+use crate::digest;
 use crate::sql;
 use crate::widen;
 use async_trait::async_trait;
@@ -15,6 +16,10 @@ use syncset_connector::{
 impl Source for PgStore {
     async fn prepare(&self, reads: &[Arc<TableRead>]) -> Result<Vec<ReadPlan>> {
         changes::prepare(self, reads).await
+    }
+
+    fn key_hash(&self) -> Option<&'static str> {
+        Some(digest::NAME)
     }
 
     async fn warm_up(&self) {

@@ -4,15 +4,16 @@ use crate::alter;
 use crate::connect::{PgStore, Session};
 use crate::connector::POOLER_NOTE;
 use crate::ddl::{self, Need};
+use crate::digest;
 use crate::write::catalog::{self, Shape, target_name};
 use crate::write::{PgUnit, analyze, holds, key_digest, status};
 use crate::{error, state};
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
-    AlterationPlan, ConnectorError, Difference, ErrorClass, KeyDigest, Lease, MadeTable, Result,
-    TableAlteration, TableName, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping,
-    UnitStart, UnitWriter,
+    AlterationPlan, ConnectorError, Difference, Digest, ErrorClass, KeyDigest, Lease, MadeTable,
+    Result, TableAlteration, TableName, Target, TargetColumn, TargetStatus, TargetTable,
+    TypeMapping, UnitStart, UnitWriter,
 };
 
 /// Lock that keeps two of us from creating the same schema or type at once.
@@ -127,12 +128,16 @@ impl Target for PgStore {
         committed
     }
 
-    async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest> {
+    async fn key_digest(&self, table: &TargetTable, digest: Digest) -> Result<KeyDigest> {
         let mut session = self.readers.session(self).await?;
         let shape = self.writers.shape(&mut session, &table.name).await?;
-        let digest = key_digest(&mut session, table, &shape).await?;
+        let digest = key_digest(&mut session, (table, &shape), digest).await?;
         self.readers.give_back(session);
         Ok(digest)
+    }
+
+    fn key_hash(&self) -> Option<&'static str> {
+        Some(digest::NAME)
     }
 
     async fn analyze(&self, tables: &[&TableName]) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Hashes that stay the same between versions: of text, and of sets of keys.
 
+use crate::cell::integer;
+use crate::connect::{Session, arguments};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, RecordBatch};
@@ -8,7 +10,7 @@ use arrow_schema::DataType;
 use syncset_connector::{ConnectorError, ErrorClass, KeyDigest, Result};
 
 /// Names how keys are hashed. Another connector's hash has another name, unless it is equal.
-const ALGORITHM: &str = "arrow-text-fnv1a128-sum";
+pub(crate) const ALGORITHM: &str = "arrow-text-fnv1a128-sum";
 
 const FNV_OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
 const FNV_PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
@@ -75,6 +77,17 @@ impl KeySum {
             hash: Some((ALGORITHM.into(), format!("{:032x}", self.sum))),
         }
     }
+}
+
+/// The count of the rows of a statement.
+pub(crate) async fn count(session: &mut Session, keys: &str, place: &str) -> Result<KeyDigest> {
+    let sql = format!("SELECT count(*) FROM ({keys})");
+    let rows = session.rows(sql, arguments![], place).await?;
+    let counted = rows.first().map_or(0, |row| integer(row, 0));
+    Ok(KeyDigest {
+        row_count: u64::try_from(counted).unwrap_or(0),
+        hash: None,
+    })
 }
 
 fn feed_column(

@@ -4,6 +4,7 @@ use crate::boundary;
 use crate::connect::{Database, Session, arguments};
 use crate::cursor::{Bound, Cursor, CursorPosition, capped, compare};
 use crate::describe;
+use crate::digest::ALGORITHM;
 use crate::disjoint;
 use crate::predicate;
 use crate::scan::select;
@@ -64,6 +65,10 @@ pub(crate) fn selection(read: &TableRead) -> Result<Option<String>> {
 
 #[async_trait]
 impl Source for SqliteSource {
+    fn key_hash(&self) -> Option<&'static str> {
+        Some(ALGORITHM)
+    }
+
     async fn prepare(&self, reads: &[Arc<TableRead>]) -> Result<Vec<ReadPlan>> {
         let mut session = self.database.session().await?;
         let mut plans = Vec::with_capacity(reads.len());

@@ -4,7 +4,7 @@ use crate::boundary;
 use crate::cell::bind;
 use crate::changes;
 use crate::connect::{Session, arguments};
-use crate::digest::{KeySum, RowHashes};
+use crate::digest::{KeySum, RowHashes, count};
 use crate::disjoint::below_position;
 use crate::encode::Encoded;
 use crate::read::selection;
@@ -19,8 +19,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use sqlx::sqlite::SqliteArguments;
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ChangeStream, ConnectorError, ErrorClass, KeyDigest, KeyRange, Position, Result,
-    Snapshot, SnapshotToken, TableRead, TargetColumn, Window, WindowState,
+    BatchStream, ChangeStream, ConnectorError, Digest, ErrorClass, KeyDigest, KeyRange, Position,
+    Result, Snapshot, SnapshotToken, TableRead, TargetColumn, Window, WindowState,
 };
 
 /// Keys looked up by one statement.
@@ -148,8 +148,14 @@ impl Snapshot for SqliteSnapshot {
         Ok(stream::iter(batches.into_iter().map(Ok)).boxed())
     }
 
-    async fn key_digest(&mut self, table: usize) -> Result<KeyDigest> {
+    async fn key_digest(&mut self, table: usize, digest: Digest) -> Result<KeyDigest> {
         let read = self.read(table);
+        if digest == Digest::Count {
+            let conditions = Vec::from_iter(selection(&read)?);
+            let keys = select(&read, &read.key, &conditions);
+            let place = format!("counting `{}`", read.description.name);
+            return count(&mut self.session, &keys, &place).await;
+        }
         let mut sum = KeySum::default();
         let mut keys = Self::scan_keys(&read)?.stream(&mut self.session);
         while let Some(batch) = keys.try_next().await? {

@@ -4,7 +4,7 @@ use crate::alter;
 use crate::connect::{Database, Session, Writing, arguments};
 use crate::decode::{DecodedColumn, Decoder};
 use crate::describe;
-use crate::digest::KeySum;
+use crate::digest::{ALGORITHM, KeySum, count};
 use crate::encode::plain;
 use crate::marks::is_there;
 use crate::scan::Scan;
@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use std::sync::Arc;
 use syncset_connector::{
-    AlterationPlan, ConnectorError, Difference, Domain, ErrorClass, Holds, KeyDigest, Lease,
-    MadeTable, Result, TableAlteration, TableDescription, TableKind, TableName, Target,
+    AlterationPlan, ConnectorError, Difference, Digest, Domain, ErrorClass, Holds, KeyDigest,
+    Lease, MadeTable, Result, TableAlteration, TableDescription, TableKind, TableName, Target,
     TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
 };
 
@@ -164,11 +164,15 @@ impl Target for SqliteTarget {
         Ok(committed)
     }
 
-    async fn key_digest(&self, table: &TargetTable) -> Result<KeyDigest> {
+    async fn key_digest(&self, table: &TargetTable, digest: Digest) -> Result<KeyDigest> {
         let mut session = self.database.session().await?;
-        let digest = key_digest(&mut session, table).await?;
+        let digest = key_digest(&mut session, table, digest).await?;
         session.release();
         Ok(digest)
+    }
+
+    fn key_hash(&self) -> Option<&'static str> {
+        Some(ALGORITHM)
     }
 
     async fn analyze(&self, tables: &[&TableName]) -> Result<()> {
@@ -186,9 +190,17 @@ impl Target for SqliteTarget {
 }
 
 /// Count and hash of the keys of all rows that the session sees and that are not marked as gone.
-pub(crate) async fn key_digest(session: &mut Session, table: &TargetTable) -> Result<KeyDigest> {
+pub(crate) async fn key_digest(
+    session: &mut Session,
+    table: &TargetTable,
+    digest: Digest,
+) -> Result<KeyDigest> {
     let mut sum = KeySum::default();
     let scan = scan_keys(table)?;
+    if digest == Digest::Count {
+        let place = format!("counting `{}`", table.name);
+        return count(session, &scan.statement, &place).await;
+    }
     let mut keys = scan.stream(session);
     while let Some(batch) = keys.try_next().await? {
         sum.add(&batch)?;

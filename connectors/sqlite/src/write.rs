@@ -21,9 +21,9 @@ use futures::TryStreamExt;
 use std::ops::Range;
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, RejectedRow, Rejection,
-    ReplaceRules, Replaced, Result, StreamPhase, TableName, TargetTable, UnitStart, UnitStep,
-    UnitWriter, WatermarkMove,
+    BatchStream, ConnectorError, Digest, ErrorClass, KeyDigest, Position, Receipt, RejectedRow,
+    Rejection, ReplaceRules, Replaced, Result, StreamPhase, TableName, TargetTable, UnitStart,
+    UnitStep, UnitWriter, WatermarkMove,
 };
 
 /// Bytes of upserts that wait for the deletes of their unit.
@@ -412,9 +412,9 @@ impl UnitWriter for SqliteUnit {
         Ok(receipt)
     }
 
-    async fn key_digest(&mut self, table: &TargetTable) -> Result<KeyDigest> {
+    async fn key_digest(&mut self, table: &TargetTable, digest: Digest) -> Result<KeyDigest> {
         self.apply_staged().await?;
-        key_digest(&mut self.writing.session, table).await
+        key_digest(&mut self.writing.session, table, digest).await
     }
 
     async fn commit_together(

@@ -6,7 +6,7 @@ use crate::open::Ends;
 use crate::report::Outcome;
 use crate::run::guard::{Guard, Known};
 use crate::run::table::TableRun;
-use syncset_connector::WriteMode;
+use syncset_connector::{Digest, WriteMode};
 
 /// Counts the deletes that are certain in a table that was read whole, and warns where the guard
 /// would stop a run. Reads at most the keys of the target table.
@@ -24,7 +24,11 @@ pub(super) async fn deletes(
     }
     let warning = match outcome {
         Outcome::Loaded => {
-            let rows = ends.target().key_digest(&planned.target).await?.row_count;
+            let rows = ends
+                .target()
+                .key_digest(&planned.target, Digest::Count)
+                .await?
+                .row_count;
             whole(table, &ends.key.pipeline, rows)
         }
         Outcome::Followed => followed(ends, table).await?,
@@ -57,7 +61,11 @@ async fn followed(ends: &Ends, table: &TableRun) -> Result<Option<String>, Failu
         return Ok(None);
     }
     let target = &table.planned.target;
-    let rows = ends.target().key_digest(target).await?.row_count;
+    let rows = ends
+        .target()
+        .key_digest(target, Digest::Count)
+        .await?
+        .row_count;
     let stops = rows < guard.rows_needed(most);
     Ok(stops.then(|| guard.foreseen(&guard.stop(Known::AtMost(most), rows))))
 }

@@ -4,14 +4,15 @@ use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
 use crate::observer::UnitKind;
+use crate::open::Ends;
 use crate::run::context::RunContext;
 use crate::run::rejects::key_columns;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
 use futures::StreamExt;
 use syncset_connector::{
-    BatchStream, Capture, ConnectorError, ErrorClass, KeyDigest, KeyRange, Position, Snapshot,
-    StreamPhase, UnitStart, UnitStep, WatermarkMove, WindowState, WriteMode, WrittenBy,
+    BatchStream, Capture, ConnectorError, Digest, ErrorClass, KeyDigest, KeyRange, Position,
+    Snapshot, StreamPhase, UnitStart, UnitStep, WatermarkMove, WindowState, WriteMode, WrittenBy,
 };
 
 /// Deletes target rows whose key the snapshot does not have and marks the stream as following.
@@ -114,12 +115,23 @@ async fn differs(
     if let Some(known) = known_without_keys(table, snapshot, slot).await? {
         return Ok(known);
     }
+    let digest = comparable(&context.ends);
+    let target = context.ends.target();
     let (source, target) = tokio::join!(
-        snapshot.key_digest(slot),
-        context.ends.target().key_digest(&table.planned.target)
+        snapshot.key_digest(slot, digest),
+        target.key_digest(&table.planned.target, digest)
     );
     let some_are_missing = !table.put_aside.is_empty();
     Ok(digests_differ(&source?, &target?, some_are_missing))
+}
+
+/// What both sides can tell in the same way: a hash takes long, so nobody makes one that nobody can
+/// compare.
+fn comparable(ends: &Ends) -> Digest {
+    match (ends.source().key_hash(), ends.target().key_hash()) {
+        (Some(source), Some(target)) if source == target => Digest::Hash,
+        _ => Digest::Count,
+    }
 }
 
 /// What is known of that without comparing keys; `None`: they have to be compared.
@@ -146,8 +158,9 @@ pub(crate) async fn differs_within(
     if let Some(known) = known_without_keys(table, snapshot, slot).await? {
         return Ok(known);
     }
-    let source = snapshot.key_digest(slot).await?;
-    let target = unit.key_digest(table).await?;
+    let digest = comparable(unit.ends());
+    let source = snapshot.key_digest(slot, digest).await?;
+    let target = unit.key_digest(table, digest).await?;
     Ok(digests_differ(
         &source,
         &target,

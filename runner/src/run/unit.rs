@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use syncset_connector::{
-    BatchStream, ConnectorError, ErrorClass, KeyDigest, Position, Receipt, ReplaceRules, Replaced,
-    StreamPhase, TableName, UnitStart, UnitStep, UnitWriter, WatermarkMove, WriteMode,
+    BatchStream, ConnectorError, Digest, ErrorClass, KeyDigest, Position, Receipt, ReplaceRules,
+    Replaced, StreamPhase, TableName, UnitStart, UnitStep, UnitWriter, WatermarkMove, WriteMode,
 };
 
 /// Attempts to ask whether a commit happened, each over a link of its own.
@@ -588,9 +588,21 @@ impl<'a> Unit<'a> {
         Ok(done)
     }
 
+    /// Both stores.
+    pub(crate) fn ends(&self) -> &Ends {
+        self.ends
+    }
+
     /// Count and hash of the keys of a table as the unit leaves it.
-    pub(crate) async fn key_digest(&mut self, table: &TableRun) -> Result<KeyDigest, Failure> {
-        Ok(self.writer.key_digest(&table.planned.target).await?)
+    pub(crate) async fn key_digest(
+        &mut self,
+        table: &TableRun,
+        digest: Digest,
+    ) -> Result<KeyDigest, Failure> {
+        Ok(self
+            .writer
+            .key_digest(&table.planned.target, digest)
+            .await?)
     }
 
     /// Rolls back. `failure`: why.

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ChangeStream, ConnectorError, ErrorClass, KeyDigest, KeyRange, Position, Result,
-    Snapshot, SnapshotRequest, SnapshotToken, TableRead, Window, WindowState,
+    BatchStream, ChangeStream, ConnectorError, Digest, ErrorClass, KeyDigest, KeyRange, Position,
+    Result, Snapshot, SnapshotRequest, SnapshotToken, TableRead, Window, WindowState,
 };
 
 /// Keys that one statement looks for.
@@ -385,7 +385,7 @@ impl Snapshot for MysqlSnapshot {
 
     /// The count alone: keys of the target are among those of the source when it is asked for, so
     /// equal counts mean equal keys.
-    async fn key_digest(&mut self, table: usize) -> Result<KeyDigest> {
+    async fn key_digest(&mut self, table: usize, _: Digest) -> Result<KeyDigest> {
         Ok(KeyDigest {
             row_count: self.row_count(table).await?,
             hash: None,

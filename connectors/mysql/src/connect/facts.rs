@@ -78,6 +78,15 @@ pub(crate) struct ServerFacts {
 }
 
 impl ServerFacts {
+    /// Why a run would be refused for how the server logs; `None` if it would not.
+    pub(crate) fn refused_log(&self) -> Option<&'static str> {
+        let is_refused = self.binlog_format.as_deref() == Some("STATEMENT");
+        is_refused.then_some(
+            "its server logs statements, not rows, and refuses what a run writes: \
+             SET GLOBAL binlog_format = 'ROW'",
+        )
+    }
+
     /// Reads the answers to [`sql`].
     pub(super) fn read(sets: &[Vec<TextRow>]) -> Result<(Self, u64)> {
         let [who, cipher, variables] = sets else {

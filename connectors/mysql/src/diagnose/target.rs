@@ -26,7 +26,7 @@ pub(super) async fn examine(store: &MysqlStore, examination: &Examination) -> Re
         let message = "the server is read-only, as replicas are: only administrators write";
         checks.push(Check::warning("read_only", message).with_hint("connect to its primary"));
     }
-    if facts.binlog_format.as_deref() == Some("STATEMENT") {
+    if facts.refused_log().is_some() {
         let message = "the server logs statements, not rows, and refuses what a run writes";
         checks.push(
             Check::problem("binlog", ErrorClass::Config, message)

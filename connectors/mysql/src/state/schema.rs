@@ -246,7 +246,7 @@ async fn run_missing(session: &mut Session, flavour: Flavour) -> Result<()> {
 /// Refuses a server whose settings would let rows and state come apart.
 fn check_server(store: &MysqlStore) -> Result<()> {
     let facts = store.facts();
-    if facts.binlog_format.as_deref() == Some("STATEMENT") {
+    if facts.refused_log().is_some() {
         return Err(ConnectorError::new(
             ErrorClass::Config,
             format!(

@@ -10,8 +10,8 @@ mod apply;
 mod careful;
 pub(crate) mod catalog;
 mod column;
+mod count;
 mod deletes;
-mod digest;
 pub(crate) mod holds;
 mod marks;
 mod plan;
@@ -22,7 +22,7 @@ mod send;
 pub(crate) mod status;
 mod unit;
 
-pub(crate) use digest::key_digest;
+pub(crate) use count::row_count;
 pub(crate) use pool::WriterPool;
 pub(crate) use unit::MysqlUnit;
 
@@ -30,8 +30,8 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::StreamExt;
 use syncset_connector::{
-    BatchStream, KeyDigest, Position, Receipt, RejectedRow, Rejection, ReplaceRules, Replaced,
-    Result, StreamPhase, TableName, TargetTable, UnitWriter, WatermarkMove,
+    BatchStream, Digest, KeyDigest, Position, Receipt, RejectedRow, Rejection, ReplaceRules,
+    Replaced, Result, StreamPhase, TableName, TargetTable, UnitWriter, WatermarkMove,
 };
 
 #[async_trait]
@@ -165,14 +165,10 @@ impl UnitWriter for MysqlUnit {
         }
     }
 
-    async fn key_digest(&mut self, table: &TargetTable) -> Result<KeyDigest> {
+    async fn key_digest(&mut self, table: &TargetTable, _: Digest) -> Result<KeyDigest> {
         self.apply_staged().await?;
         self.empty_stages().await?;
-        let pool = std::sync::Arc::clone(&self.pool);
-        let facts = self.facts.clone();
-        let session = self.session()?;
-        let shape = pool.shape(session, &facts, &table.name).await?;
-        digest::key_digest(session, table, &shape).await
+        count::row_count(self.session()?, table).await
     }
 
     async fn commit_together(

@@ -19,8 +19,8 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ChangeStream, ConnectorError, ErrorClass, KeyDigest, KeyRange, Position, Result,
-    Snapshot, SnapshotRequest, SnapshotToken, TableRead, Window, WindowState,
+    BatchStream, ChangeStream, ConnectorError, Digest, ErrorClass, KeyDigest, KeyRange, Position,
+    Result, Snapshot, SnapshotRequest, SnapshotToken, TableRead, Window, WindowState,
 };
 
 /// Bytes of a table without a cursor up to which it is asked for changes before it is read.
@@ -322,7 +322,13 @@ impl Snapshot for PgSnapshot {
         sets.iter().map(first).collect()
     }
 
-    async fn key_digest(&mut self, table: usize) -> Result<KeyDigest> {
+    async fn key_digest(&mut self, table: usize, digest: Digest) -> Result<KeyDigest> {
+        if digest == Digest::Count {
+            return Ok(KeyDigest {
+                row_count: self.row_count(table).await?,
+                hash: None,
+            });
+        }
         let (session, table) = self.table(table);
         let key: Vec<_> = table
             .shape

@@ -28,8 +28,8 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::StreamExt;
 use syncset_connector::{
-    BatchStream, KeyDigest, Position, Receipt, RejectedRow, Rejection, ReplaceRules, Replaced,
-    Result, StreamPhase, TableName, TargetTable, UnitWriter, WatermarkMove,
+    BatchStream, Digest, KeyDigest, Position, Receipt, RejectedRow, Rejection, ReplaceRules,
+    Replaced, Result, StreamPhase, TableName, TargetTable, UnitWriter, WatermarkMove,
 };
 
 /// Bytes of keys to delete that are kept here before they are staged.
@@ -181,13 +181,13 @@ impl UnitWriter for PgUnit {
         }
     }
 
-    async fn key_digest(&mut self, table: &TargetTable) -> Result<KeyDigest> {
+    async fn key_digest(&mut self, table: &TargetTable, digest: Digest) -> Result<KeyDigest> {
         self.apply_staged().await?;
         self.empty_stages().await?;
         let pool = std::sync::Arc::clone(&self.pool);
         let session = self.session().await?;
         let shape = pool.shape(session, &table.name).await?;
-        digest::key_digest(session, table, &shape).await
+        digest::key_digest(session, (table, &shape), digest).await
     }
 
     async fn commit_together(

@@ -6,7 +6,8 @@ use super::lab::{
 };
 use futures::{StreamExt, stream};
 use syncset_connector::{
-    ErrorClass, Lease, MadeTable, Position, Role, Store, StreamPhase, TargetTable, UnitStart,
+    Digest, ErrorClass, Lease, MadeTable, Position, Role, Store, StreamPhase, TargetTable,
+    UnitStart,
 };
 
 /// A source of five rows, and a target that holds them.
@@ -229,11 +230,14 @@ async fn key_digests_of_both_sides_agree() {
         .await
         .expect("a snapshot");
 
-    let theirs = snapshot.key_digest(0).await.expect("a digest");
+    let theirs = snapshot
+        .key_digest(0, Digest::Hash)
+        .await
+        .expect("a digest");
     let ours = store
         .target()
         .expect("a target")
-        .key_digest(&table)
+        .key_digest(&table, Digest::Hash)
         .await
         .expect("a digest");
 
