@@ -20,6 +20,8 @@ mod interpolate;
 mod lossy_setting;
 mod lost;
 mod marks;
+mod mask_plan;
+mod mask_setting;
 mod nearest;
 mod order;
 mod outputs;

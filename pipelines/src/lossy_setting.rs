@@ -1,7 +1,7 @@
 //! Reads `on_lossy:` and decides it for each column. YAML's `null` is a word here.
 
 use crate::fields::{Fields, choice, wrong_type};
-use crate::plan::{LossyChoice, Output, OutputValue};
+use crate::plan::{LossyChoice, Output};
 use crate::planner::Planner;
 use crate::problem::Problems;
 use crate::schema::Section;
@@ -125,7 +125,7 @@ impl Planner<'_> {
         for (name, policy) in &setting.columns {
             let is_output = outputs
                 .iter()
-                .any(|output| source_name(output) == name.text);
+                .any(|output| output.value.source_name() == name.text);
             if !is_output && self.table.column(&name.text).is_some() {
                 problems.hinted(
                     name.place,
@@ -148,7 +148,7 @@ impl Planner<'_> {
             }
         }
         let choice = |output: &Output| {
-            let name = source_name(output);
+            let name = output.value.source_name();
             let named = setting.columns.iter().find(|(known, _)| known.text == name);
             LossyChoice {
                 policy: match named {
@@ -160,12 +160,5 @@ impl Planner<'_> {
             }
         };
         outputs.iter().map(choice).collect()
-    }
-}
-
-/// The name that the files know an output by.
-fn source_name(output: &Output) -> &str {
-    match &output.value {
-        OutputValue::Column(name) | OutputValue::Derived { name, .. } => name,
     }
 }

@@ -138,6 +138,7 @@ impl Planner<'_> {
         settings.columns = ColumnChoice::All;
         settings.condition = None;
         settings.derive.clear();
+        settings.mask.clear();
         settings.rename.clear();
         settings.key = None;
         settings.capture.mode = CaptureMode::Full;

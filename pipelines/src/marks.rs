@@ -127,18 +127,15 @@ fn check_free(
     };
     let stream = &planner.selected.stream;
     let other = mark.trim_start_matches('_');
-    let (own, hint) = match &output.value {
-        OutputValue::Column(column) => (
-            column,
+    let own = output.value.source_name();
+    let hint = match &output.value {
+        OutputValue::Column(column) => {
             format!(
                 "give it another name with `rename: {{ {column}: source_{other} }}`, or leave it \
                  out with `columns: {{ exclude: [{column}] }}`"
-            ),
-        ),
-        OutputValue::Derived { name, .. } => (
-            name,
-            format!("give it another name with `rename: {{ {name}: own_{other} }}`"),
-        ),
+            )
+        }
+        _ => format!("give it another name with `rename: {{ {own}: own_{other} }}`"),
     };
     problems.hinted(
         planner.rename_place(own).unwrap_or(place),

@@ -1,5 +1,6 @@
 //! Columns: which are selected, computed and renamed, and what they are called at the target.
 
+use crate::mask_plan::Masks;
 use crate::nearest::columns_of;
 use crate::plan::{Output, OutputValue, folded};
 use crate::planner::Planner;
@@ -146,6 +147,7 @@ impl Planner<'_> {
         &self,
         columns: &[String],
         derivations: &[Derivation],
+        masks: &Masks,
         problems: &mut Problems,
     ) -> Vec<Output> {
         self.check_renames(columns, derivations, problems);
@@ -174,6 +176,10 @@ impl Planner<'_> {
                     "give one of them another name with `rename`",
                 );
             }
+            let value = match masks.get(name) {
+                Some(mask) => OutputValue::Masked(Box::new(value), mask.clone()),
+                None => value,
+            };
             outputs.push(Output {
                 name: output,
                 value,

@@ -4,12 +4,14 @@ use crate::connection::{Context, endpoint};
 use crate::fields::{Fields, choice, text_list, version, wrong_type};
 use crate::hooks::{HookConnections, hooks};
 use crate::interpolate;
+use crate::mask_setting;
 use crate::problem::{Lookup, Problem, Problems, Source};
 use crate::schema::Section;
 use crate::settings::{self, merge, only};
 use crate::spec::{Consistency, OnSelectionChange, PipelineSpec, Project, TableRule};
 use crate::table_pattern::TablePattern;
 use crate::yaml::{self, Entry, Node, Value};
+use std::path::Path;
 use syncset_connector::ConnectorInfo;
 
 const ON_SELECTION_CHANGE: [(&str, OnSelectionChange); 3] = [
@@ -36,7 +38,7 @@ pub fn parse_pipeline(
 ) -> Result<PipelineSpec, Vec<Problem>> {
     let root = yaml::parse(source)?;
     let mut problems = Problems::of(source.path);
-    let root = without_variables(root, &mut problems);
+    let root = without_variables(root, (&project.base, lookup), &mut problems);
     let what = ("a pipeline file", "version: 1");
     let Some(fields) = Fields::of(&root, Section::Pipeline, what, &mut problems) else {
         return problems.finish(None);
@@ -210,8 +212,9 @@ fn rule(entry: &Entry, defaults: &Node, problems: &mut Problems) -> Option<Table
     })
 }
 
-/// Refuses `${...}` outside of `source` and `target`, and of `hooks`, which have rules of their own.
-fn without_variables(root: Node, problems: &mut Problems) -> Node {
+/// Refuses `${...}` outside of `source` and `target`, of `hooks`, which have rules of their own, and
+/// of the secrets of masks, which it fills in.
+fn without_variables(root: Node, context: (&Path, &Lookup), problems: &mut Problems) -> Node {
     let Node { place, value } = root;
     let value = match value {
         Value::Map(entries) => Value::Map(
@@ -220,7 +223,7 @@ fn without_variables(root: Node, problems: &mut Problems) -> Node {
                 .map(|entry| match entry.key.as_str() {
                     "source" | "target" | "hooks" => entry,
                     _ => Entry {
-                        node: refuse_variables(entry.node, problems),
+                        node: refuse_variables(entry.node, context, problems),
                         ..entry
                     },
                 })
@@ -231,7 +234,7 @@ fn without_variables(root: Node, problems: &mut Problems) -> Node {
     Node { place, value }
 }
 
-fn refuse_variables(node: Node, problems: &mut Problems) -> Node {
+fn refuse_variables(node: Node, context: (&Path, &Lookup), problems: &mut Problems) -> Node {
     let Node { place, value } = node;
     let value = match value {
         nothing @ (Value::Null | Value::NullWord) => nothing,
@@ -242,14 +245,21 @@ fn refuse_variables(node: Node, problems: &mut Problems) -> Node {
         Value::List(items) => Value::List(
             items
                 .into_iter()
-                .map(|item| refuse_variables(item, problems))
+                .map(|item| refuse_variables(item, context, problems))
                 .collect(),
         ),
         Value::Map(entries) => Value::Map(
             entries
                 .into_iter()
                 .map(|entry| Entry {
-                    node: refuse_variables(entry.node, problems),
+                    node: match entry.key.as_str() {
+                        "mask" => {
+                            let others =
+                                |node, problems: &mut _| refuse_variables(node, context, problems);
+                            mask_setting::with_secrets(entry.node, context, problems, others)
+                        }
+                        _ => refuse_variables(entry.node, context, problems),
+                    },
                     ..entry
                 })
                 .collect(),

@@ -10,10 +10,11 @@ use crate::problem::{Place, Problems};
 use crate::schema_setting::SchemaSetting;
 use crate::select::Selected;
 use crate::spec::PipelineSpec;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncset_connector::{
-    Marks, OnDelete, OnLossy, Predicate, TableDescription, TableName, TableRead, WriteMode,
+    Marks, Mask, OnDelete, OnLossy, Predicate, TableDescription, TableName, TableRead, WriteMode,
 };
 
 /// The source's say in what it can evaluate exactly. The runner passes the opened source.
@@ -107,6 +108,40 @@ pub enum OutputValue {
         /// DataFusion SQL. All its columns are quoted and among those that are read.
         sql: String,
     },
+    /// Values of either kind, hidden.
+    Masked(Box<OutputValue>, Mask),
+}
+
+impl OutputValue {
+    /// The name that the files know it by.
+    pub fn source_name(&self) -> &str {
+        match self {
+            Self::Column(name) | Self::Derived { name, .. } => name,
+            Self::Masked(value, _) => value.source_name(),
+        }
+    }
+
+    /// The column of the source whose values, and whose type, it has.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Column(name) => Some(name),
+            Self::Derived { .. } => None,
+            Self::Masked(value, mask) => value.column().filter(|_| mask.keeps_type()),
+        }
+    }
+
+    /// Where it comes from, as JSON that can be stored: part of a selection.
+    pub fn origin(&self) -> serde_json::Value {
+        match self {
+            Self::Column(column) => json!({ "column": column }),
+            Self::Derived { sql, .. } => json!({ "derive": sql }),
+            Self::Masked(value, mask) => {
+                let mut origin = value.origin();
+                origin["mask"] = json!(mask.summary());
+                origin
+            }
+        }
+    }
 }
 
 /// Decides what a run does with each table. Parents by foreign keys come before their children.

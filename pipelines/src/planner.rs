@@ -63,13 +63,15 @@ impl Planner<'_> {
             ignored,
         } = self.evolved(chosen);
         let derivations = self.derivations(&columns, problems);
-        let outputs = self.outputs(&columns, &derivations, problems);
+        let masks = self.masks(&columns, &derivations, problems);
+        let outputs = self.outputs(&columns, &derivations, &masks, problems);
         let write = write_plan::write(self, problems);
         let key = self.key(&columns, problems);
         let capture = capture_plan::capture(self, problems);
         let rows = self.rows(problems);
         let target = self.target(problems);
         let target_key = self.target_key(&key);
+        self.refuse_masked_key(&key, &masks, problems);
         let marks = marks::marks(self, &outputs, &target_key, problems);
         let lossy = self.lossy_choices(&outputs, &target_key, problems);
         if problems.count() > before {
@@ -84,6 +86,8 @@ impl Planner<'_> {
             needed.extend(predicate.columns().iter().map(|name| (*name).to_owned()));
         }
         let selection = self.selection(&outputs, &target_key, &target, &capture, &marks);
+        let unread = |name: &String| masks.get(name).is_some_and(|mask| !mask.reads_values());
+        let columns = columns.into_iter().filter(|name| !unread(name)).collect();
         let columns = read_columns(columns, &derivations, rows.residual.as_ref());
         let read = TableRead {
             description: Arc::new(self.table.clone()),
@@ -337,9 +341,10 @@ impl Planner<'_> {
     ) -> serde_json::Value {
         let mut columns: Vec<_> = outputs
             .iter()
-            .map(|output| match &output.value {
-                OutputValue::Column(column) => json!({ "column": column, "to": output.name }),
-                OutputValue::Derived { sql, .. } => json!({ "derive": sql, "to": output.name }),
+            .map(|output| {
+                let mut column = output.value.origin();
+                column["to"] = json!(output.name);
+                column
             })
             .collect();
         columns.sort_by_key(|column| column["to"].to_string());
@@ -433,6 +438,7 @@ fn is_written(column: &str, outputs: &[Output]) -> bool {
     values.any(|value| matches!(value, OutputValue::Column(name) if name == column))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Hexadecimal digits of some bytes.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectionChange {
     /// The key of the config file: `columns`, `where`, `derive`, `rename`, `to`, `key`, `capture`,
-    /// `write`, `on_delete`, `on_lossy`, `synced_at`.
+    /// `write`, `mask`, `on_delete`, `on_lossy`, `synced_at`.
     pub what: String,
     /// What it was; `None`: nothing.
     pub before: Option<String>,
@@ -98,6 +98,35 @@ fn columns(
             changes.push(change("derive", None, computed(name, sql)));
         }
     }
+    masks(before, after, changes);
+}
+
+/// Masks of columns that are there before and after.
+fn masks(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    changes: &mut Vec<SelectionChange>,
+) {
+    let (before, after) = (masks_by_name(before), masks_by_name(after));
+    let shown = |name: &str, mask: &Option<&str>| mask.map(|mask| format!("{name} by {mask}"));
+    for (name, mask) in &before {
+        if let Some(now) = after.get(name)
+            && now != mask
+        {
+            changes.push(change("mask", shown(name, mask), shown(name, now)));
+        }
+    }
+}
+
+/// Columns by source, computed ones by name at the target, and what masks them.
+fn masks_by_name(selection: &Map<String, Value>) -> BTreeMap<&str, Option<&str>> {
+    let list = selection.get("columns").and_then(Value::as_array);
+    let list = list.into_iter().flatten();
+    list.filter_map(|column| {
+        let field = |name: &str| column.get(name).and_then(Value::as_str);
+        Some((field("column").or(field("to"))?, field("mask")))
+    })
+    .collect()
 }
 
 type ByName<'a> = BTreeMap<&'a str, &'a str>;

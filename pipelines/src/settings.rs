@@ -4,6 +4,7 @@ use crate::capture_setting;
 use crate::fields::{Fields, choice, count, text, text_list, text_map, wrong_type};
 use crate::guards;
 use crate::lossy_setting;
+use crate::mask_setting;
 use crate::problem::{Place, Problems};
 use crate::schema::Section;
 use crate::schema_setting;
@@ -36,6 +37,7 @@ pub(crate) fn merge(base: &Node, over: &Node) -> Node {
                 known.key_place = entry.key_place;
                 known.node = match entry.key.as_str() {
                     "capture" => merge_capture(&known.node, &entry.node),
+                    "mask" => mask_setting::merged(&known.node, &entry.node),
                     "on_lossy" => lossy_setting::merged(&known.node, &entry.node),
                     "dropped_column" => merge(&known.node, &entry.node.spelled()),
                     _ => merge(&known.node, &entry.node),
@@ -102,6 +104,10 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
             "derive: { initials: \"left(name, 1)\" }",
             problems,
         ),
+        mask: fields
+            .value("mask")
+            .map(|node| mask_setting::read(node, problems))
+            .unwrap_or_default(),
         rename: pairs(&fields, "rename", "rename: { name: full_name }", problems),
         to: to(&fields, problems),
         key: key(&fields, problems),

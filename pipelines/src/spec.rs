@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use syncset_connector::{
-    CaptureMode, ConnectorInfo, NullCursor, OnDelete, OnLossy, Settings, WriteMode, WrittenBy,
+    CaptureMode, ConnectorInfo, Mask, NullCursor, OnDelete, OnLossy, Settings, WriteMode, WrittenBy,
 };
 
 /// How long a lease lives without a heartbeat: long enough for a paused virtual machine, short
@@ -225,6 +225,8 @@ pub struct TableSettings {
     pub pushdown: WherePushdown,
     /// Computed columns, in the order of the file: name and DataFusion SQL.
     pub derive: Vec<(Name, Name)>,
+    /// What is written instead of values, in the order of the file.
+    pub mask: Vec<MaskRule>,
     /// Names of the source and what they become at the target.
     pub rename: Vec<(Name, Name)>,
     /// Where rows go; `None`: the same name.
@@ -249,6 +251,15 @@ pub struct TableSettings {
     pub guards: Guards,
     /// What a run does when the source's table changes.
     pub schema: SchemaSetting,
+}
+
+/// One entry of `mask:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskRule {
+    /// A name or glob of columns of the source, or the name of a computed column.
+    pub columns: Name,
+    /// What is written instead of their values.
+    pub mask: Mask,
 }
 
 /// `on_lossy:`

@@ -41,11 +41,6 @@ const KEYS: &[(Section, &str, &str)] = &[
         "schema",
         "write it into `defaults:` or into a table: `defaults: { schema: { new_column: add } }`",
     ),
-    (
-        Section::Table,
-        "mask",
-        "leave the column out with `columns: { exclude: [NAME] }`, or copy a harmless form of it with `derive`",
-    ),
     (Section::Table, "transform", DERIVE_INSTEAD),
     (Section::Table, "hooks", HOOKS_INSTEAD),
     (Section::Capture, "find_deletes", FIND_DELETES_INSTEAD),

@@ -8,14 +8,16 @@ use crate::open::Ends;
 use crate::related;
 use std::sync::Arc;
 use syncset_connector::{
-    Exactness, Holds, OnDelete, OnLossy, PipelineState, ReadPlan, TableDescription, TargetColumn,
-    TargetStatus, TargetTable, WriteMode,
+    Exactness, Holds, Mask, OnDelete, OnLossy, PipelineState, ReadPlan, TableDescription,
+    TargetColumn, TargetStatus, TargetTable, WriteMode,
 };
 use syncset_pipeline::{
     Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables,
     select_tables,
 };
-use syncset_transform::{OutputExpr, OutputSpec, Transform, TransformContext, TransformSpec};
+use syncset_transform::{
+    MaskedValue, OutputExpr, OutputSpec, Transform, TransformContext, TransformSpec,
+};
 
 /// What `plan` says of `consistency: pipeline`.
 const TOGETHER: &str = "the changes of all tables are committed in one transaction \
@@ -225,6 +227,26 @@ fn keep_only(selected: Vec<Selected>, only: &[String]) -> Result<Vec<Selected>, 
     Ok(selected.into_iter().filter(keep).collect())
 }
 
+/// Where the values of an output come from.
+fn expression(value: &OutputValue, table: &TableDescription) -> OutputExpr {
+    match value {
+        OutputValue::Column(name) => OutputExpr::Input(name.clone()),
+        OutputValue::Derived { sql, .. } => OutputExpr::Sql(sql.clone()),
+        OutputValue::Masked(value, mask) => {
+            let unread = value.column().filter(|_| !mask.reads_values());
+            let unread = unread.and_then(|name| table.column(name));
+            let value = match (unread, expression(value, table)) {
+                (Some(column), _) => MaskedValue::Unread(column.data_type.clone()),
+                (None, OutputExpr::Input(name)) => MaskedValue::Input(name),
+                (None, OutputExpr::Sql(sql)) => MaskedValue::Sql(sql),
+                // A mask is never put on another one.
+                (None, masked @ OutputExpr::Masked(..)) => return masked,
+            };
+            OutputExpr::Masked(value, mask.clone())
+        }
+    }
+}
+
 /// Compiles what is computed here and so learns the types of derived columns.
 fn compile(
     ends: &Ends,
@@ -233,10 +255,7 @@ fn compile(
 ) -> Result<PlannedTable, Failure> {
     let outputs = plan.outputs.iter().map(|output| OutputSpec {
         name: output.name.clone(),
-        value: match &output.value {
-            OutputValue::Column(name) => OutputExpr::Input(name.clone()),
-            OutputValue::Derived { sql, .. } => OutputExpr::Sql(sql.clone()),
-        },
+        value: expression(&output.value, &plan.read.description),
     });
     let spec = TransformSpec {
         table: plan.stream.clone(),
@@ -252,10 +271,8 @@ fn compile(
     let schema = transform.schema();
     let description = &plan.read.description;
     let column = |(index, output): (usize, &syncset_pipeline::Output)| {
-        let source = match &output.value {
-            OutputValue::Column(name) => description.column(name),
-            OutputValue::Derived { .. } => None,
-        };
+        let source = output.value.column();
+        let source = source.and_then(|name| description.column(name));
         let field = schema.field(index);
         let mut column = match source {
             Some(source) => TargetColumn::of(source, &output.name),
@@ -266,6 +283,9 @@ fn compile(
                 nullable: field.is_nullable(),
             },
         };
+        if matches!(output.value, OutputValue::Masked(_, Mask::Null)) {
+            column.nullable = true;
+        }
         if plan.key.contains(&output.name) {
             column.nullable = false;
         }

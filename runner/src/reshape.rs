@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use std::collections::BTreeSet;
 use syncset_connector::{
-    About, Difference, HeldRows, MadeColumn, MadeTable, TableAlteration, TableChange, TableCopy,
-    TargetColumn, WriteMode,
+    About, Difference, HeldRows, MadeColumn, MadeTable, Mask, TableAlteration, TableChange,
+    TableCopy, TargetColumn, WriteMode,
 };
 use syncset_pipeline::{DroppedColumn, Output, OutputValue, SourceChangeKind};
 
@@ -89,14 +89,33 @@ fn mark(name: &str, what: &str) -> MadeColumn {
 }
 
 fn made_column(output: &Output) -> MadeColumn {
-    let origin = match &output.value {
-        OutputValue::Column(column) => column_origin(column),
-        OutputValue::Derived { sql, .. } => serde_json::json!({ "derive": sql }).to_string(),
-    };
     MadeColumn {
         name: output.name.clone(),
-        origin,
+        origin: origin(&output.value).to_string(),
     }
+}
+
+/// What is said of a column that carries these values. A mask makes another column of it where it
+/// makes a text or NULL of everything: the one that is there may refuse that.
+fn origin(value: &OutputValue) -> serde_json::Value {
+    match value {
+        OutputValue::Masked(value, mask) => {
+            let mut origin = origin(value);
+            if !mask.keeps_type() {
+                origin["masked"] = "text".into();
+            } else if *mask == Mask::Null {
+                origin["masked"] = "null".into();
+            }
+            origin
+        }
+        value => value.origin(),
+    }
+}
+
+/// Whether a column of this origin carries this column of the source, masked or not.
+fn carries(origin: &str, source: &str) -> bool {
+    let origin: Option<serde_json::Value> = serde_json::from_str(origin).ok();
+    origin.is_some_and(|origin| origin["column"] == source)
 }
 
 /// What a table that exists has to become; `None` if it is right as it is.
@@ -197,7 +216,7 @@ impl<'a> Comparison<'a> {
     /// What the source made of the column that this one carries.
     fn became(&self, column: &MadeColumn) -> Option<SourceChangeKind> {
         let mut changes = self.planned.plan.source_changes.iter();
-        let change = changes.find(|change| column.origin == column_origin(&change.column));
+        let change = changes.find(|change| carries(&column.origin, &change.column));
         change.map(|change| change.kind)
     }
 
@@ -260,7 +279,7 @@ impl<'a> Comparison<'a> {
         let changes = self.planned.plan.source_changes.iter();
         let mut dropped = changes.filter(|change| change.kind == SourceChangeKind::Dropped);
         dropped
-            .find(|change| column.origin == column_origin(&change.column))
+            .find(|change| carries(&column.origin, &change.column))
             .map(|change| change.column.as_str())
     }
 

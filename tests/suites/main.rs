@@ -42,6 +42,7 @@ mod lossy_values;
 mod many_tables;
 mod mark_edits;
 mod marks_lab;
+mod masks;
 mod memory;
 mod mistakes;
 mod mistakes_at_stores;

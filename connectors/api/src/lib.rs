@@ -17,6 +17,7 @@ mod error;
 mod holds;
 mod key;
 mod marks;
+mod mask;
 mod predicate;
 mod secret;
 mod source;
@@ -41,6 +42,7 @@ pub use error::{Advice, ConnectorError, ErrorClass, Result};
 pub use holds::{Calendar, Domain, Holds, OnLossy, Repertoire, Test, TextDomain};
 pub use key::{KeyBound, KeyRange};
 pub use marks::Marks;
+pub use mask::{DateUnit, FakeKind, Mask, MaskKey};
 pub use predicate::{Comparison, Literal, Predicate};
 pub use secret::Secret;
 pub use source::{

@@ -136,6 +136,14 @@ fn value(takes: Takes) -> Value {
         }),
         Takes::Words => json!({ "type": "array", "items": value(Takes::Text), "minItems": 1 }),
         Takes::TextMap => json!({ "type": "object", "additionalProperties": value(Takes::Text) }),
+        Takes::Masks(choices, section) => json!({
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [
+                    { "enum": words(choices) }, { "type": "null" }, definition(section.name())
+                ]
+            }
+        }),
         Takes::Section(section) => definition(section.name()),
         Takes::Sections(section) => {
             json!({ "type": "array", "items": definition(section.name()) })

@@ -50,6 +50,9 @@ pub(crate) enum Takes {
     Words,
     /// A mapping of texts to texts.
     TextMap,
+    /// A mapping of names and globs of columns to one of these words, or to a mapping with the keys
+    /// of another section.
+    Masks(&'static [Choice], Section),
     /// A mapping with the keys of another section.
     Section(Section),
     /// A list of mappings with the keys of another section.
@@ -105,7 +108,9 @@ impl Key {
         self.takes
             .iter()
             .find_map(|takes| match takes {
-                Takes::Choice(choices) | Takes::Choices(choices) => Some(*choices),
+                Takes::Choice(choices) | Takes::Choices(choices) | Takes::Masks(choices, _) => {
+                    Some(*choices)
+                }
                 _ => None,
             })
             .unwrap_or_default()

@@ -5,6 +5,7 @@
 mod hooks;
 mod json;
 mod key;
+mod masks;
 mod pipeline;
 mod project;
 mod reference;

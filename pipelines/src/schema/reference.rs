@@ -96,6 +96,17 @@ fn kind(takes: Takes) -> String {
         }
         Takes::Texts | Takes::Names | Takes::Words => "list of texts".into(),
         Takes::TextMap => "mapping of texts to texts".into(),
+        Takes::Masks(choices, section) => {
+            let words: Vec<_> = choices
+                .iter()
+                .map(|(word, _)| format!("`{word}`"))
+                .collect();
+            format!(
+                "mapping of columns to {} or to a mapping, see [{name}](#{name})",
+                words.join(", "),
+                name = section.name()
+            )
+        }
         Takes::Section(Section::Table) => {
             "mapping with the [keys of a table](#a-table-or-defaults)".into()
         }

@@ -1,6 +1,6 @@
 //! The mappings that the files are made of.
 
-use super::{Key, hooks, pipeline, project, table};
+use super::{Key, hooks, masks, pipeline, project, table};
 
 /// A mapping of a file, with its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +35,15 @@ pub(crate) enum Section {
     Schema,
     /// `on_lossy:`
     OnLossy,
+    /// One mask.
+    Mask,
+    /// `partial:`
+    Partial,
 }
 
 impl Section {
     /// Every section, each behind the one that holds it.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Project,
         Self::Lease,
         Self::Retention,
@@ -55,6 +59,8 @@ impl Section {
         Self::Guards,
         Self::Schema,
         Self::OnLossy,
+        Self::Mask,
+        Self::Partial,
     ];
 
     /// Its keys, in the order they are listed in.
@@ -75,6 +81,8 @@ impl Section {
             Self::Guards => table::GUARDS,
             Self::Schema => table::SCHEMA,
             Self::OnLossy => table::ON_LOSSY,
+            Self::Mask => masks::MASK,
+            Self::Partial => masks::PARTIAL,
         }
     }
 
@@ -100,6 +108,8 @@ impl Section {
             Self::Guards => (Self::Table, "/guards"),
             Self::Schema => (Self::Table, "/schema"),
             Self::OnLossy => (Self::Table, "/on_lossy"),
+            Self::Mask => (Self::Table, "/mask/email"),
+            Self::Partial => (Self::Table, "/mask/email/partial"),
         }
     }
 
@@ -126,6 +136,8 @@ impl Section {
             Self::Guards => "guards",
             Self::Schema => "schema",
             Self::OnLossy => "on_lossy",
+            Self::Mask => "mask",
+            Self::Partial => "partial",
         }
     }
 
@@ -147,6 +159,8 @@ impl Section {
             Self::Guards => "What a run may delete before a person is asked.",
             Self::Schema => "What happens when the source's table changes.",
             Self::OnLossy => "What happens to values that the target cannot keep, by column.",
+            Self::Mask => "What is written instead of a column's values: one of these.",
+            Self::Partial => "How many characters stay.",
         }
     }
 }

@@ -29,6 +29,12 @@ pub(super) const TABLE: &[Key] = &[
     Key::optional("derive", &[Takes::TextMap])
         .about("Computed columns: name to SQL over the table's columns.")
         .example("derive: { initials: \"upper(left(name, 1))\" }"),
+    Key::optional("mask", &[Takes::Masks(super::masks::WORDS, Section::Mask)])
+        .about(
+            "What is written instead of private values, by columns: names of the source or of \
+             `derive`, and globs.",
+        )
+        .example("mask: { email: { hmac_sha256: \"${MASK_KEY}\" }, \"*_note\": redact }"),
     Key::optional("rename", &[Takes::TextMap])
         .about("New names: name at the source, or of a computed column, to name at the target.")
         .example("rename: { name: full_name }"),

@@ -37,7 +37,7 @@ fn copied(plan: &TablePlan) -> BTreeSet<&str> {
     outputs
         .filter_map(|output| match &output.value {
             OutputValue::Column(name) => Some(name.as_str()),
-            OutputValue::Derived { .. } => None,
+            OutputValue::Derived { .. } | OutputValue::Masked(..) => None,
         })
         .collect()
 }

@@ -202,7 +202,6 @@ defaults:
   schema: { new_column: add, dropped_column: hide }
 tables:
   public.customers:
-    mask: { email: { constant: x } }
     transform: [ { plugin: p } ]
     on_lossy: texts
   public.a_orders: { capture: log }
@@ -222,15 +221,13 @@ tables:
       hint: use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows
     `hide` is no value of `dropped_column` (p.yaml:8:46)
       hint: it is one of `keep`, `null`, `drop`, `approve`, `fail`
-    `mask` is not supported by this version (p.yaml:11:5)
-      hint: leave the column out with `columns: { exclude: [NAME] }`, or copy a harmless form of it with `derive`
-    `transform` is not supported by this version (p.yaml:12:5)
+    `transform` is not supported by this version (p.yaml:11:5)
       hint: compute the column with `derive: { NAME: "an expression" }`
-    `texts` is no value of `on_lossy` (p.yaml:13:15)
+    `texts` is no value of `on_lossy` (p.yaml:12:15)
       hint: did you mean `text`?
-    `mode: log` is not supported by this version (p.yaml:14:31)
+    `mode: log` is not supported by this version (p.yaml:13:31)
       hint: use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`
-    `hooks` is not supported by this version (p.yaml:15:20)
+    `hooks` is not supported by this version (p.yaml:14:20)
       hint: write `hooks:` at the top of the pipeline: the report that a command is given names each table
     "#);
 }

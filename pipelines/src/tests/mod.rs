@@ -4,6 +4,7 @@ mod conditions;
 mod documentation;
 mod evolution;
 mod lab;
+mod masks;
 mod mistakes;
 mod plans;
 mod scaffolds;

@@ -21,11 +21,16 @@ fn only(tables: &str) -> TablePlan {
 fn outputs(plan: &TablePlan) -> Vec<String> {
     plan.outputs
         .iter()
-        .map(|output| match &output.value {
-            OutputValue::Column(column) => format!("{} <- {column}", output.name),
-            OutputValue::Derived { sql, .. } => format!("{} <- ({sql})", output.name),
-        })
+        .map(|output| format!("{} <- {}", output.name, origin(&output.value)))
         .collect()
+}
+
+fn origin(value: &OutputValue) -> String {
+    match value {
+        OutputValue::Column(column) => column.clone(),
+        OutputValue::Derived { sql, .. } => format!("({sql})"),
+        OutputValue::Masked(value, mask) => format!("{} of {}", mask.summary(), origin(value)),
+    }
 }
 
 #[test]

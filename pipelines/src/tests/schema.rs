@@ -131,7 +131,7 @@ fn each_word_fits_the_schema_and_no_other_does() {
         let is_by_column = key
             .takes
             .iter()
-            .any(|takes| matches!(takes, Takes::Choices(_)));
+            .any(|takes| matches!(takes, Takes::Choices(_) | Takes::Masks(..)));
         let written = |word: &str| match is_by_column {
             true => json!({ "price": word }),
             false => json!(word),

@@ -72,6 +72,8 @@ pub(crate) enum Place {
     Condition { table: String },
     /// A derived column of a table.
     Column { table: String, column: String },
+    /// The mask of a column of a table.
+    Mask { table: String, column: String },
 }
 
 impl std::fmt::Display for Place {
@@ -81,6 +83,7 @@ impl std::fmt::Display for Place {
             Self::Column { table, column } => {
                 write!(formatter, "derived column `{column}` of `{table}`")
             }
+            Self::Mask { table, column } => write!(formatter, "mask of `{column}` of `{table}`"),
         }
     }
 }

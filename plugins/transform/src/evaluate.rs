@@ -20,7 +20,8 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    fn new(reason: impl Into<String>) -> Self {
+    /// A fault that no single row is known for.
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
             hint: None,

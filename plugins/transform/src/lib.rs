@@ -1,4 +1,4 @@
-//! Derived columns and conditions: the only crate that sees DataFusion.
+//! Derived columns, conditions and masks: the only crate that sees DataFusion.
 //!
 //! A [`Transform`] is compiled once per table and run, and applied to every batch. It keeps the
 //! rows for which the condition is true and computes the derived columns; columns that are only
@@ -9,6 +9,7 @@ mod compile;
 mod context;
 mod error;
 mod evaluate;
+mod mask;
 mod names;
 mod spec;
 mod special;
@@ -17,5 +18,5 @@ mod uuid;
 
 pub use context::TransformContext;
 pub use error::TransformError;
-pub use spec::{OutputExpr, OutputSpec, TransformSpec};
+pub use spec::{MaskedValue, OutputExpr, OutputSpec, TransformSpec};
 pub use transform::{Applied, Transform};

@@ -1,6 +1,7 @@
 //! What is computed for one table.
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
+use syncset_connector::Mask;
 
 /// Condition and outputs of one table.
 #[derive(Debug, Clone)]
@@ -31,6 +32,19 @@ pub enum OutputExpr {
     Input(String),
     /// A DataFusion SQL expression over the input columns.
     Sql(String),
+    /// Values of a column or an expression, hidden.
+    Masked(MaskedValue, Mask),
+}
+
+/// What a mask hides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MaskedValue {
+    /// The input column of exactly this name.
+    Input(String),
+    /// A DataFusion SQL expression over the input columns.
+    Sql(String),
+    /// A column of this type that is not among the input: the mask does not read it.
+    Unread(DataType),
 }
 
 impl OutputSpec {

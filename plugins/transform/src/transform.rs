@@ -3,9 +3,10 @@
 use crate::compile::{self, Compiled};
 use crate::context::TransformContext;
 use crate::error::{Place, TransformError};
-use crate::evaluate::{carried_type, evaluate};
+use crate::evaluate::{Fault, carried_type, evaluate};
+use crate::mask::MaskPlan;
 use crate::names;
-use crate::spec::{OutputExpr, TransformSpec};
+use crate::spec::{MaskedValue, OutputExpr, TransformSpec};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -13,6 +14,7 @@ use arrow_select::filter::filter_record_batch;
 use datafusion_common::DFSchema;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use syncset_connector::Mask;
 
 /// What becomes of each batch of one table. Compiled once, shared by all units of a run.
 #[derive(Debug)]
@@ -31,6 +33,12 @@ enum OutputColumn {
         place: Place,
         compiled: Compiled,
         carried: DataType,
+    },
+    Masked {
+        place: Place,
+        plan: MaskPlan,
+        /// `None` where the mask reads no values.
+        of: Option<Box<OutputColumn>>,
     },
 }
 
@@ -67,6 +75,7 @@ impl Transform {
             let (field, column) = match &output.value {
                 OutputExpr::Input(name) => compiler.input(&output.name, name)?,
                 OutputExpr::Sql(sql) => compiler.computed(&output.name, sql)?,
+                OutputExpr::Masked(value, mask) => compiler.masked(&output.name, value, mask)?,
             };
             fields.push(field);
             columns.push(column);
@@ -106,12 +115,7 @@ impl Transform {
             indexes.extend(&compiled.inputs);
         }
         for column in &self.columns {
-            match column {
-                OutputColumn::Input(index) => {
-                    indexes.insert(*index);
-                }
-                OutputColumn::Computed { compiled, .. } => indexes.extend(&compiled.inputs),
-            }
+            column.add_inputs(&mut indexes);
         }
         indexes
             .into_iter()
@@ -169,18 +173,13 @@ impl Transform {
         let columns = self
             .columns
             .iter()
-            .map(|column| match column {
-                OutputColumn::Input(index) => Ok(Arc::clone(rows.column(*index))),
-                OutputColumn::Computed {
-                    place,
-                    compiled,
-                    carried,
-                } => evaluate(compiled, rows, carried).map_err(|mut fault| {
+            .map(|column| {
+                column.values(rows).map_err(|(place, mut fault)| {
                     if let (Some(row), Some(kept)) = (fault.row, kept) {
                         fault.row = kept.values().set_indices().nth(row);
                     }
                     place.row(fault)
-                }),
+                })
             })
             .collect::<Result<Vec<ArrayRef>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
@@ -218,6 +217,38 @@ impl Transform {
         TransformError::Schema {
             table: self.table.clone(),
             reason,
+        }
+    }
+}
+
+impl OutputColumn {
+    fn add_inputs(&self, indexes: &mut BTreeSet<usize>) {
+        match self {
+            Self::Input(index) => {
+                indexes.insert(*index);
+            }
+            Self::Computed { compiled, .. } => indexes.extend(&compiled.inputs),
+            Self::Masked { of, .. } => {
+                if let Some(of) = of {
+                    of.add_inputs(indexes);
+                }
+            }
+        }
+    }
+
+    fn values(&self, rows: &RecordBatch) -> Result<ArrayRef, (&Place, Fault)> {
+        match self {
+            Self::Input(index) => Ok(Arc::clone(rows.column(*index))),
+            Self::Computed {
+                place,
+                compiled,
+                carried,
+            } => evaluate(compiled, rows, carried).map_err(|fault| (place, fault)),
+            Self::Masked { place, plan, of } => {
+                let values = of.as_ref().map(|of| of.values(rows)).transpose()?;
+                plan.apply(values.as_ref(), rows.num_rows())
+                    .map_err(|fault| (place, fault))
+            }
         }
     }
 }
@@ -283,6 +314,35 @@ impl Compiler<'_> {
                 .refuse(format!("there is no column `{column}`"))
         })?;
         Ok((field.clone().with_name(name), OutputColumn::Input(index)))
+    }
+
+    fn masked(
+        &self,
+        name: &str,
+        value: &MaskedValue,
+        mask: &Mask,
+    ) -> Result<(Field, OutputColumn), TransformError> {
+        let (data_type, nullable, of) = match value {
+            MaskedValue::Unread(data_type) => (data_type.clone(), false, None),
+            MaskedValue::Input(column) => {
+                let (field, of) = self.input(name, column)?;
+                (field.data_type().clone(), field.is_nullable(), Some(of))
+            }
+            MaskedValue::Sql(sql) => {
+                let (field, of) = self.computed(name, sql)?;
+                (field.data_type().clone(), true, Some(of))
+            }
+        };
+        let place = Place::Mask {
+            table: self.spec.table.clone(),
+            column: name.to_owned(),
+        };
+        let plan = MaskPlan::new(mask, &data_type)
+            .map_err(|unfit| place.refuse_with_hint(unfit.reason, unfit.hint))?;
+        let nullable = nullable || *mask == Mask::Null;
+        let field = Field::new(name, plan.output.clone(), nullable);
+        let of = of.filter(|_| mask.reads_values()).map(Box::new);
+        Ok((field, OutputColumn::Masked { place, plan, of }))
     }
 
     fn computed(&self, name: &str, sql: &str) -> Result<(Field, OutputColumn), TransformError> {

@@ -58,7 +58,8 @@ fn as_bytes(expr: Expr) -> PlanResult<Expr> {
     Ok(Expr::Literal(value, metadata))
 }
 
-fn parse(text: &str) -> Option<Vec<u8>> {
+/// The sixteen bytes of a uuid's text.
+pub(crate) fn parse(text: &str) -> Option<Vec<u8>> {
     let digits = text
         .trim_start_matches('{')
         .trim_end_matches('}')
@@ -76,6 +77,18 @@ fn parse(text: &str) -> Option<Vec<u8>> {
             .map(|pair| pair[0] << 4 | pair[1])
             .collect()
     })
+}
+
+/// The text of sixteen bytes.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(36);
+    for (place, byte) in bytes.iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
 }
 
 /// Refuses what would take the bytes of a uuid for something else.

@@ -219,6 +219,17 @@ async fn entry(
     })
 }
 
+/// Where a column comes from, as a person would say it.
+fn source_text(value: &OutputValue) -> String {
+    match value {
+        OutputValue::Column(name) => name.clone(),
+        OutputValue::Derived { sql, .. } => format!("= {sql}"),
+        OutputValue::Masked(value, mask) => {
+            format!("{} masked by {}", source_text(value), mask.summary())
+        }
+    }
+}
+
 /// Columns that are written. A column that `on_lossy` makes a text is shown as it is at the source.
 fn written_entries(ends: &Ends, table: &PlannedTable) -> impl Iterator<Item = ColumnEntry> {
     let description = &table.plan.read.description;
@@ -227,19 +238,14 @@ fn written_entries(ends: &Ends, table: &PlannedTable) -> impl Iterator<Item = Co
         .zip(&table.policies)
         .map(move |((output, column), policy)| {
             let mapping = ends.target().map_type(column);
-            let source = match &output.value {
-                OutputValue::Column(name) => description.column(name),
-                OutputValue::Derived { .. } => None,
-            };
+            let source = output.value.column();
+            let source = source.and_then(|name| description.column(name));
             let note = match policy {
                 OnLossy::Text => Some(TEXT_NOTE.to_owned()),
                 _ => mapping.note,
             };
             ColumnEntry {
-                source: match &output.value {
-                    OutputValue::Column(name) => name.clone(),
-                    OutputValue::Derived { sql, .. } => format!("= {sql}"),
-                },
+                source: source_text(&output.value),
                 target: output.name.clone(),
                 source_type: match source {
                     Some(source) => source.native.name.clone(),
