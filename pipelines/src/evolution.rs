@@ -9,13 +9,14 @@
 use crate::outputs::is_named;
 use crate::planner::Planner;
 use crate::problem::Problems;
-use crate::schema_setting::NewColumn;
+use crate::renames::{self, Renames};
+use crate::schema_setting::{NewColumn, RenamedColumn};
 use crate::spec::{ColumnChoice, Name};
-use crate::table_pattern::NamePattern;
+use crate::stored::{Stored, matches};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use syncset_connector::{NativeType, TableDescription, TypeDefinition};
+use syncset_connector::{NativeType, TypeDefinition};
 
 /// Key of the stored text: how the columns were chosen.
 pub(crate) const CHOICE: &str = "choice";
@@ -36,6 +37,9 @@ pub struct SourceChange {
     /// The type that it had, if that is what changed.
     #[serde(rename = "type_before", skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
+    /// The name that it had, if that is what changed.
+    #[serde(rename = "column_before", skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// What happened to a column.
@@ -49,6 +53,11 @@ pub enum Kind {
     Replaced,
     /// It is gone.
     Dropped,
+    /// It has another name.
+    Renamed,
+    /// It is new, and one of its type is gone: it may have got another name, which a store that
+    /// does not number its columns cannot tell.
+    LooksRenamed,
     /// Its type holds all that it held before, and more.
     Widened,
     /// Its type is another one.
@@ -59,7 +68,13 @@ impl std::fmt::Display for SourceChange {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { column, native, .. } = self;
         let before = self.before.as_deref().unwrap_or_default();
+        let from = self.from.as_deref().unwrap_or_default();
         match self.kind {
+            Kind::Renamed => write!(formatter, "renamed column `{from}` -> `{column}`"),
+            Kind::LooksRenamed => write!(
+                formatter,
+                "no column `{from}` any more and a new one `{column}` of its type ({native}), which may be the same one"
+            ),
             Kind::Added => write!(formatter, "new column `{column}` ({native})"),
             Kind::Replaced => write!(
                 formatter,
@@ -93,7 +108,71 @@ pub(crate) struct Evolved {
 impl Planner<'_> {
     /// What is stored of the stream, if it was loaded by a version that stored it.
     pub(crate) fn stored(&self) -> Option<Stored> {
-        Stored::read(self.selected.loaded_under.as_deref()?)
+        let raw = self.stored_names()?;
+        let (renames, is_guess) = self.renames(&raw);
+        if renames.is_empty() {
+            return Some(raw);
+        }
+        let text = serde_json::from_str(self.selected.loaded_under.as_deref()?).ok()?;
+        let now = renames::translated(text, &renames, self.table, None);
+        let is_shadowed = |name: &&String| renames.name(name).is_none();
+        let shadowed = raw.copied.iter().filter(is_shadowed);
+        let shadowed = shadowed.map(|name| (name.clone(), raw.type_of(name)));
+        Some(Stored {
+            shadowed: shadowed.collect(),
+            is_guess,
+            renames,
+            ..Stored::of(now)?
+        })
+    }
+
+    /// The same with the names that columns had then.
+    pub(crate) fn stored_names(&self) -> Option<Stored> {
+        Stored::of(serde_json::from_str(self.selected.loaded_under.as_deref()?).ok()?)
+    }
+
+    /// What the source's numbers say about names, whatever the file makes of it.
+    pub(crate) fn renames_by_number(&self) -> Renames {
+        let text = self.selected.loaded_under.as_deref();
+        let stored = text.and_then(|text| serde_json::from_str(text).ok());
+        stored.map_or_else(Renames::default, |stored| {
+            Renames::by_number(&stored, self.table)
+        })
+    }
+
+    /// The renames that the target follows, and whether they are only a guess.
+    pub(crate) fn renames(&self, raw: &Stored) -> (Renames, bool) {
+        if self.settings.schema.renamed_column == RenamedColumn::Add {
+            return (Renames::default(), false);
+        }
+        if !renames::numbered_by(self.table).is_null() {
+            return (self.renames_by_number(), false);
+        }
+        (Renames::of(self.guesses(raw)), true)
+    }
+
+    /// Pairs of a column that is gone and the only new one of its type.
+    fn guesses(&self, raw: &Stored) -> Vec<(String, String)> {
+        let gone = raw.copied.iter();
+        let gone = gone.filter(|name| self.table.column(name).is_none() && self.takes(name));
+        let gone: Vec<_> = gone.map(|name| (name, raw.type_of(name))).collect();
+        let columns = self.table.columns.iter();
+        let new = columns.filter(|it| self.takes(&it.name) && raw.lacked(&it.name));
+        let new: Vec<_> = new.map(|it| (&it.name, spelled(&it.native))).collect();
+        let only = |list: &[(&String, String)], native: &str| {
+            list.iter().filter(|(_, it)| it == native).count() == 1
+        };
+        let pairs = gone.iter().filter_map(|(from, native)| {
+            let (to, _) = new.iter().find(|(_, it)| it == native)?;
+            let is_clear = !native.is_empty() && only(&gone, native) && only(&new, native);
+            is_clear.then(|| ((*from).clone(), (*to).clone()))
+        });
+        pairs.collect()
+    }
+
+    /// Whether the file says that a new column goes where the one went that is gone.
+    fn agrees_by_name(&self, from: &str, to: &str) -> bool {
+        self.rename_place(to).is_some() && self.target_name(to) == self.target_name(from)
     }
 
     /// Compares the chosen columns with those that the stream was loaded with.
@@ -115,12 +194,18 @@ impl Planner<'_> {
         );
         let dropped = stored.copied.iter();
         let dropped = dropped.filter(|name| self.table.column(name).is_none() && self.takes(name));
-        evolved.changes.extend(dropped.map(|name| SourceChange {
-            kind: Kind::Dropped,
-            column: name.clone(),
-            native: stored.type_of(name),
-            before: None,
-        }));
+        let dropped = dropped.map(|name| (name, stored.type_of(name)));
+        let shadowed = stored.shadowed.iter().filter(|(name, _)| self.takes(name));
+        let shadowed = shadowed.map(|(name, native)| (name, native.clone()));
+        evolved
+            .changes
+            .extend(dropped.chain(shadowed).map(|(name, native)| SourceChange {
+                kind: Kind::Dropped,
+                column: name.clone(),
+                native,
+                before: None,
+                from: None,
+            }));
         for column in chosen {
             let is_new = stored.lacked(&column) && !self.asks_for(&column);
             if is_new && self.settings.schema.new_column == NewColumn::Ignore {
@@ -132,6 +217,7 @@ impl Planner<'_> {
             } else if replaced(&column) {
                 evolved.changes.push(self.change(Kind::Replaced, &column));
             } else {
+                evolved.changes.extend(self.renamed(&stored, &column));
                 evolved.changes.extend(self.retyped(&stored, &column));
             }
             evolved.columns.push(column);
@@ -171,7 +257,24 @@ impl Planner<'_> {
             column: column.to_owned(),
             native: described.map_or_else(String::new, |it| it.native.name.clone()),
             before: None,
+            from: None,
         }
+    }
+
+    /// What became of the name of a column that is the same one as before.
+    fn renamed(&self, stored: &Stored, column: &str) -> Option<SourceChange> {
+        let from = stored.renames.from(column)?;
+        if !stored.copied.contains(column) {
+            return None;
+        }
+        let kind = match stored.is_guess && !self.agrees_by_name(from, column) {
+            true => Kind::LooksRenamed,
+            false => Kind::Renamed,
+        };
+        Some(SourceChange {
+            from: Some(from.to_owned()),
+            ..self.change(kind, column)
+        })
     }
 
     /// What became of the type of a column that is the same one as before.
@@ -190,6 +293,7 @@ impl Planner<'_> {
             column: column.to_owned(),
             native,
             before: Some(before),
+            from: None,
         })
     }
 
@@ -207,7 +311,7 @@ impl Planner<'_> {
     }
 
     /// Whether the file's choice would copy a column of this name.
-    fn takes(&self, column: &str) -> bool {
+    pub(crate) fn takes(&self, column: &str) -> bool {
         let matches = |entries: &[Name]| entries.iter().any(|entry| matches(&entry.text, column));
         match &self.settings.columns {
             ColumnChoice::All => true,
@@ -264,6 +368,15 @@ impl Planner<'_> {
             "columns": numbers.collect::<BTreeMap<_, _>>(),
             "types": types.collect::<BTreeMap<_, _>>(),
         });
+        let numbered_by = renames::numbered_by(self.table);
+        if !numbered_by.is_null() {
+            selection[SOURCE][renames::TABLE] = numbered_by;
+        }
+        if let ColumnChoice::Except(_) = self.settings.columns {
+            let columns = self.table.columns.iter();
+            let left_out = columns.filter(|column| !self.takes(&column.name));
+            selection[SOURCE][renames::LEFT_OUT] = renames::left_out(left_out);
+        }
         if self.settings.key.is_some() {
             selection[SOURCE]["key"] = json!("named");
         }
@@ -276,96 +389,9 @@ impl Planner<'_> {
 }
 
 /// A type with its labels, as it is stored.
-fn spelled(native: &NativeType) -> String {
+pub(crate) fn spelled(native: &NativeType) -> String {
     match &native.definition {
         Some(TypeDefinition::Enum { labels }) => format!("{} {}", native.name, json!(labels)),
         _ => native.name.clone(),
     }
-}
-
-/// Whether an entry of the file means a column.
-fn matches(entry: &str, column: &str) -> bool {
-    matches!(NamePattern::parse(entry), Ok(pattern) if pattern.matches(column))
-}
-
-/// What is stored of a stream.
-pub(crate) struct Stored {
-    choice: Value,
-    /// Columns of the source that were copied.
-    copied: BTreeSet<String>,
-    /// Columns of the source's own key, by which rows were found; empty where the file named others.
-    pub(crate) key: BTreeSet<String>,
-    /// The number of each column that was needed, where the store has them.
-    pub(crate) columns: Map<String, Value>,
-    types: Map<String, Value>,
-    /// Names of the file that were columns once.
-    gone: BTreeSet<String>,
-}
-
-impl Stored {
-    /// `None` for text of a version that did not store it.
-    fn read(text: &str) -> Option<Self> {
-        let mut stored: Map<String, Value> = serde_json::from_str(text).ok()?;
-        let choice = stored.remove(CHOICE)?;
-        let copied = stored.get("columns")?.as_array()?.iter();
-        let copied = copied.filter_map(|column| column["column"].as_str());
-        let copied = copied.map(str::to_owned).collect();
-        let mut source = stored.remove(SOURCE)?;
-        let key = stored.get("key").filter(|_| source["key"].is_null());
-        let key = key.map(texts).unwrap_or_default();
-        let Value::Object(columns) = source["columns"].take() else {
-            return None;
-        };
-        let types = match source["types"].take() {
-            Value::Object(types) => types,
-            _ => Map::new(),
-        };
-        Some(Self {
-            choice,
-            copied,
-            key,
-            columns,
-            types,
-            gone: texts(&source["gone"]),
-        })
-    }
-
-    /// The type that a column had, as the source spelled it; empty if it is not known.
-    pub(crate) fn type_of(&self, column: &str) -> String {
-        let native = self.types.get(column).and_then(Value::as_str);
-        native.unwrap_or_default().to_owned()
-    }
-
-    /// Whether the column was not there: it would have been copied.
-    fn lacked(&self, column: &str) -> bool {
-        let takes = |list: &Value| texts(list).iter().any(|entry| matches(entry, column));
-        let was_taken = match &self.choice {
-            Value::String(_) => true,
-            Value::Object(fields) => !fields.get("exclude").is_some_and(takes),
-            list => takes(list),
-        };
-        was_taken && !self.copied.contains(column)
-    }
-
-    /// Whether there was a column of this name, or one that this pattern meant.
-    fn knew(&self, name: &str) -> bool {
-        let chosen = texts(self.choice.get("exclude").unwrap_or(&self.choice));
-        self.copied.contains(name) || self.gone.contains(name) || chosen.contains(name)
-    }
-
-    /// Whether the column of this name was another one. Stores that do not number their columns
-    /// cannot tell.
-    fn had_another(&self, column: &str, table: &TableDescription) -> bool {
-        let then = self.columns.get(column).and_then(Value::as_i64);
-        let now = table.column(column).and_then(|it| it.stable_id);
-        matches!((then, now), (Some(then), Some(now)) if then != now)
-    }
-}
-
-/// The texts of a list.
-fn texts(list: &Value) -> BTreeSet<String> {
-    let entries = list.as_array().into_iter().flatten();
-    entries
-        .filter_map(|entry| entry.as_str().map(str::to_owned))
-        .collect()
 }

@@ -1,13 +1,17 @@
-//! Columns that a table cannot be read without and that are gone from the source. Such a table
-//! stops until the file says what to do instead; the other tables of the pipeline go on.
+//! Columns that the file names and that are gone from the source, or have another name there. Such a
+//! table stops until the file says what to do instead; the other tables of the pipeline go on.
 
+use crate::evolution::spelled;
 use crate::plan::TablePlan;
 use crate::planner::Planner;
-use crate::problem::Problems;
+use crate::problem::{Place, Problems};
+use crate::renames::Renames;
 use crate::spec::{ColumnChoice, Condition, TableSettings};
 use crate::sql::resolve;
+use crate::stored::Stored;
 use arrow_schema::DataType;
 use serde::Serialize;
+use serde_json::Value;
 use syncset_connector::{CaptureMode, Column, NativeType, OnDelete, TableDescription, WriteMode};
 
 /// A column that is gone and that the file needs.
@@ -17,6 +21,12 @@ pub struct LostColumn {
     pub column: String,
     /// What needs it.
     pub use_of: Use,
+    /// The name that it has by now, if it only has another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<String>,
+    /// Where the file names it, if it does: `pipelines/p.yaml:6:12`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// What a column is needed for.
@@ -31,21 +41,64 @@ pub enum Use {
     Where,
     /// A column is computed from it.
     Derive,
+    /// It is selected by its name.
+    Columns,
+    /// It is left out by its name.
+    Exclude,
+    /// It is left out by its name, and a new column of its type may be it.
+    MaybeExclude,
+    /// It has another name at the target.
+    Rename,
+    /// It says what happens to its values.
+    OnLossy,
+    /// It is masked by its name.
+    Mask,
 }
 
 impl LostColumn {
-    /// What the file needs it for.
-    pub fn sentence(&self) -> &'static str {
-        match self.use_of {
+    /// What happened, and what the file needs the column for.
+    pub fn sentence(&self) -> String {
+        let column = &self.column;
+        let needs = match self.use_of {
             Use::Key => "the key needs it",
             Use::Cursor => "`capture` finds changes by it",
             Use::Where => "`where` names it",
             Use::Derive => "`derive` computes from it",
+            Use::Columns => "`columns` names it",
+            Use::Exclude | Use::MaybeExclude => "`exclude` leaves it out",
+            Use::Rename => "`rename` names it",
+            Use::OnLossy => "`on_lossy` names it",
+            Use::Mask => "`mask` hides it",
+        };
+        let place = self.place.as_deref();
+        let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+        match (&self.now, self.use_of) {
+            (Some(now), Use::MaybeExclude) => format!(
+                "the source has no column `{column}` any more and a new one `{now}` of its type, which may be the same one, and {needs}{place}"
+            ),
+            (Some(now), _) => {
+                format!("the source renamed column `{column}` to `{now}`, and {needs}{place}")
+            }
+            (None, _) => format!("the source dropped column `{column}`, and {needs}"),
         }
     }
 
     /// What a person can do.
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> String {
+        let column = &self.column;
+        match (&self.now, self.use_of) {
+            (Some(now), Use::Exclude) => format!(
+                "write `{now}` in `exclude` too; or take `{column}` out of it, and the column is copied"
+            ),
+            (Some(now), Use::MaybeExclude) => {
+                format!("if it is, write `{now}` in `exclude`; if not, take `{column}` out of it")
+            }
+            (Some(now), _) => format!("write `{now}` there"),
+            (None, _) => self.hint_of_dropped().to_owned(),
+        }
+    }
+
+    fn hint_of_dropped(&self) -> &'static str {
         match self.use_of {
             Use::Key => {
                 "name columns that are unique and never NULL with `key: [..]`, or add the column \
@@ -62,39 +115,57 @@ impl LostColumn {
                 "compute the column from others or take it out of `derive`, or add the column \
                  again at the source"
             }
+            Use::Columns
+            | Use::Exclude
+            | Use::MaybeExclude
+            | Use::Rename
+            | Use::OnLossy
+            | Use::Mask => "take its name out of the file",
         }
     }
 }
 
 impl Planner<'_> {
-    /// The columns that are gone and needed, once for each use.
+    /// The columns that are gone and needed, or that the file knows by another name, once for each
+    /// use.
     pub(crate) fn lost(&self) -> Vec<LostColumn> {
-        let Some(stored) = self.stored() else {
+        let Some(stored) = self.stored_names() else {
             return Vec::new();
         };
+        let by_number = self.renames_by_number();
+        let followed = self.renames(&stored).0;
         let then = stored.columns.keys().chain(&stored.key);
+        let then = then.chain(stored.left_out.keys());
         let gone: Vec<&String> = then
             .filter(|name| self.table.column(name).is_none())
             .collect();
-        if gone.is_empty() {
-            return Vec::new();
-        }
         let mut lost: Vec<LostColumn> = Vec::new();
-        let mut need = |name: &str, use_of: Use| {
+        let mut need = |name: &str, use_of: Use, place: Option<Place>| {
+            let now = by_number.to(name).map(str::to_owned);
             let entry = LostColumn {
                 column: name.to_owned(),
                 use_of,
+                place: place.filter(|_| now.is_some()).map(|it| self.at(it)),
+                now,
             };
             if gone.iter().any(|it| *it == name) && !lost.contains(&entry) {
                 lost.push(entry);
             }
         };
         match &self.settings.key {
-            Some((names, _)) => names.iter().for_each(|name| need(&name.text, Use::Key)),
-            None => stored.key.iter().for_each(|name| need(name, Use::Key)),
+            Some((names, _)) => {
+                let names = names.iter();
+                names.for_each(|name| need(&name.text, Use::Key, Some(name.place)));
+            }
+            // The source's own key has followed its columns.
+            None => {
+                let names = stored.key.iter();
+                let names = names.filter(|name| followed.to(name).is_none());
+                names.for_each(|name| need(name, Use::Key, None));
+            }
         }
         if let Some(cursor) = &self.settings.capture.column {
-            need(&cursor.text, Use::Cursor);
+            need(&cursor.text, Use::Cursor, Some(cursor.place));
         }
         let before = with_columns(self.table, &gone);
         let named = |text: &str| match resolve(text, &before) {
@@ -103,13 +174,100 @@ impl Planner<'_> {
         };
         if let Some(Condition::Sql(text)) = &self.settings.condition {
             let names = named(&text.text);
-            names.iter().for_each(|name| need(name, Use::Where));
+            let names = names.iter();
+            names.for_each(|name| need(name, Use::Where, Some(text.place)));
         }
         for (_, sql) in &self.settings.derive {
             let names = named(&sql.text);
-            names.iter().for_each(|name| need(name, Use::Derive));
+            let names = names.iter();
+            names.for_each(|name| need(name, Use::Derive, Some(sql.place)));
         }
+        lost.extend(self.known_by_other_names(&stored, &by_number));
         lost
+    }
+
+    /// Columns that the file names and could do without, but that only have another name.
+    fn known_by_other_names(&self, stored: &Stored, renames: &Renames) -> Vec<LostColumn> {
+        let mut known = Vec::new();
+        let mut add = |name: &str, now: &str, use_of: Use, place: Place| {
+            known.push(LostColumn {
+                column: name.to_owned(),
+                use_of,
+                now: Some(now.to_owned()),
+                place: Some(self.at(place)),
+            });
+        };
+        let is_gone = |name: &str| self.table.column(name).is_none();
+        let renamed = |name: &str| renames.to(name).filter(|_| is_gone(name));
+        match &self.settings.columns {
+            ColumnChoice::All => {}
+            ColumnChoice::Only(entries) => {
+                for entry in entries {
+                    for name in stored.copied.iter().filter(|name| entry.means(name)) {
+                        let now = renamed(name);
+                        let now = now.filter(|now| entry.text == *name || !self.takes(now));
+                        now.into_iter()
+                            .for_each(|now| add(name, now, Use::Columns, entry.place));
+                    }
+                }
+            }
+            ColumnChoice::Except(entries) => {
+                for entry in entries {
+                    for (name, told) in stored.left_out.iter().filter(|it| entry.means(it.0)) {
+                        if let Some(now) = renames.to(name)
+                            && (self.takes(now) || entry.text == *name && is_gone(name))
+                        {
+                            add(name, now, Use::Exclude, entry.place);
+                        } else if is_gone(name)
+                            && let Some(now) = self.maybe(stored, told)
+                        {
+                            add(name, &now, Use::MaybeExclude, entry.place);
+                        }
+                    }
+                }
+            }
+        }
+        for (from, _) in &self.settings.rename {
+            let now = renamed(&from.text);
+            now.into_iter()
+                .for_each(|now| add(&from.text, now, Use::Rename, from.place));
+        }
+        // A guess is enough here: a column that only has another name must not pass as it is.
+        let (maybe, _) = self.renames(stored);
+        for rule in &self.settings.mask {
+            let name = &rule.columns;
+            let now = renamed(&name.text);
+            let now = now.or_else(|| maybe.to(&name.text).filter(|_| is_gone(&name.text)));
+            let now = now.filter(|now| !self.is_masked(now));
+            now.into_iter()
+                .for_each(|now| add(&name.text, now, Use::Mask, name.place));
+        }
+        for (name, _) in &self.settings.on_lossy.columns {
+            let now = renamed(&name.text);
+            now.into_iter()
+                .for_each(|now| add(&name.text, now, Use::OnLossy, name.place));
+        }
+        known
+    }
+
+    /// A new column that would be copied and may be the one that was left out, in a store that does
+    /// not number its columns.
+    fn maybe(&self, stored: &Stored, told: &Value) -> Option<String> {
+        if !told["number"].is_null() {
+            return None;
+        }
+        let mut columns = self.table.columns.iter();
+        let found = columns.find(|column| {
+            told["type"].as_str() == Some(&spelled(&column.native))
+                && self.takes(&column.name)
+                && stored.lacked(&column.name)
+        });
+        found.map(|column| column.name.clone())
+    }
+
+    /// A place of the pipeline's file, for people.
+    fn at(&self, place: Place) -> String {
+        format!("{}:{}:{}", self.spec.path, place.line, place.column)
     }
 
     /// A plan of what is left of the table, so that every verb can show it. Nobody runs it.
@@ -140,6 +298,7 @@ impl Planner<'_> {
         settings.derive.clear();
         settings.mask.clear();
         settings.rename.clear();
+        settings.on_lossy.columns.clear();
         settings.key = None;
         settings.capture.mode = CaptureMode::Full;
         settings.capture.column = None;

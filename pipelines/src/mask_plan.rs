@@ -34,6 +34,15 @@ impl Planner<'_> {
         masks
     }
 
+    /// Whether the file masks a column of this name.
+    pub(crate) fn is_masked(&self, name: &str) -> bool {
+        let mut rules = self.settings.mask.iter();
+        rules.any(|rule| match NamePattern::parse(&rule.columns.text) {
+            Ok(pattern) => rule.columns.text == name || pattern.matches(name),
+            Err(_) => false,
+        })
+    }
+
     fn mask_of(&self, name: &str, problems: &mut Problems) -> Option<Mask> {
         let rules = || self.settings.mask.iter();
         if let Some(exact) = rules().find(|rule| rule.columns.text == name) {

@@ -11,6 +11,8 @@ pub struct SchemaSetting {
     pub new_column: NewColumn,
     /// A column is gone.
     pub dropped_column: DroppedColumn,
+    /// A column has another name.
+    pub renamed_column: RenamedColumn,
     /// A column has another type.
     pub type_change: TypeChange,
 }
@@ -46,6 +48,21 @@ pub enum DroppedColumn {
     Fail,
 }
 
+/// What a run does with the target's column when the one that it carries gets another name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RenamedColumn {
+    /// It gets that name too; where the source cannot tell a rename from a column that was dropped
+    /// and another one that came, the table waits until a person agrees.
+    #[default]
+    Follow,
+    /// The column of the old name counts as dropped and the one of the new name as new.
+    Add,
+    /// The table waits until a person agrees on the command line.
+    Approve,
+    /// The table stops until the file says something else.
+    Fail,
+}
+
 /// What a run does with the target's column when the source gives its own another type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TypeChange {
@@ -76,6 +93,13 @@ const DROPPED_COLUMN: [(&str, DroppedColumn); 5] = [
     ("fail", DroppedColumn::Fail),
 ];
 
+const RENAMED_COLUMN: [(&str, RenamedColumn); 4] = [
+    ("follow", RenamedColumn::Follow),
+    ("add", RenamedColumn::Add),
+    ("approve", RenamedColumn::Approve),
+    ("fail", RenamedColumn::Fail),
+];
+
 const TYPE_CHANGE: [(&str, TypeChange); 3] = [
     ("widen", TypeChange::Widen),
     ("approve", TypeChange::Approve),
@@ -98,10 +122,15 @@ pub(crate) fn read(fields: &Fields, problems: &mut Problems) -> SchemaSetting {
         let name = "dropped_column";
         choice(&node, Section::Schema, name, &DROPPED_COLUMN, problems)
     });
+    let renamed_column = fields.value("renamed_column").and_then(|node| {
+        let name = "renamed_column";
+        choice(node, Section::Schema, name, &RENAMED_COLUMN, problems)
+    });
     let type_change = fields
         .value("type_change")
         .and_then(|node| choice(node, Section::Schema, "type_change", &TYPE_CHANGE, problems));
     SchemaSetting {
+        renamed_column: renamed_column.unwrap_or_default(),
         type_change: type_change.unwrap_or_default(),
         new_column: new_column.unwrap_or_default(),
         dropped_column: dropped_column.unwrap_or_default(),

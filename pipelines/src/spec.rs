@@ -4,6 +4,7 @@
 use crate::guards::Guards;
 use crate::problem::Place;
 use crate::schema_setting::SchemaSetting;
+use crate::stored::matches;
 use crate::table_pattern::TablePattern;
 use crate::template::Template;
 use std::collections::BTreeMap;
@@ -212,6 +213,13 @@ pub struct Name {
     pub text: String,
     /// Where it is.
     pub place: Place,
+}
+
+impl Name {
+    /// Whether the name, or the glob that it is, means a column.
+    pub(crate) fn means(&self, column: &str) -> bool {
+        matches(&self.text, column)
+    }
 }
 
 /// The settings of a table, defaults included.

@@ -169,13 +169,25 @@ impl SqlProblem {
 /// # Errors
 /// Every column that is not there, or why the text is no expression.
 pub(crate) fn resolve(text: &str, table: &TableDescription) -> Result<Resolved, Vec<SqlProblem>> {
+    resolve_under(text, table, &str::to_owned)
+}
+
+/// The same with other names for the table's columns: each as `name` gives it.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn resolve_under(
+    text: &str,
+    table: &TableDescription,
+    name: &dyn Fn(&str) -> String,
+) -> Result<Resolved, Vec<SqlProblem>> {
     let tree = parse(text).map_err(|problem| vec![problem])?;
     let mut uses: Vec<Use> = Vec::new();
     let mut problems = Vec::new();
     let _: ControlFlow<()> = visit_expressions(&tree, |expression| {
         match expression {
             Expr::Identifier(identifier) => match column_of(identifier, table) {
-                Ok(column) => uses.push(Use::of(identifier, column)),
+                Ok(column) => uses.push(Use::of(identifier, name(&column))),
                 Err(problem) => problems.push(problem),
             },
             Expr::CompoundIdentifier(parts) => {

@@ -11,7 +11,10 @@ use syncset_connector::{
     About, HeldRows, MadeTable, PipelineKey, PipelineState, Retelling, Store, StreamPhase,
     StreamState, TableAlteration, TableName, WriteMode,
 };
-use syncset_pipeline::{DELETED_AT, LostColumn, SelectionChange, SourceChange, SourceChangeKind};
+use syncset_pipeline::{
+    DELETED_AT, LostColumn, Renames, SelectionChange, SourceChange, SourceChangeKind,
+    under_new_names,
+};
 
 /// What a run does with a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,7 +100,9 @@ pub(crate) fn decide(
     let made = made_of(table, state);
     let since = Since::of(table, stored, made);
     let keeps_rows = since.leaves_rows(table)
-        || since.needs_no_rows() && reshape.as_ref().is_none_or(|it| it.keeps_rows);
+        || since.needs_no_rows()
+            && since.renames_ours(table, made)
+            && reshape.as_ref().is_none_or(|it| it.keeps_rows);
     let refused = since.refused(table, rules);
     let asked = Asked {
         edit: since.is_edited && !rules.agrees_to_edits(table),
@@ -195,9 +200,7 @@ fn action(
 fn lost_columns(table: &PlannedTable) -> Vec<Failure> {
     let stream = table.stream();
     let failure = |lost: &LostColumn| {
-        let (column, use_of) = (&lost.column, lost.sentence());
-        let message =
-            format!("table `{stream}`: the source dropped column `{column}`, and {use_of}");
+        let message = format!("table `{stream}`: {}", lost.sentence());
         Failure::new(exit_code::APPROVAL, message).with_hint(lost.hint())
     };
     table.plan.lost.iter().map(failure).collect()
@@ -231,14 +234,27 @@ fn needed_reshape(
     if !table.status.exists || made.is_none() && edited.is_none() {
         return Ok(None);
     }
-    let written = edited.map(|stored| {
+    let text = edited.map(|stored| stored.selection_text.as_deref().unwrap_or_default());
+    let (under_new_names, renames) = match text {
+        Some(text) => under_new_names(text, &table.plan),
+        None => (String::new(), Renames::default()),
+    };
+    let written = text.map(|text| {
         let gone = |column: &str| {
             let mut changes = table.plan.source_changes.iter();
             changes.any(|it| it.kind == SourceChangeKind::Dropped && it.column == column)
         };
-        written_columns(stored.selection_text.as_deref(), gone)
+        let mut written = written_columns(text, gone);
+        // A column that is not ours may have been renamed by its owner.
+        let is_ours = |name: &str| {
+            let mut columns = made.iter().flat_map(|made| &made.columns);
+            columns.any(|column| column.name == name)
+        };
+        let named = written_columns(&under_new_names, gone).into_iter();
+        written.extend(named.filter(|name| renames.from(name).is_some_and(|it| !is_ours(it))));
+        written
     });
-    reshape(table, made, written.as_deref())
+    reshape(table, made, written.as_deref(), &renames)
 }
 
 /// What was made of the target table.
@@ -249,10 +265,8 @@ fn made_of<'a>(table: &PlannedTable, state: &'a PipelineState) -> Option<&'a Mad
 
 /// Names at the target of the columns that a selection wrote, but for those whose column is gone from
 /// the source: they may keep what they hold.
-fn written_columns(selection_text: Option<&str>, is_gone: impl Fn(&str) -> bool) -> Vec<String> {
-    let selection: serde_json::Value = selection_text
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
+fn written_columns(selection_text: &str, is_gone: impl Fn(&str) -> bool) -> Vec<String> {
+    let selection: serde_json::Value = serde_json::from_str(selection_text).unwrap_or_default();
     let columns = selection["columns"].as_array();
     let names = columns.into_iter().flatten();
     let names = names.filter(|column| !column["column"].as_str().is_some_and(&is_gone));

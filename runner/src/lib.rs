@@ -18,6 +18,7 @@ mod metrics;
 #[cfg_attr(not(feature = "otel"), allow(dead_code))]
 mod observer;
 mod open;
+mod origin;
 mod orphan;
 mod planned;
 mod progress;

@@ -6,13 +6,14 @@
 
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::origin::{self, ByNow};
 use crate::planned::PlannedTable;
 use std::collections::BTreeSet;
 use syncset_connector::{
-    About, Difference, HeldRows, MadeColumn, MadeTable, Mask, TableAlteration, TableChange,
-    TableCopy, TargetColumn, WriteMode,
+    About, Difference, HeldRows, MadeColumn, MadeTable, TableAlteration, TableChange, TableCopy,
+    TargetColumn, WriteMode,
 };
-use syncset_pipeline::{DroppedColumn, Output, OutputValue, SourceChangeKind};
+use syncset_pipeline::{DroppedColumn, Renames, SourceChangeKind};
 
 /// What a table becomes, and which of its differences that settles.
 #[derive(Debug)]
@@ -54,13 +55,8 @@ impl Reshape {
 
 /// Whether the column that carries this column of the source is made already.
 pub(crate) fn is_made(made: &MadeTable, source: &str) -> bool {
-    let origin = column_origin(source);
-    made.columns.iter().any(|column| column.origin == origin)
-}
-
-/// What is said of a column that carries this column of the source.
-fn column_origin(source: &str) -> String {
-    serde_json::json!({ "column": source }).to_string()
+    let mut columns = made.columns.iter();
+    columns.any(|column| origin::source_of(&column.origin).as_deref() == Some(source))
 }
 
 /// What is made of a table that is created from nothing.
@@ -77,7 +73,10 @@ fn wanted(planned: &PlannedTable) -> Vec<MadeColumn> {
     let marks = &planned.target.marks;
     let deleted_at = marks.deleted_at.iter().map(|name| mark(name, "deleted_at"));
     let synced_at = marks.synced_at.iter().map(|name| mark(name, "synced_at"));
-    let outputs = planned.plan.outputs.iter().map(made_column);
+    let outputs = planned.plan.outputs.iter().map(|output| MadeColumn {
+        name: output.name.clone(),
+        origin: origin::of_value(&planned.plan, &output.value),
+    });
     outputs.chain(deleted_at).chain(synced_at).collect()
 }
 
@@ -88,40 +87,11 @@ fn mark(name: &str, what: &str) -> MadeColumn {
     }
 }
 
-fn made_column(output: &Output) -> MadeColumn {
-    MadeColumn {
-        name: output.name.clone(),
-        origin: origin(&output.value).to_string(),
-    }
-}
-
-/// What is said of a column that carries these values. A mask makes another column of it where it
-/// makes a text or NULL of everything: the one that is there may refuse that.
-fn origin(value: &OutputValue) -> serde_json::Value {
-    match value {
-        OutputValue::Masked(value, mask) => {
-            let mut origin = origin(value);
-            if !mask.keeps_type() {
-                origin["masked"] = "text".into();
-            } else if *mask == Mask::Null {
-                origin["masked"] = "null".into();
-            }
-            origin
-        }
-        value => value.origin(),
-    }
-}
-
-/// Whether a column of this origin carries this column of the source, masked or not.
-fn carries(origin: &str, source: &str) -> bool {
-    let origin: Option<serde_json::Value> = serde_json::from_str(origin).ok();
-    origin.is_some_and(|origin| origin["column"] == source)
-}
-
 /// What a table that exists has to become; `None` if it is right as it is.
 ///
 /// `written`: the columns that were written under the selection that is stored; `None` if the
-/// selection was not edited since, in which case only what we made is put right.
+/// selection was not edited since, in which case only what we made is put right. `renames`: names
+/// that columns of the source have got since.
 ///
 /// # Errors
 /// Exit 5 if the key names columns that the target's rows do not have yet.
@@ -129,14 +99,13 @@ pub(crate) fn reshape(
     planned: &PlannedTable,
     made: Option<&MadeTable>,
     written: Option<&[String]>,
+    renames: &Renames,
 ) -> Result<Option<Reshape>, Failure> {
-    let nothing = MadeTable {
-        target: planned.target.name.clone(),
-        ..MadeTable::default()
-    };
+    let by_now = made.map(|made| ByNow::of(made, &planned.plan, renames));
     let comparison = Comparison {
         planned,
-        made: made.unwrap_or(&nothing),
+        made: by_now.unwrap_or_default(),
+        key: made.map_or(&[], |made| made.key.as_slice()),
         is_edited: written.is_some(),
     };
     let left = comparison.left();
@@ -144,7 +113,8 @@ pub(crate) fn reshape(
     let alteration = &reshape.alteration;
     let is_needed = !alteration.changes.is_empty()
         || !alteration.must_be_empty.is_empty()
-        || left.is_to_be_told;
+        || left.is_to_be_told
+        || !comparison.made.followed.is_empty();
     Ok(is_needed.then_some(reshape))
 }
 
@@ -184,7 +154,10 @@ fn left_from(origin: &str) -> Option<String> {
 
 struct Comparison<'a> {
     planned: &'a PlannedTable,
-    made: &'a MadeTable,
+    /// The columns that we made.
+    made: ByNow,
+    /// The primary key that we made.
+    key: &'a [String],
     is_edited: bool,
 }
 
@@ -194,7 +167,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Columns that we made and that are still there.
-    fn ours(&self) -> impl Iterator<Item = &'a MadeColumn> {
+    fn ours(&self) -> impl Iterator<Item = &MadeColumn> {
         let made = self.made.columns.iter();
         made.filter(|column| self.exists(&column.name))
     }
@@ -203,8 +176,17 @@ impl<'a> Comparison<'a> {
         self.ours().any(|column| column.name == name)
     }
 
+    /// Whether a column gets another name because the one that it carries has got it.
+    fn is_renamed(&self, column: &MadeColumn) -> bool {
+        self.made.followed.contains(&column.name) && !wanted(self.planned).contains(column)
+    }
+
     /// Whether a column of the right origin cannot take the values any more.
     fn is_unfit(&self, column: &MadeColumn) -> bool {
+        if self.is_renamed(column) {
+            // Nobody has compared its type with a column that has another name.
+            return self.became(column) == Some(SourceChangeKind::Retyped);
+        }
         let is_other =
             |kind| matches!(kind, SourceChangeKind::Replaced | SourceChangeKind::Retyped);
         // Rows that were appended cannot be read again, so their values stay.
@@ -215,8 +197,18 @@ impl<'a> Comparison<'a> {
 
     /// What the source made of the column that this one carries.
     fn became(&self, column: &MadeColumn) -> Option<SourceChangeKind> {
-        let mut changes = self.planned.plan.source_changes.iter();
-        let change = changes.find(|change| carries(&column.origin, &change.column));
+        let plan = &self.planned.plan;
+        let is_of_value = |kind| {
+            !matches!(
+                kind,
+                SourceChangeKind::Renamed | SourceChangeKind::LooksRenamed
+            )
+        };
+        let mut changes = plan.source_changes.iter();
+        let change = changes.find(|change| {
+            let carried = origin::of_column(plan, &change.column);
+            is_of_value(change.kind) && origin::unmasked(&column.origin) == carried
+        });
         change.map(|change| change.kind)
     }
 
@@ -225,13 +217,18 @@ impl<'a> Comparison<'a> {
     }
 
     /// Columns that we made and that have to hold more than before.
-    fn widened(&self) -> impl Iterator<Item = TableChange> {
-        let columns = self.planned.target.columns.iter();
-        let ours = columns.filter(|column| {
-            let is_it = |ours: &&MadeColumn| ours.name == column.name && self.is_widened(ours);
-            self.ours().any(|ours| is_it(&ours))
+    fn widened(&self) -> Vec<TableChange> {
+        let wanted = wanted(self.planned);
+        let widened = self.ours().filter(|ours| self.is_widened(ours));
+        let widened = widened.filter_map(|ours| {
+            let name = &wanted.iter().find(|it| it.origin == ours.origin)?.name;
+            let mut columns = self.planned.target.columns.iter();
+            columns.find(|column| column.name == *name)
         });
-        ours.map(|column| TableChange::Widen(column.clone(), TableCopy::Refused))
+        let widened = widened.cloned();
+        widened
+            .map(|column| TableChange::Widen(column, TableCopy::Refused))
+            .collect()
     }
 
     /// What becomes of columns whose column the source dropped. One whose name is wanted for
@@ -276,11 +273,25 @@ impl<'a> Comparison<'a> {
 
     /// The column of the source that this one carries, if the source dropped it.
     fn dropped_source(&self, column: &MadeColumn) -> Option<&'a str> {
-        let changes = self.planned.plan.source_changes.iter();
+        let plan = &self.planned.plan;
+        let changes = plan.source_changes.iter();
         let mut dropped = changes.filter(|change| change.kind == SourceChangeKind::Dropped);
+        let is_gone = |source: &str| {
+            let is_there = plan.read.description.column(source).is_some();
+            column.origin == origin::of_shadowed(source)
+                || !is_there && origin::unmasked(&column.origin) == origin::of_column(plan, source)
+        };
         dropped
-            .find(|change| carries(&column.origin, &change.column))
+            .find(|change| is_gone(&change.column))
             .map(|change| change.column.as_str())
+    }
+
+    /// Whether a column that goes held nothing that is still copied.
+    fn is_past(&self, name: &str) -> bool {
+        let mut ours = self.ours().filter(|column| column.name == name);
+        ours.any(|column| {
+            self.dropped_source(column).is_some() || left_from(&column.origin).is_some()
+        })
     }
 
     /// Whether something about the column keeps us from writing the table.
@@ -304,7 +315,9 @@ impl<'a> Comparison<'a> {
         for column in self.ours().filter(goes) {
             let takes_over = |wanted: &&MadeColumn| {
                 let name = wanted.name.as_str();
-                wanted.origin == column.origin
+                let is_unfit = self.is_renamed(column) && self.is_unfit(column);
+                !is_unfit
+                    && wanted.origin == column.origin
                     && name != column.name
                     && !kept.contains(name)
                     && !renamed.iter().any(|(_, to)| *to == name)
@@ -332,14 +345,15 @@ impl<'a> Comparison<'a> {
         let made = MadeTable {
             target: self.planned.target.name.clone(),
             columns: stay.chain(&left.stay).cloned().collect(),
-            key: if self.made.key.is_empty() {
+            key: if self.key.is_empty() {
                 Vec::new()
             } else {
                 self.planned.target.key.clone()
             },
         };
-        let keeps_rows = dropped.is_empty()
-            && renamed.is_empty()
+        let is_followed = |(from, _): &(&str, &str)| self.made.followed.contains(*from);
+        let keeps_rows = dropped.iter().all(|name| self.is_past(name))
+            && renamed.iter().all(is_followed)
             && added.is_empty()
             && key.is_none()
             && must_be_empty.is_empty();
@@ -392,11 +406,10 @@ impl<'a> Comparison<'a> {
         dropped: &[&str],
         added: &[&TargetColumn],
     ) -> Result<Option<Vec<String>>, Failure> {
-        if self.made.key.is_empty() {
+        if self.key.is_empty() {
             return Ok(None);
         }
         let stays = self
-            .made
             .key
             .iter()
             .filter(|name| !dropped.contains(&name.as_str()));
@@ -406,13 +419,7 @@ impl<'a> Comparison<'a> {
         });
         let key = &self.planned.target.key;
         let is_same = stays.collect::<BTreeSet<_>>() == key.iter().map(String::as_str).collect();
-        if is_same
-            && !self
-                .made
-                .key
-                .iter()
-                .any(|name| dropped.contains(&name.as_str()))
-        {
+        if is_same && !self.key.iter().any(|name| dropped.contains(&name.as_str())) {
             return Ok(None);
         }
         let new = key

@@ -6,7 +6,8 @@ use crate::exit_code;
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use syncset_pipeline::{
-    DroppedColumn, NewColumn, OnSelectionChange, SourceChange, SourceChangeKind, TypeChange,
+    DroppedColumn, NewColumn, OnSelectionChange, RenamedColumn, SourceChange, SourceChangeKind,
+    TypeChange,
 };
 
 /// What decides about edited selections and, with each table's own setting, about source tables
@@ -90,6 +91,16 @@ impl Policy {
                 DroppedColumn::Approve => Self::Ask,
                 DroppedColumn::Fail => Self::Refuse,
             },
+            SourceChangeKind::Renamed | SourceChangeKind::LooksRenamed => {
+                let is_told = change.kind == SourceChangeKind::Renamed;
+                match schema.renamed_column {
+                    RenamedColumn::Follow if is_told => Self::Follow,
+                    RenamedColumn::Follow | RenamedColumn::Add | RenamedColumn::Approve => {
+                        Self::Ask
+                    }
+                    RenamedColumn::Fail => Self::Refuse,
+                }
+            }
             SourceChangeKind::Widened => match schema.type_change {
                 TypeChange::Widen => Self::Follow,
                 TypeChange::Approve => Self::Ask,
@@ -114,6 +125,10 @@ fn key_of(kind: SourceChangeKind) -> (&'static str, &'static str) {
             "dropped_column",
             "write `schema: { dropped_column: keep }`, `null` or `drop`",
         ),
+        SourceChangeKind::Renamed | SourceChangeKind::LooksRenamed => (
+            "renamed_column",
+            "write `schema: { renamed_column: follow }` or `add`",
+        ),
         SourceChangeKind::Widened | SourceChangeKind::Retyped => (
             "type_change",
             "write `schema: { type_change: widen }` or `approve`, or leave the column out with `columns: { exclude: [..] }`",
@@ -130,6 +145,12 @@ fn way_out(kind: SourceChangeKind) -> &'static str {
         | SourceChangeKind::Retyped => "leave the column out with `columns: { exclude: [..] }`",
         SourceChangeKind::Dropped => {
             "keep the target's column with `schema: { dropped_column: keep }`"
+        }
+        SourceChangeKind::Renamed => {
+            "let the target have both columns with `schema: { renamed_column: add }`"
+        }
+        SourceChangeKind::LooksRenamed => {
+            "if they are two columns, say so with `schema: { renamed_column: add }`"
         }
     }
 }

@@ -1,10 +1,14 @@
 //! What changed since a table was loaded, and who changed it. Pure.
 
+use crate::origin::{self, ByNow};
 use crate::planned::PlannedTable;
 use crate::reshape::is_made;
 use crate::rules::{Rules, listed_changes};
 use syncset_connector::{MadeTable, StreamState, WriteMode};
-use syncset_pipeline::{SelectionChange, SourceChange, SourceChangeKind, selection_changes};
+use syncset_pipeline::{
+    Renames, SelectionChange, SourceChange, SourceChangeKind, is_same_selection, selection_changes,
+    under_new_names,
+};
 
 /// What changed since a table was loaded, by who changed it.
 #[derive(Debug, Default)]
@@ -17,6 +21,8 @@ pub(crate) struct Since {
     pub(crate) source: Vec<SourceChange>,
     /// Columns of which the target table says that somebody agreed already.
     settled: Vec<String>,
+    /// The names that columns have got since.
+    renames: Renames,
 }
 
 impl Since {
@@ -30,8 +36,11 @@ impl Since {
             return Self::default();
         };
         let was_reset = stored.selection.is_empty();
-        let is_other = stored.selection != table.plan.read.selection;
-        let before = stored.selection_text.as_deref().unwrap_or_default();
+        let text = stored.selection_text.as_deref().unwrap_or_default();
+        let (before, renames) = under_new_names(text, &table.plan);
+        let before = before.as_str();
+        let is_other = stored.selection != table.plan.read.selection
+            && !is_same_selection(before, &table.plan.selection_text);
         let changes = match is_other {
             true => selection_changes(before, &table.plan.selection_text),
             false => Vec::new(),
@@ -41,7 +50,16 @@ impl Since {
         let is_half_done =
             |column: &str| was_reset && made.is_some_and(|made| is_made(made, column));
         // Another run may have stored the types already.
-        let is_told_otherwise = before != table.plan.selection_text;
+        let is_told_otherwise = text != table.plan.selection_text;
+        let is_renamed = |change: &SourceChange| {
+            let from = change.from.as_deref().unwrap_or_default();
+            renames.to(from) == Some(&change.column) && !has_name(table, made, change)
+        };
+        // Its name went to a column that is renamed.
+        let is_shadowed = |column: &str| {
+            let mut others = table.plan.source_changes.iter();
+            others.any(|other| other.from.is_some() && other.column == column && is_renamed(other))
+        };
         let is_open = |change: &&SourceChange| match change.kind {
             SourceChangeKind::Added => {
                 let column = &change.column;
@@ -50,7 +68,9 @@ impl Since {
             SourceChangeKind::Replaced => !was_reset,
             SourceChangeKind::Dropped => {
                 changes.iter().any(|edit| takes_away(edit, &change.column))
+                    || is_shadowed(&change.column)
             }
+            SourceChangeKind::Renamed | SourceChangeKind::LooksRenamed => is_renamed(change),
             SourceChangeKind::Widened => is_told_otherwise,
             SourceChangeKind::Retyped => is_told_otherwise && !was_reset,
         };
@@ -61,6 +81,8 @@ impl Since {
                 SourceChangeKind::Added => adds(edit, &change.column),
                 SourceChangeKind::Dropped => takes_away(edit, &change.column),
                 SourceChangeKind::Replaced
+                | SourceChangeKind::Renamed
+                | SourceChangeKind::LooksRenamed
                 | SourceChangeKind::Widened
                 | SourceChangeKind::Retyped => false,
             })
@@ -77,7 +99,18 @@ impl Since {
             settled: settled.map(|change| change.column.clone()).collect(),
             edits,
             source,
+            renames,
         }
+    }
+
+    /// Whether the target's columns that carry renamed ones are ours, so that they get their names.
+    pub(crate) fn renames_ours(&self, table: &PlannedTable, made: Option<&MadeTable>) -> bool {
+        let by_now = made.map(|made| ByNow::of(made, &table.plan, &self.renames));
+        let mut renamed = self.source.iter().filter(|change| change.from.is_some());
+        renamed.all(|change| {
+            let by_now = by_now.as_ref();
+            by_now.is_some_and(|by_now| by_now.carries(&table.plan, &change.column))
+        })
     }
 
     /// Whether the rows that are at the target stay as they are. What was appended once cannot be
@@ -91,7 +124,10 @@ impl Since {
         let mut source = self.source.iter();
         !self.is_edited
             && source.all(|change| match change.kind {
-                SourceChangeKind::Dropped | SourceChangeKind::Widened => true,
+                SourceChangeKind::Dropped
+                | SourceChangeKind::Renamed
+                | SourceChangeKind::LooksRenamed
+                | SourceChangeKind::Widened => true,
                 SourceChangeKind::Added
                 | SourceChangeKind::Replaced
                 | SourceChangeKind::Retyped => false,
@@ -117,6 +153,13 @@ impl Since {
         }
         parts.join("; ")
     }
+}
+
+/// Whether what we made of the table says already that a column has its new name.
+fn has_name(table: &PlannedTable, made: Option<&MadeTable>, change: &SourceChange) -> bool {
+    let origin = origin::of_column(&table.plan, &change.column);
+    let mut columns = made.iter().flat_map(|made| &made.columns);
+    columns.any(|column| column.origin == origin)
 }
 
 /// Whether the selection has one more column, this one of the source.

@@ -53,6 +53,16 @@ pub struct TableAlteration {
 }
 
 impl TableAlteration {
+    /// The name that a column of this name has before the alteration.
+    pub fn name_before<'a>(&'a self, name: &'a str) -> &'a str {
+        let mut changes = self.changes.iter();
+        let before = changes.find_map(|change| match change {
+            TableChange::Rename { from, to } if to == name => Some(from.as_str()),
+            _ => None,
+        });
+        before.unwrap_or(name)
+    }
+
     /// Lets the store copy the table where it has no other way to give a column its type.
     pub fn agree_to_copy(&mut self) {
         for change in &mut self.changes {

@@ -174,11 +174,14 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
     for change in &alteration.changes {
         match change {
             TableChange::Drop(name) => clauses.push(format!("DROP COLUMN {}", identifier(name))),
-            TableChange::Rename { from, to } => clauses.push(format!(
-                "RENAME COLUMN {} TO {}",
-                identifier(from),
-                identifier(to)
-            )),
+            TableChange::Rename { from, to } => {
+                let from = identifier(from);
+                // Both at once is one clause.
+                clauses.push(match widened(alteration, shape, &types, to) {
+                    Some(definition) => format!("CHANGE COLUMN {from} {definition}"),
+                    None => format!("RENAME COLUMN {from} TO {}", identifier(to)),
+                });
+            }
             TableChange::Add(column) => {
                 let place = table.columns.iter().position(|it| it.name == column.name);
                 let native = place.map_or_else(
@@ -199,15 +202,10 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
                 clauses.extend(shape.column(name).map(|it| nullable("ADD", it)));
             }
             TableChange::Widen(column, _) => {
-                let place = table.columns.iter().position(|it| it.name == column.name);
-                let native = place.map(|place| types[place].as_str());
-                let actual = shape.column(&column.name);
-                if let (Some(native), Some(actual)) = (native, actual)
-                    && !widen::holds(&actual.parsed, &Parsed::of(native))
-                {
-                    let definition = ddl::column_definition(column, native, !actual.not_null);
-                    clauses.push(format!("MODIFY COLUMN {definition}"));
-                }
+                let is_renamed = alteration.name_before(&column.name) != column.name;
+                let definition = widened(alteration, shape, &types, &column.name);
+                let definition = definition.filter(|_| !is_renamed);
+                clauses.extend(definition.map(|it| format!("MODIFY COLUMN {it}")));
             }
             TableChange::Key(_) => {}
         }
@@ -222,6 +220,25 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
         clauses.push(format!("ADD PRIMARY KEY ({})", identifiers(key)));
     }
     Ok(clauses)
+}
+
+/// What a column is defined as that has to hold more; `None` if it is not one, or does so already.
+fn widened(
+    alteration: &TableAlteration,
+    shape: &Shape,
+    types: &[String],
+    name: &str,
+) -> Option<String> {
+    let mut changes = alteration.changes.iter();
+    let column = changes.find_map(|change| match change {
+        TableChange::Widen(column, _) if column.name == name => Some(column),
+        _ => None,
+    })?;
+    let columns = &alteration.table.columns;
+    let native = &types[columns.iter().position(|it| it.name == name)?];
+    let actual = shape.column(alteration.name_before(name))?;
+    let holds = widen::holds(&actual.parsed, &Parsed::of(native));
+    (!holds).then(|| ddl::column_definition(column, native, !actual.not_null))
 }
 
 /// Columns that leave the key may hold NULL again, if the source's may.

@@ -49,7 +49,8 @@ struct Facts {
 impl Facts {
     /// The type that a column has to get; `None` if its own, once it has all labels, will do.
     fn wider_type(&self, alteration: &TableAlteration, column: &TargetColumn) -> Option<String> {
-        let actual = self.shape.as_ref()?.column(&column.name)?;
+        let before = alteration.name_before(&column.name);
+        let actual = self.shape.as_ref()?.column(before)?;
         let mut actual = actual.clone();
         actual.labels.extend(labels_of(column).iter().cloned());
         status::column_difference(&alteration.table, column, &actual)?;
@@ -65,7 +66,8 @@ impl Facts {
                 continue;
             };
             let shape = self.shape.as_ref();
-            let actual = shape.and_then(|shape| shape.column(&column.name));
+            let before = alteration.name_before(&column.name);
+            let actual = shape.and_then(|shape| shape.column(before));
             let Some(actual) = actual.filter(|actual| actual.is_enum) else {
                 continue;
             };

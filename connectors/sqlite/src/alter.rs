@@ -154,7 +154,8 @@ fn of_changed_columns(alteration: &TableAlteration, there: &[Column]) -> Vec<Str
             _ => continue,
         };
         let mut columns = there.iter();
-        let Some(actual) = columns.find(|it| it.name.eq_ignore_ascii_case(name)) else {
+        let before = alteration.name_before(name);
+        let Some(actual) = columns.find(|it| it.name.eq_ignore_ascii_case(before)) else {
             continue;
         };
         let quoted = sql::identifier(name);

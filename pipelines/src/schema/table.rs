@@ -315,6 +315,29 @@ pub(super) const SCHEMA: &[Key] = &[
     .about("What becomes of the target's column when the source drops the one it carries.")
     .example("schema: { dropped_column: drop }"),
     Key::optional(
+        "renamed_column",
+        &[Takes::Choice(&[
+            (
+                "follow",
+                "the target's column gets the new name too, and keeps its values; where the \
+                 source does not tell, the table stops with exit code 5 until `run --approve \
+                 TABLE` agrees",
+            ),
+            (
+                "add",
+                "the column of the old name counts as dropped, the one of the new name as new",
+            ),
+            (
+                "approve",
+                "the table stops with exit code 5 until `run --approve TABLE` agrees",
+            ),
+            ("fail", "the table stops with exit code 5"),
+        ])],
+    )
+    .default("follow")
+    .about("What happens when a column that is copied gets another name at the source.")
+    .example("schema: { renamed_column: approve }"),
+    Key::optional(
         "type_change",
         &[Takes::Choice(&[
             (

@@ -7,6 +7,7 @@ mod lab;
 mod masks;
 mod mistakes;
 mod plans;
+mod renames;
 mod scaffolds;
 mod schema;
 mod table_mistakes;

@@ -64,13 +64,23 @@ pub(super) async fn sort_out(
         let dropped = of_dropped(&table.planned, &decision.source);
         table.report.warnings.extend(dropped);
         let widened = decision.source.iter();
-        let widened = widened.filter(|change| change.kind == SourceChangeKind::Widened);
+        let widened = widened.filter(|change| {
+            matches!(
+                change.kind,
+                SourceChangeKind::Widened
+                    | SourceChangeKind::Renamed
+                    | SourceChangeKind::LooksRenamed
+            )
+        });
         let widened = widened.map(|change| format!("the source has {change}"));
         table.report.warnings.extend(widened);
         let brings = |change: &SourceChange| {
             !matches!(
                 change.kind,
-                SourceChangeKind::Dropped | SourceChangeKind::Widened
+                SourceChangeKind::Dropped
+                    | SourceChangeKind::Renamed
+                    | SourceChangeKind::LooksRenamed
+                    | SourceChangeKind::Widened
             )
         };
         if table.planned.write() == WriteMode::Append && decision.source.iter().any(brings) {

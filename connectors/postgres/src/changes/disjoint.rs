@@ -136,11 +136,13 @@ impl Evidence<'_> {
         if stored.database != found.database || stored.table != found.table {
             return Some("the table was created anew since the last run".into());
         }
-        let number_of = |mark: &[super::position::ColumnNumber]| {
-            let column = mark.iter().find(|column| column.name == cursor.spec.column);
+        let number_of = |columns: &[super::position::ColumnNumber], name: &str| {
+            let column = columns.iter().find(|column| column.name == name);
             column.map(|column| (column.number, column.type_oid))
         };
-        if number_of(&base.columns) != number_of(&self.relation.columns) {
+        let name = &cursor.spec.column;
+        let before = base.cursor.as_ref().map_or(name, |before| &before.column);
+        if number_of(&base.columns, before) != number_of(&self.relation.columns, name) {
             return Some("its cursor is another column, or has another type".into());
         }
         if !cursor.kind.is_time() {

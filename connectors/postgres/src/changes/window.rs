@@ -3,7 +3,7 @@
 //! Pure: values in, conditions out.
 
 use super::bound::Activity;
-use super::position::{Bound, Leaf, Pending, Watermark};
+use super::position::{Bound, ColumnNumber, Leaf, Pending, Watermark};
 use super::relation::{Relation, SnapshotNumbers};
 use super::shape::{Cursor, Shape, compare_row};
 use syncset_connector::{
@@ -188,11 +188,17 @@ impl Evidence<'_> {
         // Whoever read more columns of the same rows has read these too: whether the rest of the
         // selection is the same is for the runner.
         let is_narrower = self.relation.columns.len() < base.columns.len();
-        if base.selection != self.read.selection && !is_narrower {
+        // So have those read all who knew a column by another name.
+        let known = |column: &ColumnNumber| {
+            let mut columns = base.columns.iter();
+            columns.find(|it| it.number == column.number && it.type_oid == column.type_oid)
+        };
+        let has_other_name = |column| known(column).is_some_and(|it| it.name != column.name);
+        let is_renamed = self.relation.columns.iter().any(has_other_name);
+        if base.selection != self.read.selection && !is_narrower && !is_renamed {
             return Some("the selection is not the one of the last run".into());
         }
-        let is_known = |column| base.columns.contains(column);
-        let knows_all = self.relation.columns.iter().all(is_known);
+        let knows_all = self.relation.columns.iter().all(|it| known(it).is_some());
         if !knows_all || (base.columns.len() != self.relation.columns.len() && !is_narrower) {
             return Some("a column was dropped and added again, or has another type".into());
         }
