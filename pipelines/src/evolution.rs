@@ -62,6 +62,8 @@ pub enum Kind {
     Widened,
     /// Its type is another one.
     Retyped,
+    /// It may hold NULL, which it refused.
+    Relaxed,
 }
 
 impl std::fmt::Display for SourceChange {
@@ -85,6 +87,10 @@ impl std::fmt::Display for SourceChange {
             Kind::Widened => write!(
                 formatter,
                 "widened column `{column}` ({before} -> {native})"
+            ),
+            Kind::Relaxed => write!(
+                formatter,
+                "no NOT NULL any more on column `{column}` ({native})"
             ),
             Kind::Retyped => write!(
                 formatter,
@@ -219,6 +225,7 @@ impl Planner<'_> {
             } else {
                 evolved.changes.extend(self.renamed(&stored, &column));
                 evolved.changes.extend(self.retyped(&stored, &column));
+                evolved.changes.extend(self.relaxed(&stored, &column));
             }
             evolved.columns.push(column);
         }
@@ -297,6 +304,13 @@ impl Planner<'_> {
         })
     }
 
+    /// Whether a column that is the same one as before may hold NULL, which it refused.
+    fn relaxed(&self, stored: &Stored, column: &str) -> Option<SourceChange> {
+        let is_nullable = self.table.column(column)?.nullable;
+        let refused = stored.nullable.get(column) == Some(&Value::Bool(false));
+        (refused && is_nullable).then(|| self.change(Kind::Relaxed, column))
+    }
+
     /// Whether the file names the column: then it is no surprise to anybody.
     fn asks_for(&self, column: &str) -> bool {
         let is_listed = match &self.settings.columns {
@@ -363,9 +377,11 @@ impl Planner<'_> {
         };
         let found = needed.filter_map(|name| self.table.column(name));
         let numbers = found.clone().map(|it| (&it.name, it.stable_id));
+        let nullable = found.clone().map(|it| (&it.name, it.nullable));
         let types = found.map(|it| (&it.name, spelled(&it.native)));
         selection[SOURCE] = json!({
             "columns": numbers.collect::<BTreeMap<_, _>>(),
+            "nullable": nullable.collect::<BTreeMap<_, _>>(),
             "types": types.collect::<BTreeMap<_, _>>(),
         });
         let numbered_by = renames::numbered_by(self.table);

@@ -60,7 +60,9 @@ pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
 pub use renames::{Renames, column_identity, is_same_selection, under_new_names};
 pub use schema::{config_reference, pipeline_schema, project_schema};
-pub use schema_setting::{DroppedColumn, NewColumn, RenamedColumn, SchemaSetting, TypeChange};
+pub use schema_setting::{
+    DroppedColumn, NewColumn, NullableColumn, RenamedColumn, SchemaSetting, TypeChange,
+};
 pub use select::{Selected, is_selected, named_stream, select_tables};
 pub use selection::{SelectionChange, selection_changes};
 pub use spec::{

@@ -15,6 +15,8 @@ pub struct SchemaSetting {
     pub renamed_column: RenamedColumn,
     /// A column has another type.
     pub type_change: TypeChange,
+    /// A column may hold NULL, which it refused.
+    pub nullable_column: NullableColumn,
 }
 
 /// What a run does with a column that appears in a source table after it was loaded, and that
@@ -76,6 +78,19 @@ pub enum TypeChange {
     Fail,
 }
 
+/// What a run does with the target's column when the one that it carries may hold NULL from some
+/// time on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NullableColumn {
+    /// It may hold NULL too.
+    #[default]
+    Follow,
+    /// The table waits until a person agrees on the command line.
+    Approve,
+    /// The table stops until the file says something else.
+    Fail,
+}
+
 const EXAMPLE: &str = "schema: { new_column: ignore }";
 
 const NEW_COLUMN: [(&str, NewColumn); 4] = [
@@ -106,6 +121,12 @@ const TYPE_CHANGE: [(&str, TypeChange); 3] = [
     ("fail", TypeChange::Fail),
 ];
 
+const NULLABLE_COLUMN: [(&str, NullableColumn); 3] = [
+    ("follow", NullableColumn::Follow),
+    ("approve", NullableColumn::Approve),
+    ("fail", NullableColumn::Fail),
+];
+
 /// Reads `schema:` of a table or of `defaults:`.
 pub(crate) fn read(fields: &Fields, problems: &mut Problems) -> SchemaSetting {
     let what = ("`schema`", EXAMPLE);
@@ -129,7 +150,12 @@ pub(crate) fn read(fields: &Fields, problems: &mut Problems) -> SchemaSetting {
     let type_change = fields
         .value("type_change")
         .and_then(|node| choice(node, Section::Schema, "type_change", &TYPE_CHANGE, problems));
+    let nullable_column = fields.value("nullable_column").and_then(|node| {
+        let name = "nullable_column";
+        choice(node, Section::Schema, name, &NULLABLE_COLUMN, problems)
+    });
     SchemaSetting {
+        nullable_column: nullable_column.unwrap_or_default(),
         renamed_column: renamed_column.unwrap_or_default(),
         type_change: type_change.unwrap_or_default(),
         new_column: new_column.unwrap_or_default(),

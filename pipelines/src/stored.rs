@@ -18,6 +18,8 @@ pub(crate) struct Stored {
     /// The number of each column that was needed, where the store has them.
     pub(crate) columns: Map<String, Value>,
     pub(crate) types: Map<String, Value>,
+    /// Whether each column could hold NULL.
+    pub(crate) nullable: Map<String, Value>,
     /// Names of the file that were columns once.
     pub(crate) gone: BTreeSet<String>,
     /// Columns that the file left out, with number and type.
@@ -51,12 +53,14 @@ impl Stored {
             _ => Map::new(),
         };
         let (types, left_out) = (map("types"), map(renames::LEFT_OUT));
+        let nullable = map("nullable");
         Some(Self {
             choice,
             copied,
             key,
             columns,
             types,
+            nullable,
             gone: texts(&source["gone"]),
             left_out,
             renames: Renames::default(),

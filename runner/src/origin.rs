@@ -44,6 +44,11 @@ fn mark_of(origin: &str) -> Value {
     origin.get_mut(MASKED).map(Value::take).unwrap_or_default()
 }
 
+/// Whether the column holds texts that a mask makes.
+pub(crate) fn is_text_of_mask(origin: &str) -> bool {
+    mark_of(origin) == "text"
+}
+
 /// What would be said of the column if nothing masked it.
 pub(crate) fn unmasked(origin: &str) -> String {
     let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(origin) else {

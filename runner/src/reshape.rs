@@ -185,35 +185,51 @@ impl<'a> Comparison<'a> {
     fn is_unfit(&self, column: &MadeColumn) -> bool {
         if self.is_renamed(column) {
             // Nobody has compared its type with a column that has another name.
-            return self.became(column) == Some(SourceChangeKind::Retyped);
+            return self.became(column, SourceChangeKind::Retyped);
         }
-        let is_other =
-            |kind| matches!(kind, SourceChangeKind::Replaced | SourceChangeKind::Retyped);
         // Rows that were appended cannot be read again, so their values stay.
         let is_read_again = self.planned.write() != WriteMode::Append;
-        let is_another = || self.became(column).is_some_and(is_other) && is_read_again;
-        !self.is_widened(column) && (self.is_edited || is_another()) && self.differs(&column.name)
+        let is_another = is_read_again
+            && (self.became(column, SourceChangeKind::Replaced)
+                || self.became(column, SourceChangeKind::Retyped));
+        !self.is_widened(column) && (self.is_edited || is_another) && self.differs(&column.name)
     }
 
-    /// What the source made of the column that this one carries.
-    fn became(&self, column: &MadeColumn) -> Option<SourceChangeKind> {
+    /// Whether the source made this of the column that this one carries.
+    fn became(&self, column: &MadeColumn, kind: SourceChangeKind) -> bool {
         let plan = &self.planned.plan;
-        let is_of_value = |kind| {
-            !matches!(
-                kind,
-                SourceChangeKind::Renamed | SourceChangeKind::LooksRenamed
-            )
-        };
         let mut changes = plan.source_changes.iter();
-        let change = changes.find(|change| {
+        changes.any(|change| {
             let carried = origin::of_column(plan, &change.column);
-            is_of_value(change.kind) && origin::unmasked(&column.origin) == carried
-        });
-        change.map(|change| change.kind)
+            change.kind == kind && origin::unmasked(&column.origin) == carried
+        })
     }
 
     fn is_widened(&self, column: &MadeColumn) -> bool {
-        self.became(column) == Some(SourceChangeKind::Widened)
+        // A mask that makes texts makes them of any type.
+        !origin::is_text_of_mask(&column.origin) && self.became(column, SourceChangeKind::Widened)
+    }
+
+    /// Columns that we made, whose column may hold NULL, and that refuse it. Of one that gets another
+    /// name nobody has said whether it does.
+    fn relaxed(&self, dropped: &[&str]) -> Vec<TableChange> {
+        let wanted = wanted(self.planned);
+        let columns = self.planned.target.columns.iter();
+        let columns = columns.zip(&self.planned.status.holds);
+        let refuses = columns.filter(|(column, holds)| {
+            let ours = wanted.iter().find(|it| it.name == column.name);
+            let ours = ours.and_then(|it| self.ours().find(|ours| ours.origin == it.origin));
+            ours.is_some_and(|ours| {
+                let is_told = holds.nullable && !self.is_renamed(ours);
+                column.nullable
+                    && !is_told
+                    && !dropped.contains(&ours.name.as_str())
+                    && self.became(ours, SourceChangeKind::Relaxed)
+            })
+        });
+        refuses
+            .map(|(column, _)| TableChange::Relax(column.name.clone()))
+            .collect()
     }
 
     /// Columns that we made and that have to hold more than before.
@@ -364,6 +380,7 @@ impl<'a> Comparison<'a> {
         }));
         let changes = changes.chain(left.changes.iter().cloned());
         let changes = changes.chain(self.widened());
+        let changes = changes.chain(self.relaxed(&dropped));
         let changes = changes.chain(added.into_iter().cloned().map(TableChange::Add));
         let alteration = TableAlteration {
             table: self.planned.target.clone(),

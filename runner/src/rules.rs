@@ -6,8 +6,8 @@ use crate::exit_code;
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use syncset_pipeline::{
-    DroppedColumn, NewColumn, OnSelectionChange, RenamedColumn, SourceChange, SourceChangeKind,
-    TypeChange,
+    DroppedColumn, NewColumn, NullableColumn, OnSelectionChange, RenamedColumn, SourceChange,
+    SourceChangeKind, TypeChange,
 };
 
 /// What decides about edited selections and, with each table's own setting, about source tables
@@ -106,6 +106,11 @@ impl Policy {
                 TypeChange::Approve => Self::Ask,
                 TypeChange::Fail => Self::Refuse,
             },
+            SourceChangeKind::Relaxed => match schema.nullable_column {
+                NullableColumn::Follow => Self::Follow,
+                NullableColumn::Approve => Self::Ask,
+                NullableColumn::Fail => Self::Refuse,
+            },
             SourceChangeKind::Retyped => match schema.type_change {
                 TypeChange::Widen | TypeChange::Approve => Self::Ask,
                 TypeChange::Fail => Self::Refuse,
@@ -129,6 +134,10 @@ fn key_of(kind: SourceChangeKind) -> (&'static str, &'static str) {
             "renamed_column",
             "write `schema: { renamed_column: follow }` or `add`",
         ),
+        SourceChangeKind::Relaxed => (
+            "nullable_column",
+            "write `schema: { nullable_column: follow }` or `approve`, or leave the column out with `columns: { exclude: [..] }`",
+        ),
         SourceChangeKind::Widened | SourceChangeKind::Retyped => (
             "type_change",
             "write `schema: { type_change: widen }` or `approve`, or leave the column out with `columns: { exclude: [..] }`",
@@ -142,6 +151,7 @@ fn way_out(kind: SourceChangeKind) -> &'static str {
         SourceChangeKind::Added
         | SourceChangeKind::Replaced
         | SourceChangeKind::Widened
+        | SourceChangeKind::Relaxed
         | SourceChangeKind::Retyped => "leave the column out with `columns: { exclude: [..] }`",
         SourceChangeKind::Dropped => {
             "keep the target's column with `schema: { dropped_column: keep }`"

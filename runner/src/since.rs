@@ -6,8 +6,8 @@ use crate::reshape::is_made;
 use crate::rules::{Rules, listed_changes};
 use syncset_connector::{MadeTable, StreamState, WriteMode};
 use syncset_pipeline::{
-    Renames, SelectionChange, SourceChange, SourceChangeKind, is_same_selection, selection_changes,
-    under_new_names,
+    OutputValue, Renames, SelectionChange, SourceChange, SourceChangeKind, is_same_selection,
+    selection_changes, under_new_names,
 };
 
 /// What changed since a table was loaded, by who changed it.
@@ -72,6 +72,7 @@ impl Since {
             }
             SourceChangeKind::Renamed | SourceChangeKind::LooksRenamed => is_renamed(change),
             SourceChangeKind::Widened => is_told_otherwise,
+            SourceChangeKind::Relaxed => is_told_otherwise && refuses_null(table, &change.column),
             SourceChangeKind::Retyped => is_told_otherwise && !was_reset,
         };
         let source = table.plan.source_changes.iter().filter(is_open);
@@ -84,6 +85,7 @@ impl Since {
                 | SourceChangeKind::Renamed
                 | SourceChangeKind::LooksRenamed
                 | SourceChangeKind::Widened
+                | SourceChangeKind::Relaxed
                 | SourceChangeKind::Retyped => false,
             })
         };
@@ -127,6 +129,7 @@ impl Since {
                 SourceChangeKind::Dropped
                 | SourceChangeKind::Renamed
                 | SourceChangeKind::LooksRenamed
+                | SourceChangeKind::Relaxed
                 | SourceChangeKind::Widened => true,
                 SourceChangeKind::Added
                 | SourceChangeKind::Replaced
@@ -159,7 +162,23 @@ impl Since {
 fn has_name(table: &PlannedTable, made: Option<&MadeTable>, change: &SourceChange) -> bool {
     let origin = origin::of_column(&table.plan, &change.column);
     let mut columns = made.iter().flat_map(|made| &made.columns);
-    columns.any(|column| column.origin == origin)
+    columns.any(|column| origin::unmasked(&column.origin) == origin)
+}
+
+/// Whether the target's column that carries this one of the source is not known to take NULL.
+fn refuses_null(table: &PlannedTable, column: &str) -> bool {
+    let carried = table.plan.outputs.iter().zip(&table.status.holds);
+    let mut carried = carried.filter(|(output, _)| carries(&output.value, column));
+    carried.any(|(output, holds)| !holds.nullable || !table.status.columns.contains(&output.name))
+}
+
+/// Whether these are the values of a column of the source, masked or not.
+fn carries(value: &OutputValue, column: &str) -> bool {
+    match value {
+        OutputValue::Column(name) => name == column,
+        OutputValue::Derived { .. } => false,
+        OutputValue::Masked(value, _) => carries(value, column),
+    }
 }
 
 /// Whether the selection has one more column, this one of the source.

@@ -84,6 +84,7 @@ mod running;
 mod schema_changes;
 mod schema_dropped;
 mod schema_lab;
+mod schema_nullable;
 mod schema_renamed;
 mod schema_widened;
 mod selection_rules;

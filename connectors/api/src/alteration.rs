@@ -18,8 +18,8 @@ pub enum TableChange {
         /// Its name from here on. Names may be swapped within one alteration.
         to: String,
     },
-    /// A column that we made and that is written no longer may hold NULL from here on; it keeps its
-    /// values.
+    /// A column that we made may hold NULL from here on; it keeps its values. It is named as it is
+    /// called after the alteration.
     Relax(String),
     /// A column that we made and that is written no longer loses its values, and may hold NULL. It
     /// keeps its type, and comes last.

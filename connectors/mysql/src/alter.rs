@@ -16,7 +16,7 @@ use crate::write::catalog::{self, ActualColumn, Shape};
 use std::time::Duration;
 use syncset_connector::{
     AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Result, TableAlteration,
-    TableChange, TableCopy, TargetTable,
+    TableChange, TableCopy, TargetColumn, TargetTable,
 };
 
 /// Tries to lock the table. Each waits [`LOCK_TIMEOUT_S`] at most: whoever comes after a waiting
@@ -177,7 +177,7 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
             TableChange::Rename { from, to } => {
                 let from = identifier(from);
                 // Both at once is one clause.
-                clauses.push(match widened(alteration, shape, &types, to) {
+                clauses.push(match redefined(alteration, shape, &types, to) {
                     Some(definition) => format!("CHANGE COLUMN {from} {definition}"),
                     None => format!("RENAME COLUMN {from} TO {}", identifier(to)),
                 });
@@ -193,19 +193,18 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
                     ddl::column_definition(column, &native, true)
                 ));
             }
-            TableChange::Relax(name) => {
-                clauses.extend(shape.column(name).map(|it| nullable("MODIFY", it)));
-            }
             // A column that is made anew has no values, however large the table is.
             TableChange::Clear(name) => {
                 clauses.push(format!("DROP COLUMN {}", identifier(name)));
                 clauses.extend(shape.column(name).map(|it| nullable("ADD", it)));
             }
-            TableChange::Widen(column, _) => {
-                let is_renamed = alteration.name_before(&column.name) != column.name;
-                let definition = widened(alteration, shape, &types, &column.name);
+            TableChange::Relax(name) | TableChange::Widen(TargetColumn { name, .. }, _) => {
+                let is_renamed = alteration.name_before(name) != name;
+                let definition = redefined(alteration, shape, &types, name);
                 let definition = definition.filter(|_| !is_renamed);
-                clauses.extend(definition.map(|it| format!("MODIFY COLUMN {it}")));
+                let clause = definition.map(|it| format!("MODIFY COLUMN {it}"));
+                // One that has to hold more, and NULL too, is named once.
+                clauses.extend(clause.filter(|it| !clauses.contains(it)));
             }
             TableChange::Key(_) => {}
         }
@@ -222,23 +221,29 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
     Ok(clauses)
 }
 
-/// What a column is defined as that has to hold more; `None` if it is not one, or does so already.
-fn widened(
+/// What a column is defined as that has to hold more, or NULL; `None` if it does so already.
+fn redefined(
     alteration: &TableAlteration,
     shape: &Shape,
     types: &[String],
     name: &str,
 ) -> Option<String> {
+    let actual = shape.column(alteration.name_before(name))?;
     let mut changes = alteration.changes.iter();
-    let column = changes.find_map(|change| match change {
+    let is_relaxed = changes.any(|it| matches!(it, TableChange::Relax(it) if it == name));
+    let mut changes = alteration.changes.iter();
+    let widened = changes.find_map(|change| match change {
         TableChange::Widen(column, _) if column.name == name => Some(column),
         _ => None,
-    })?;
-    let columns = &alteration.table.columns;
-    let native = &types[columns.iter().position(|it| it.name == name)?];
-    let actual = shape.column(alteration.name_before(name))?;
-    let holds = widen::holds(&actual.parsed, &Parsed::of(native));
-    (!holds).then(|| ddl::column_definition(column, native, !actual.not_null))
+    });
+    let wider = widened.and_then(|column| {
+        let mut columns = alteration.table.columns.iter();
+        let native = &types[columns.position(|it| it.name == name)?];
+        let holds = widen::holds(&actual.parsed, &Parsed::of(native));
+        let nullable = is_relaxed || !actual.not_null;
+        (!holds).then(|| ddl::column_definition(column, native, nullable))
+    });
+    wider.or_else(|| is_relaxed.then(|| nullable_definition(name, actual)))
 }
 
 /// Columns that leave the key may hold NULL again, if the source's may.
@@ -274,13 +279,16 @@ fn freed(
 
 /// A clause about a column that stays what it is, but for NULL, which it takes.
 fn nullable(verb: &str, actual: &ActualColumn) -> String {
+    format!(
+        "{verb} COLUMN {}",
+        nullable_definition(&actual.name, actual)
+    )
+}
+
+fn nullable_definition(name: &str, actual: &ActualColumn) -> String {
     let collation = actual.parsed.collation.as_deref();
     let collation = collation.map_or(String::new(), |it| format!(" COLLATE {it}"));
-    format!(
-        "{verb} COLUMN {} {}{collation} NULL",
-        identifier(&actual.name),
-        actual.declared
-    )
+    format!("{} {}{collation} NULL", identifier(name), actual.declared)
 }
 
 fn blockers(alteration: &TableAlteration, shape: &Shape, filled: &[String]) -> Vec<Blocker> {

@@ -149,6 +149,8 @@ fn of_changed_columns(alteration: &TableAlteration, there: &[Column]) -> Vec<Str
     let mut statements = Vec::new();
     for change in &alteration.changes {
         let (name, wider) = match change {
+            // A wider column is made anew, and so without NOT NULL.
+            TableChange::Relax(name) if is_made_wider(alteration, there, name) => continue,
             TableChange::Relax(name) | TableChange::Clear(name) => (name, None),
             TableChange::Widen(column, _) => (&column.name, Some(column)),
             _ => continue,
@@ -181,6 +183,19 @@ fn of_changed_columns(alteration: &TableAlteration, there: &[Column]) -> Vec<Str
         ));
     }
     statements
+}
+
+/// Whether a column is made anew because it has to hold more.
+fn is_made_wider(alteration: &TableAlteration, there: &[Column], name: &str) -> bool {
+    let before = alteration.name_before(name);
+    let actual = there.iter().find(|it| it.name.eq_ignore_ascii_case(before));
+    alteration.changes.iter().any(|change| match change {
+        TableChange::Widen(column, _) if column.name == *name => {
+            let (mapping, storage) = types::map(column);
+            actual.is_some_and(|actual| !storage.kept_by(&actual.native.name, &mapping.native))
+        }
+        _ => false,
+    })
 }
 
 /// The values of a column that moves to another form: decimals that were numbers become texts with

@@ -356,4 +356,21 @@ pub(super) const SCHEMA: &[Key] = &[
     .default("widen")
     .about("What happens when a column that is copied gets another type at the source.")
     .example("schema: { type_change: approve }"),
+    Key::optional(
+        "nullable_column",
+        &[Takes::Choice(&[
+            ("follow", "the target's column may hold NULL too"),
+            (
+                "approve",
+                "the table stops with exit code 5 until `run --approve TABLE` agrees",
+            ),
+            ("fail", "the table stops with exit code 5"),
+        ])],
+    )
+    .default("follow")
+    .about(
+        "What happens when a column that is copied may hold NULL at the source, which it refused. \
+         One that refuses NULL from some time on changes nothing.",
+    )
+    .example("schema: { nullable_column: approve }"),
 ];

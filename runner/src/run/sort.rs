@@ -68,6 +68,7 @@ pub(super) async fn sort_out(
             matches!(
                 change.kind,
                 SourceChangeKind::Widened
+                    | SourceChangeKind::Relaxed
                     | SourceChangeKind::Renamed
                     | SourceChangeKind::LooksRenamed
             )
@@ -80,6 +81,7 @@ pub(super) async fn sort_out(
                 SourceChangeKind::Dropped
                     | SourceChangeKind::Renamed
                     | SourceChangeKind::LooksRenamed
+                    | SourceChangeKind::Relaxed
                     | SourceChangeKind::Widened
             )
         };
