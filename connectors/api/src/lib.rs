@@ -14,6 +14,7 @@ mod connector;
 mod cursor;
 mod diagnose;
 mod error;
+mod hashing;
 mod holds;
 mod key;
 mod marks;
@@ -39,6 +40,7 @@ pub use connector::{
 pub use cursor::{INTEGER_OVERLAP, integer_overlap, integer_step, smallest_local, zone_of};
 pub use diagnose::{Check, CheckStatus, Diagnosis, Examination};
 pub use error::{Advice, ConnectorError, ErrorClass, Result};
+pub use hashing::{HASH_COLUMN, HashFacts, HashRequest, Ordinal, PartHash, Parts, RowHash};
 pub use holds::{Calendar, Domain, Holds, OnLossy, Repertoire, Test, TextDomain};
 pub use key::{KeyBound, KeyRange};
 pub use marks::Marks;

@@ -2,8 +2,8 @@
 
 use crate::table::schema_of;
 use crate::{
-    ChangeStream, Column, KeyBound, KeyRange, Position, PositionOrder, Predicate, Result,
-    TableDescription,
+    ChangeStream, Column, ConnectorError, ErrorClass, HashFacts, HashRequest, KeyBound, KeyRange,
+    PartHash, Parts, Position, PositionOrder, Predicate, Result, TableDescription,
 };
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -371,9 +371,68 @@ pub trait Snapshot: Send {
     /// The keys of the selected rows, in no order.
     async fn read_keys(&mut self, table: usize) -> Result<BatchStream<'_>>;
 
+    /// How the server would hash the selected rows. One round trip, which reads no rows.
+    ///
+    /// `Ok(Err(reason))` says why it cannot: a type, a version. A store that hashes nothing says so.
+    async fn hash_facts(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+    ) -> Result<std::result::Result<HashFacts, String>> {
+        let _ = (table, request);
+        Ok(Err("this store does not hash rows itself".to_owned()))
+    }
+
+    /// Counts and sums of the hashes of the selected rows by parts of `shift` bits, those that hold
+    /// rows, in no order. `within`: only of these parts, whose `shift` is not smaller.
+    ///
+    /// # Errors
+    /// `Store` if a row could not be hashed.
+    async fn hash_parts(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+        within: Option<&Parts>,
+        shift: u32,
+    ) -> Result<Vec<PartHash>> {
+        let _ = (table, request, within, shift);
+        Err(hashes_nothing())
+    }
+
+    /// Smallest and greatest ordinal of the rows of one part, selected or not, by an index; only for
+    /// [`Ordinal::Key`](crate::Ordinal). `None`: no row.
+    async fn part_ends(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+        part: &Parts,
+    ) -> Result<Option<(i64, i64)>> {
+        let _ = (table, request, part);
+        Err(hashes_nothing())
+    }
+
+    /// The keys of the selected rows of these parts, in no order: the key's columns, and the hash
+    /// as an `Int64` named [`HASH_COLUMN`](crate::HASH_COLUMN).
+    async fn read_hashes(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+        within: &Parts,
+    ) -> Result<BatchStream<'_>> {
+        let _ = (table, request, within);
+        Err(hashes_nothing())
+    }
+
     /// A token for other sessions, valid while this snapshot is open. `None`: cannot be shared.
     async fn share(&mut self) -> Result<Option<SnapshotToken>>;
 
     /// Ends the snapshot.
     async fn close(self: Box<Self>);
+}
+
+fn hashes_nothing() -> ConnectorError {
+    ConnectorError::new(
+        ErrorClass::Unsupported,
+        "this store does not hash rows itself",
+    )
 }

@@ -3,6 +3,7 @@
 use super::bound::Activity;
 use super::chunk::range_conditions;
 use super::disjoint::below_sql;
+use super::hash::{HashSql, HashingServer, question, read_ends, read_part};
 use super::open::open_verified;
 use super::pool::ReaderPool;
 use super::position::Watermark;
@@ -14,13 +15,16 @@ use crate::connect::{PgStore, ServerFacts, Session, TextRow};
 use crate::copy_out::read_copy;
 use crate::digest::{DigestColumn, digest_sql, read_digest};
 use crate::error;
+use crate::types::computed_column;
 use arrow_array::RecordBatch;
+use arrow_schema::DataType;
 use async_trait::async_trait;
 use futures::StreamExt;
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ChangeStream, ConnectorError, Digest, ErrorClass, KeyDigest, KeyRange, Position,
-    Result, Snapshot, SnapshotRequest, SnapshotToken, TableRead, Window, WindowState,
+    BatchStream, ChangeStream, ConnectorError, Digest, ErrorClass, HASH_COLUMN, HashFacts,
+    HashRequest, KeyDigest, KeyRange, PartHash, Parts, Position, Result, Snapshot, SnapshotRequest,
+    SnapshotToken, TableRead, Window, WindowState,
 };
 
 /// Bytes of a table without a cursor up to which it is asked for changes before it is read.
@@ -30,6 +34,7 @@ const PROBED_BYTES_MAX: u64 = 8 << 20;
 pub(crate) struct PgSnapshot {
     session: Session,
     readers: ReaderPool,
+    server: HashingServer,
     numbers: SnapshotNumbers,
     tables: Vec<Table>,
     windows: Vec<Window>,
@@ -68,6 +73,10 @@ impl PgSnapshot {
         let mut snapshot = Self {
             session: opened.session,
             readers: store.readers.clone(),
+            server: HashingServer {
+                version_num: store.facts().version_num,
+                encoding: store.facts().server_encoding.clone(),
+            },
             numbers: opened.numbers,
             tables: Vec::with_capacity(requests.len()),
             windows: Vec::with_capacity(requests.len()),
@@ -354,6 +363,64 @@ impl Snapshot for PgSnapshot {
         stream(session, &table.read, &sql, &columns).await
     }
 
+    async fn hash_facts(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+    ) -> Result<std::result::Result<HashFacts, String>> {
+        let server = self.server.clone();
+        let (session, table) = self.table(table);
+        let question = match question(&table.read, &table.shape, request, &server) {
+            Ok(question) => question,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let rows = session.rows(&question.sql).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| error::unexpected("the server did not say how it hashes"))?;
+        question.answered(row).map(Ok)
+    }
+
+    async fn hash_parts(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+        within: Option<&Parts>,
+        shift: u32,
+    ) -> Result<Vec<PartHash>> {
+        let (session, table) = self.table(table);
+        let hashes = HashSql::of(&table.read, &table.shape, request).map_err(not_hashed)?;
+        let rows = session.rows(&hashes.parts(within, shift)?).await?;
+        rows.iter().map(read_part).collect()
+    }
+
+    async fn part_ends(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+        part: &Parts,
+    ) -> Result<Option<(i64, i64)>> {
+        let (session, table) = self.table(table);
+        let hashes = HashSql::of(&table.read, &table.shape, request).map_err(not_hashed)?;
+        let rows = session.rows(&hashes.ends(part)?).await?;
+        rows.first().map_or(Ok(None), read_ends)
+    }
+
+    async fn read_hashes(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+        within: &Parts,
+    ) -> Result<BatchStream<'_>> {
+        let (session, table) = self.table(table);
+        let hashes = HashSql::of(&table.read, &table.shape, request).map_err(not_hashed)?;
+        let sql = hashes.rows(within)?;
+        let hash = computed_column(HASH_COLUMN, DataType::Int64);
+        let mut columns = table.read.key_columns();
+        columns.push(&hash);
+        stream(session, &table.read, &sql, &columns).await
+    }
+
     async fn share(&mut self) -> Result<Option<SnapshotToken>> {
         let rows = self
             .session
@@ -374,6 +441,10 @@ impl Snapshot for PgSnapshot {
             self.session.close().await;
         }
     }
+}
+
+fn not_hashed(reason: String) -> ConnectorError {
+    ConnectorError::new(ErrorClass::Unsupported, reason)
 }
 
 async fn stream<'a>(
