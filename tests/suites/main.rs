@@ -88,6 +88,7 @@ mod schema_nullable;
 mod schema_renamed;
 mod schema_widened;
 mod selection_rules;
+mod server_hashes;
 mod slices;
 mod soft_deletes;
 mod standby;

@@ -3,7 +3,7 @@
 use super::buckets::{Buckets, Differing};
 use super::report::Kind;
 use super::rows::RowForms;
-use super::side::{InFlight, Side};
+use super::side::{InFlight, Keys, Scope, Side};
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::fit;
@@ -40,7 +40,8 @@ pub(super) struct Shown {
 pub(super) async fn in_buckets(mut side: Side) -> Result<(Side, Buckets), Failure> {
     let reading = tokio::spawn(async move {
         let mut buckets = Buckets::new();
-        side.each(|rows| buckets.add(&rows.hashes)).await?;
+        side.each(&Scope::All, |rows| buckets.add(&rows.hashes))
+            .await?;
         Ok((side, buckets))
     });
     reading.await.expect("tasks that read do not panic")
@@ -53,7 +54,7 @@ pub(super) async fn listed(
 ) -> Result<(Side, Rows), Failure> {
     let reading = tokio::spawn(async move {
         let mut found = Rows::new();
-        side.each(|rows| {
+        side.each(&Scope::All, |rows| {
             for (key, row) in rows.hashes.iter().filter(|(key, _)| differing.holds(*key)) {
                 add(&mut found, *key, *row);
             }
@@ -62,6 +63,18 @@ pub(super) async fn listed(
         Ok((side, found))
     });
     reading.await.expect("tasks that read do not panic")
+}
+
+/// Reads one side and lists the rows with these keys.
+pub(super) async fn held(mut side: Side, keys: Arc<Keys>) -> Result<(Side, Rows), Failure> {
+    let mut found = Rows::new();
+    side.each(&Scope::Keys(keys), |rows| {
+        for (key, row) in &rows.hashes {
+            add(&mut found, *key, *row);
+        }
+    })
+    .await?;
+    Ok((side, found))
 }
 
 /// What one side has under the keys that are looked at again.
@@ -78,13 +91,14 @@ pub(super) struct Found {
 /// told of them.
 pub(super) async fn looked_up(
     mut side: Side,
+    scope: Scope,
     forms: Arc<RowForms>,
     wanted: Arc<HashMap<u64, bool>>,
 ) -> Result<(Side, Found), Failure> {
     let reading = tokio::spawn(async move {
         let mut found = Found::default();
         let mut broken = None;
-        side.each(|rows| {
+        side.each(&scope, |rows| {
             let (mut keys, mut places) = (Vec::new(), Vec::new());
             for (index, (key, row)) in rows.hashes.iter().enumerate() {
                 let Some(is_shown) = wanted.get(key) else {
@@ -142,13 +156,13 @@ impl Found {
     }
 }
 
-fn unkept(error: &ArrowError) -> Failure {
+pub(super) fn unkept(error: &ArrowError) -> Failure {
     let message = format!("the key of a row that differs cannot be read: {error}");
     Failure::new(exit_code::FAILED, message)
 }
 
 /// A column of a key in another type, such as a UUID that the target keeps as its text.
-fn key_as(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+pub(super) fn key_as(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     match (column.data_type(), to) {
         (from, to) if from == to => Ok(column.clone()),
         (DataType::FixedSizeBinary(16), DataType::Utf8) => fit::text_forms(column),

@@ -1,18 +1,20 @@
 //! `pipeline check`: what differs between source and target. Writes nothing and takes no lease.
 //!
-//! Both sides are read at the same time and told by counts and sums of hashes, in buckets of keys.
-//! Buckets that differ are listed row by row, from the same snapshots. What differs then is looked
-//! at once more, in later snapshots: only a row that differs again, whose source has not changed
+//! Both sides are asked at the same time for counts and sums of hashes, by parts of their keys:
+//! hashes that the servers compute where those compare, else our own hashes of every row. Parts that
+//! differ are listed row by row, from the same snapshots. What differs then is looked at once more, in later snapshots: only a row that differs again, whose source has not changed
 //! between the two looks, and that was at the target by the stored watermark, is drift.
 
 mod buckets;
 mod form;
+mod hashed;
 mod look;
 mod report;
 mod rows;
 mod side;
 
-pub(crate) use report::{CheckReport, CheckedTable, Kind, Sample, Verdict, exit_code_of};
+pub(crate) use hashed::ModeChoice;
+pub(crate) use report::{CheckReport, CheckedTable, Kind, Mode, Sample, Verdict, exit_code_of};
 
 use crate::cli::quantity::counted;
 use crate::exit_code;
@@ -21,9 +23,10 @@ use crate::open::{Ends, open_store};
 use crate::planned::{self, PlannedTable};
 use crate::run::rejected_keys;
 use crate::stop::seconds_since_epoch;
-use look::{Found, Rows, candidates, difference, in_buckets, is_drift, listed, looked_up};
+use hashed::{Hashing, Requests, Told};
+use look::{Found, Rows, candidates, difference, held, in_buckets, is_drift, listed, looked_up};
 use rows::RowForms;
-use side::{InFlight, Side};
+use side::{InFlight, Scope, Side};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,6 +49,15 @@ pub(crate) struct CheckSettings<'a> {
     pub(crate) tables: &'a [String],
     /// Rows to show for each table, at most.
     pub(crate) samples: usize,
+    /// How, as far as the user asked for something.
+    pub(crate) how: How,
+}
+
+/// What a user asks for about the way tables are compared.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct How {
+    /// By the servers' hashes, or by reading every row.
+    pub(crate) mode: ModeChoice,
 }
 
 /// The stores of a check.
@@ -89,7 +101,7 @@ pub(crate) async fn check(
         let clock = Instant::now();
         let table = Arc::new(table);
         let mut checked = CheckedTable::new(table.stream(), &table.target.name.to_string());
-        let compared = compare(&stores, &table, there, settings.samples, &mut checked).await;
+        let compared = compare(&stores, &table, there, settings, &mut checked).await;
         match compared {
             Ok(()) => {}
             Err(failure) => checked.fail(failure),
@@ -116,7 +128,7 @@ async fn compare(
     stores: &Stores<'_>,
     planned: &Arc<PlannedTable>,
     there: Option<TableDescription>,
-    samples: usize,
+    settings: &CheckSettings<'_>,
     checked: &mut CheckedTable,
 ) -> Result<(), Failure> {
     if planned.write() == WriteMode::Append {
@@ -136,9 +148,11 @@ async fn compare(
         planned,
         forms: &forms,
         there: &there,
+        requests: Requests::of(planned, &forms, settings.how.mode),
+        choice: settings.how.mode,
     };
     if let Some(first) = table.first_look(&state, checked).await? {
-        table.second_look(first, samples, checked).await?;
+        table.second_look(first, settings.samples, checked).await?;
     }
     checked.settle();
     Ok(())
@@ -152,6 +166,8 @@ struct FirstLook {
     source: Rows,
     /// The keys under which they differ.
     candidates: BTreeSet<(Kind, u64)>,
+    /// Where to find them again.
+    scope: Scope,
     in_flight: InFlight,
 }
 
@@ -174,6 +190,17 @@ struct Table<'a> {
     planned: &'a Arc<PlannedTable>,
     forms: &'a Arc<RowForms>,
     there: &'a Arc<TableDescription>,
+    /// What the servers are asked to hash, or why they are not.
+    requests: Result<Requests, String>,
+    choice: ModeChoice,
+}
+
+/// What differs in the snapshots of a look.
+struct Compared {
+    source: Rows,
+    target: Rows,
+    in_flight: InFlight,
+    scope: Scope,
 }
 
 impl Table<'_> {
@@ -194,6 +221,77 @@ impl Table<'_> {
     ) -> Result<Option<FirstLook>, Failure> {
         let (target, source) = self.open(stream_of(state, self.planned)?).await?;
         let at = seconds_since_epoch();
+        let Some(compared) = self.compared(target, source, checked).await? else {
+            return Ok(None);
+        };
+        let (left, right) = (compared.source, compared.target);
+        let mut candidates = candidates(&left, &right, self.planned.has_key());
+        let rejected = self.rejected(state)?;
+        candidates.retain(|(kind, key)| !rejected.contains(key) && self.counts(*kind));
+        checked.rejected = rejected.len() as u64;
+        Ok(Some(FirstLook {
+            at,
+            source: left,
+            candidates,
+            scope: compared.scope,
+            in_flight: compared.in_flight,
+        }))
+    }
+
+    /// What differs between two snapshots, which are closed; `None` if nothing does.
+    async fn compared(
+        &self,
+        mut target: Side,
+        mut source: Side,
+        checked: &mut CheckedTable,
+    ) -> Result<Option<Compared>, Failure> {
+        let told = match &self.requests {
+            Err(reason) => Told::Nothing(reason.clone()),
+            Ok(requests) => {
+                let mut hashing = Hashing {
+                    source: &mut source,
+                    target: &mut target,
+                    forms: self.forms,
+                };
+                hashing.compare(requests.clone()).await?
+            }
+        };
+        let (rows, keys) = match told {
+            Told::Differing { rows, keys } => (rows, Arc::new(keys)),
+            Told::Nothing(reason) => {
+                if self.choice == ModeChoice::Hash {
+                    let note = format!("all rows were read, not hashed by the servers: {reason}");
+                    checked.notes.push(note);
+                }
+                (checked.mode, checked.mode_reason) = (Some(Mode::Stream), Some(reason));
+                return self.streamed(target, source, checked).await;
+            }
+        };
+        checked.mode = Some(Mode::Hash);
+        (checked.rows_source, checked.rows_target) = rows;
+        if keys.source.num_rows() == 0 {
+            both(done(target.close()), done(source.close())).await?;
+            return Ok(None);
+        }
+        let in_flight = source.in_flight().await?;
+        let ((target, right), (source, left)) =
+            both(held(target, keys.clone()), held(source, keys.clone())).await?;
+        both(done(target.close()), done(source.close())).await?;
+        Ok(Some(Compared {
+            source: left,
+            target: right,
+            in_flight,
+            scope: Scope::Keys(keys),
+        }))
+    }
+
+    /// What differs between all rows of two snapshots, read by us.
+    async fn streamed(
+        &self,
+        target: Side,
+        source: Side,
+        checked: &mut CheckedTable,
+    ) -> Result<Option<Compared>, Failure> {
         let ((target, right), (mut source, left)) =
             both(in_buckets(target), in_buckets(source)).await?;
         (checked.rows_source, checked.rows_target) = (left.rows(), right.rows());
@@ -208,15 +306,11 @@ impl Table<'_> {
         let ((target, right), (source, left)) =
             both(listed(target, differing.clone()), listed(source, differing)).await?;
         both(done(target.close()), done(source.close())).await?;
-        let mut candidates = candidates(&left, &right, self.planned.has_key());
-        let rejected = self.rejected(state)?;
-        candidates.retain(|(kind, key)| !rejected.contains(key) && self.counts(*kind));
-        checked.rejected = rejected.len() as u64;
-        Ok(Some(FirstLook {
-            at,
+        Ok(Some(Compared {
             source: left,
-            candidates,
+            target: right,
             in_flight,
+            scope: Scope::All,
         }))
     }
 
@@ -240,8 +334,13 @@ impl Table<'_> {
             other => other,
         };
         let ((target, there), (source, here)) = both(
-            looked_up(target, self.forms.clone(), wanted.clone()),
-            looked_up(source, self.forms.clone(), wanted),
+            looked_up(
+                target,
+                first.scope.clone(),
+                self.forms.clone(),
+                wanted.clone(),
+            ),
+            looked_up(source, first.scope.clone(), self.forms.clone(), wanted),
         )
         .await?;
         both(done(target.close()), done(source.close())).await?;

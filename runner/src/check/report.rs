@@ -21,6 +21,16 @@ pub(crate) enum Verdict {
     Skipped,
 }
 
+/// How a table was compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    /// By hashes that the servers computed.
+    Hash,
+    /// By reading every row.
+    Stream,
+}
+
 /// How a row differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +67,12 @@ pub(crate) struct CheckedTable {
     pub(crate) target: String,
     /// What became of it.
     pub(crate) verdict: Verdict,
+    /// How it was compared; absent if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<Mode>,
+    /// Why the servers did not hash its rows; absent if they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode_reason: Option<String>,
     /// Selected rows at the source.
     pub(crate) rows_source: u64,
     /// Rows at the target; those that are marked as deleted are not counted.
@@ -97,6 +113,8 @@ impl CheckedTable {
             table: table.to_owned(),
             target: target.to_owned(),
             verdict: Verdict::Equal,
+            mode: None,
+            mode_reason: None,
             rows_source: 0,
             rows_target: 0,
             missing: 0,

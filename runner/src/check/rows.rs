@@ -61,6 +61,13 @@ impl RowForms {
         Ok(Self { names, forms, key })
     }
 
+    /// The first column whose values are brought to another form before they are compared.
+    pub(super) fn first_changed(&self) -> Option<&str> {
+        let mut columns = self.names.iter().zip(&self.forms);
+        let changed = columns.find(|(_, form)| **form != Form::Same);
+        changed.map(|(name, _)| name.as_str())
+    }
+
     /// Hashes rows in the order of the target's columns.
     pub(super) fn hash(&self, batch: &RecordBatch) -> Result<HashedRows, Failure> {
         let columns = self.columns(batch.columns(), 0..self.forms.len())?;

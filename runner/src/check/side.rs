@@ -1,21 +1,44 @@
 //! One side of a comparison: its rows as hashes, from one snapshot.
 
 use super::rows::{HashedRows, RowForms};
+use crate::exit_code;
 use crate::failure::Failure;
 use crate::fit::Losses;
 use crate::planned::PlannedTable;
 use crate::run::key_columns;
-use arrow_array::RecordBatch;
-use futures::StreamExt;
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_schema::SchemaRef;
+use arrow_select::filter::filter_record_batch;
+use futures::{StreamExt, TryStreamExt};
 use std::collections::HashSet;
 use std::sync::Arc;
 use syncset_connector::{
-    Capture, ChangeEvent, Filter, KeyRange, Position, Predicate, Result as StoreResult, Snapshot,
-    SnapshotRequest, Source, TableDescription, TableRead, WindowState,
+    Capture, ChangeEvent, Filter, HashFacts, HashRequest, KeyRange, PartHash, Parts, Position,
+    Predicate, Result as StoreResult, Snapshot, SnapshotRequest, Source, TableDescription,
+    TableRead, WindowState,
 };
 
 /// Bytes of changes after which a store may cut a window; nothing is kept of them but hashes.
 const WINDOW_BYTES: u64 = u64::MAX;
+
+/// Keys that one statement looks for.
+const KEYS_MAX: usize = 1_000;
+
+/// The same keys as each side has them, without repetition.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub(super) source: RecordBatch,
+    pub(super) target: RecordBatch,
+}
+
+/// Which rows to read.
+#[derive(Debug, Clone)]
+pub(super) enum Scope {
+    /// All of them.
+    All,
+    /// Those with these keys.
+    Keys(Arc<Keys>),
+}
 
 /// Which rows of the source no run has brought to the target yet, as far as the stored watermark
 /// tells.
@@ -42,6 +65,8 @@ pub(super) struct Side {
     snapshot: Box<dyn Snapshot>,
     planned: Arc<PlannedTable>,
     forms: Arc<RowForms>,
+    /// Types of the key's columns.
+    key_schema: SchemaRef,
     end: End,
 }
 
@@ -60,6 +85,7 @@ impl Side {
         from: &Position,
     ) -> Result<Self, Failure> {
         let read = planned.plan.read.clone();
+        let key_schema = read.key_schema();
         let from = read.capture.has_windows().then(|| from.clone());
         let snapshot = source
             .open_snapshot(&[SnapshotRequest { read, from }], None)
@@ -68,6 +94,7 @@ impl Side {
             snapshot,
             planned: planned.clone(),
             forms: forms.clone(),
+            key_schema,
             end: End::Source,
         })
     }
@@ -97,6 +124,7 @@ impl Side {
             all_written: false,
             batch_bytes: planned.plan.read.batch_bytes,
         });
+        let key_schema = read.key_schema();
         let snapshot = store
             .open_snapshot(&[SnapshotRequest { read, from: None }], None)
             .await?;
@@ -104,19 +132,100 @@ impl Side {
             snapshot,
             planned: planned.clone(),
             forms: forms.clone(),
+            key_schema,
             end: End::Target,
         })
     }
 
-    /// Reads all rows.
-    pub(super) async fn each(&mut self, mut take: impl FnMut(&HashedRows)) -> Result<(), Failure> {
+    /// Reads rows.
+    pub(super) async fn each(
+        &mut self,
+        scope: &Scope,
+        mut take: impl FnMut(&HashedRows),
+    ) -> Result<(), Failure> {
         let (planned, forms, end) = (&self.planned, &self.forms, self.end);
-        let mut stream = self.snapshot.read_chunk(0, &KeyRange::all()).await?;
-        while let Some(batch) = stream.next().await {
-            let batch = written(planned, end, batch)?;
-            take(&forms.hash(&batch)?);
+        let Scope::Keys(keys) = scope else {
+            let mut stream = self.snapshot.read_chunk(0, &KeyRange::all()).await?;
+            while let Some(batch) = stream.next().await {
+                let batch = written(planned, end, batch)?;
+                take(&forms.hash(&batch)?);
+            }
+            return Ok(());
+        };
+        let keys = match end {
+            End::Source => &keys.source,
+            End::Target => &keys.target,
+        };
+        let mut begin = 0;
+        while begin < keys.num_rows() {
+            let some = keys.slice(begin, KEYS_MAX.min(keys.num_rows() - begin));
+            begin += some.num_rows();
+            let asked: HashSet<u64> = forms.hash_keys(&some)?.into_iter().collect();
+            let mut stream = self.snapshot.read_rows(0, &some).await?;
+            while let Some(batch) = stream.next().await {
+                let batch = written(planned, end, batch)?;
+                let rows = forms.hash(&batch)?;
+                if rows.hashes.iter().all(|(key, _)| asked.contains(key)) {
+                    take(&rows);
+                    continue;
+                }
+                // A store finds rows by what it calls equal, such as `a` and `A`.
+                let mask: BooleanArray = rows
+                    .hashes
+                    .iter()
+                    .map(|(key, _)| Some(asked.contains(key)))
+                    .collect();
+                let batch = filter_record_batch(&batch, &mask).map_err(|error| {
+                    let message = format!("rows that were found by their keys: {error}");
+                    Failure::new(exit_code::FAILED, message)
+                })?;
+                take(&forms.hash(&batch)?);
+            }
         }
         Ok(())
+    }
+
+    /// Types of the key's columns.
+    pub(super) fn key_schema(&self) -> SchemaRef {
+        self.key_schema.clone()
+    }
+
+    /// How the store would hash the rows, or why it cannot.
+    pub(super) async fn hash_facts(
+        &mut self,
+        request: &HashRequest,
+    ) -> Result<Result<HashFacts, String>, Failure> {
+        Ok(self.snapshot.hash_facts(0, request).await?)
+    }
+
+    /// Counts and sums by parts.
+    pub(super) async fn hash_parts(
+        &mut self,
+        request: &HashRequest,
+        within: Option<&Parts>,
+        shift: u32,
+    ) -> Result<Vec<PartHash>, Failure> {
+        let parts = self.snapshot.hash_parts(0, request, within, shift).await?;
+        Ok(parts)
+    }
+
+    /// Smallest and greatest ordinal of a part.
+    pub(super) async fn part_ends(
+        &mut self,
+        request: &HashRequest,
+        part: &Parts,
+    ) -> Result<Option<(i64, i64)>, Failure> {
+        Ok(self.snapshot.part_ends(0, request, part).await?)
+    }
+
+    /// Keys and hashes of the rows of some parts.
+    pub(super) async fn read_hashes(
+        &mut self,
+        request: &HashRequest,
+        within: &Parts,
+    ) -> Result<Vec<RecordBatch>, Failure> {
+        let stream = self.snapshot.read_hashes(0, request, within).await?;
+        Ok(stream.try_collect().await?)
     }
 
     /// What is in flight in the snapshot of a source.

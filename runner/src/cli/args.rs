@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::check::ModeChoice;
 use crate::cli::connection::DiscoverArgs;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::init::InitArgs;
@@ -281,6 +282,9 @@ pub(crate) struct CheckArgs {
     /// Rows that differ to name for each table, at most
     #[arg(long, default_value_t = 10, value_name = "ROWS")]
     pub(crate) samples: usize,
+    /// How rows are compared
+    #[arg(long, value_enum, default_value_t = ModeChoice::Auto)]
+    pub(crate) mode: ModeChoice,
 }
 
 #[derive(Debug, Args)]

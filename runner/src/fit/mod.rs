@@ -165,6 +165,11 @@ impl Fit {
         }
     }
 
+    /// Whether rows are sent as they are.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// The rows as they are sent. What was lost is added to `losses`.
     ///
     /// # Errors

@@ -71,28 +71,34 @@ impl Trip {
             .await;
         target.execute(&edits.join("; ")).await;
 
-        let check = "pipeline check there --samples 1000 --output json".split(' ');
-        let check = self.project.syncset(check).await;
-
-        assert_eq!(check.code, 4, "{}", said(&check));
-        let samples = check.json()["tables"][0]["samples"].clone();
-        let samples = samples.as_array().expect("rows are named").iter();
-        let found = samples.map(|row| (row["key"].to_string(), row["columns"].to_string()));
-        let found: BTreeSet<_> = found.collect();
         let natives: Vec<_> = there
             .columns
             .iter()
             .map(|(number, it)| format!("c{number} {it}"))
             .collect();
-        assert!(
-            found == expected,
-            "{:?} to {:?}: not found {:?}, found {:?}; {}",
-            self.from,
-            self.to,
-            expected.difference(&found).collect::<Vec<_>>(),
-            found.difference(&expected).collect::<Vec<_>>(),
-            natives.join(", ")
-        );
+        for mode in ["auto", "stream"] {
+            let check = format!("pipeline check there --samples 1000 --mode {mode} --output json");
+            let check = self.project.syncset(check.split(' ')).await;
+
+            assert_eq!(check.code, 4, "{}", said(&check));
+            let table = check.json()["tables"][0].clone();
+            let samples = table["samples"].as_array().expect("rows are named").iter();
+            let found = samples.map(|row| (row["key"].to_string(), row["columns"].to_string()));
+            let found: BTreeSet<_> = found.collect();
+            assert!(
+                found == expected,
+                "{:?} to {:?} by {}: not found {:?}, found {:?}; {}",
+                self.from,
+                self.to,
+                table["mode"],
+                expected.difference(&found).collect::<Vec<_>>(),
+                found.difference(&expected).collect::<Vec<_>>(),
+                natives.join(", ")
+            );
+            if table["mode"] == "stream" {
+                break;
+            }
+        }
         target.execute("DROP TABLE before_drift").await;
     }
 }

@@ -1,6 +1,8 @@
 //! `pipeline check`: prints what differs between source and target.
 
-use crate::check::{self, CheckReport, CheckSettings, CheckedTable, Kind, Sample, Verdict};
+use crate::check::{
+    self, CheckReport, CheckSettings, CheckedTable, How, Kind, Mode, Sample, Verdict,
+};
 use crate::cli::args::{CheckArgs, Output};
 use crate::cli::quantity::{count, counted, duration, rows};
 use crate::cli::{Context, render};
@@ -14,6 +16,7 @@ pub(crate) async fn check(context: &Context, args: &CheckArgs) -> Result<i32, Fa
         project: &context.files.project.name,
         tables: &args.tables,
         samples: args.samples,
+        how: How { mode: args.mode },
     };
     let report = check::check(&spec, &settings).await?;
     if context.output == Output::Text {
@@ -66,8 +69,13 @@ fn table_text(table: &CheckedTable) -> String {
         Verdict::Skipped => "skipped".to_owned(),
     };
     let time = duration(Duration::from_millis(table.duration_ms));
+    let mode = match table.mode {
+        None => "",
+        Some(Mode::Hash) => " by hash",
+        Some(Mode::Stream) => " by stream",
+    };
     let mut text = format!(
-        "table {} -> {}: {what}, {time}\n",
+        "table {} -> {}: {what}, {time}{mode}\n",
         table.table, table.target
     );
     for sample in &table.samples {

@@ -2,7 +2,7 @@
 
 use super::check::print;
 use super::some_rows::write_rows;
-use crate::check::{self, CheckReport, CheckSettings, CheckedTable};
+use crate::check::{self, CheckReport, CheckSettings, CheckedTable, How};
 use crate::cli::args::{Output, RepairArgs, RunArgs};
 use crate::cli::quantity::{count, rows};
 use crate::cli::{Context, render};
@@ -108,6 +108,7 @@ async fn look(
         project: &context.files.project.name,
         tables,
         samples: args.samples,
+        how: How::default(),
     };
     check::check(spec, &settings).await
 }

@@ -1,0 +1,293 @@
+//! `pipeline check` by hashes that PostgreSQL computes: it finds what reading every row finds.
+
+use kit::{Database, Project};
+use serde_json::{Value, json};
+
+/// Rows of the larger tables: enough that parts are split twice.
+const ROWS: u32 = 20_000;
+
+const COLUMNS: &str = "v text, a int, b int, big bigint, at timestamptz, price numeric, \
+    letters citext, padded char(6), free bpchar, ratio double precision, day date, j json, \
+    spent interval, cash money, tags text[]";
+
+const VALUES: &str = "'v ' || i, i, i + 1, i::bigint, \
+    timestamptz '2024-02-29 12:00:00.25+00' + i * interval '1 day', (i || '.50')::numeric, \
+    'L' || i, 'p' || i % 100, 'f', i / 7.0, date '2024-02-29' + i, '{\"b\": 1,  \"a\": null}', \
+    i * interval '1 hour', i::money, ARRAY['x', NULL, i::text]";
+
+struct Lab {
+    source: Database,
+    target: Database,
+    project: Project,
+}
+
+impl Lab {
+    /// A source whose table `t` holds rows 1 to `rows`, and a target that a run has filled.
+    /// `key`: the key of row `i` as SQL.
+    async fn with_rows(rows: u32, key_type: &str, key: &str) -> Self {
+        let server = kit::postgres().await;
+        let lab = Self::between(
+            server.database("hash_source").await,
+            server.database("hash_target").await,
+        );
+        lab.source
+            .execute(&format!(
+                "CREATE EXTENSION citext; CREATE TABLE t (id {key_type} PRIMARY KEY, seq bigint NOT \
+                 NULL, {COLUMNS}); INSERT INTO t SELECT {key}, i, {VALUES} \
+                 FROM generate_series(1::int, {rows}) i"
+            ))
+            .await;
+        lab.target.execute("CREATE EXTENSION citext").await;
+        lab.pipeline("public.t: { capture: { mode: cursor, column: seq, overlap: 1 } }");
+        lab.run().await;
+        lab
+    }
+
+    fn between(source: Database, target: Database) -> Self {
+        let project = Project::between(&source.url(), &target.url());
+        Self {
+            source,
+            target,
+            project,
+        }
+    }
+
+    fn pipeline(&self, table: &str) {
+        let text = format!("version: 1\nsource: source\ntarget: target\ntables:\n  {table}\n");
+        self.project.pipeline("p", &text);
+    }
+
+    async fn run(&self) {
+        let run = ["pipeline", "run", "p", "--output", "json"];
+        self.project.syncset(run).await.expect_success();
+    }
+
+    /// The exit code and the only table of a check.
+    async fn checked(&self, mode: &str) -> (i32, Value) {
+        let check = format!("pipeline check p --samples 1000 --mode {mode} --output json");
+        let output = self.project.syncset(check.split(' ')).await;
+        (output.code, output.json()["tables"][0].clone())
+    }
+
+    /// What a check by hashes finds, which is what one finds that reads every row.
+    async fn found(&self) -> Value {
+        let (code, mut hashed) = self.checked("auto").await;
+        assert_eq!(hashed["mode"], "hash", "{hashed}");
+        assert_eq!(hashed.get("mode_reason"), None, "{hashed}");
+        let (same, mut streamed) = self.checked("stream").await;
+        assert_eq!(streamed["mode"], "stream", "{streamed}");
+        for report in [&mut hashed, &mut streamed] {
+            let report = report.as_object_mut().expect("an object");
+            for key in ["mode", "mode_reason", "duration_ms"] {
+                report.remove(key);
+            }
+        }
+        assert_eq!((code, &hashed), (same, &streamed));
+        hashed
+    }
+
+    async fn drift(&self, sql: &str) {
+        self.target.execute(sql).await;
+    }
+}
+
+/// Different, missing, extra, undecided.
+fn counts(table: &Value) -> [u64; 4] {
+    ["different", "missing", "extra", "undecided"]
+        .map(|key| table[key].as_u64().expect("a number of rows"))
+}
+
+/// The columns in which each row differs, by their keys.
+fn columns(table: &Value, key: &str) -> Value {
+    let samples = table["samples"].as_array().expect("rows are named");
+    let row = samples.iter().find(|row| row["key"] == json!([key]));
+    row.map_or(Value::Null, |row| row["columns"].clone())
+}
+
+#[tokio::test]
+async fn scattered_drift_is_found_in_a_large_table() {
+    let lab = Lab::with_rows(ROWS, "bigint", "i * 3").await;
+    assert_eq!(counts(&lab.found().await), [0; 4]);
+
+    lab.drift(
+        "UPDATE t SET v = 'other' WHERE id % 9999 = 0 AND id < 50000; DELETE FROM t WHERE id IN (3, 30003); \
+         INSERT INTO t SELECT -5, seq, v FROM t WHERE id = 6; \
+         UPDATE t SET id = 9223372036854775807 WHERE id = 59991",
+    )
+    .await;
+    let found = lab.found().await;
+
+    // One has another key, far from all others.
+    assert_eq!(counts(&found), [5, 3, 2, 0], "{found}");
+    assert_eq!(found["rows_source"], ROWS);
+    assert_eq!(columns(&found, "9999"), json!(["v"]));
+}
+
+#[tokio::test]
+async fn values_that_hash_alike_are_told_apart() {
+    let lab = Lab::with_rows(60, "int", "i").await;
+
+    // A sum of hashes does not see an exchange; 64 bits are folded into 32; `=` calls some equal.
+    lab.drift(
+        "UPDATE t SET v = CASE id WHEN 1 THEN 'v 2' ELSE 'v 1' END WHERE id IN (1, 2); \
+         UPDATE t SET a = b, b = a WHERE id = 3; \
+         UPDATE t SET big = 4::bigint << 32 WHERE id = 4; \
+         UPDATE t SET price = 5.500 WHERE id = 5; \
+         UPDATE t SET letters = 'l6' WHERE id = 6; \
+         UPDATE t SET free = 'f ' WHERE id = 7; \
+         UPDATE t SET j = '{\"b\":1,\"a\":null}' WHERE id = 8; \
+         UPDATE t SET spent = '9:00:00.000001' WHERE id = 9; \
+         UPDATE t SET at = at + interval '1 microsecond' WHERE id = 10; \
+         UPDATE t SET spent = '30 days' WHERE id = 11; \
+         UPDATE t SET tags = ARRAY['x', 'NULL', '12'] WHERE id = 12; \
+         UPDATE t SET v = NULL WHERE id = 13; \
+         UPDATE t SET ratio = ratio + 1e-15 WHERE id = 14; \
+         UPDATE t SET padded = NULL, cash = '15.01' WHERE id = 15",
+    )
+    .await;
+    let found = lab.found().await;
+
+    assert_eq!(counts(&found), [15, 0, 0, 0], "{found}");
+    for (key, column) in [
+        ("1", "v"),
+        ("2", "v"),
+        ("4", "big"),
+        ("5", "price"),
+        ("6", "letters"),
+        ("7", "free"),
+        ("8", "j"),
+        ("9", "spent"),
+        ("10", "at"),
+        ("11", "spent"),
+        ("12", "tags"),
+        ("13", "v"),
+        ("14", "ratio"),
+    ] {
+        assert_eq!(columns(&found, key), json!([column]), "row {key}");
+    }
+    assert_eq!(columns(&found, "3"), json!(["a", "b"]));
+    assert_eq!(columns(&found, "15"), json!(["padded", "cash"]));
+}
+
+#[tokio::test]
+async fn keys_of_every_kind_are_found_again() {
+    for (key_type, key, other) in [
+        ("smallint", "i - 200", "-32768"),
+        ("bigint", "i * 92233720368547758", "-9223372036854775808"),
+        (
+            "uuid",
+            "md5(i::text)::uuid",
+            "'00000000-0000-0000-0000-000000000000'",
+        ),
+        ("text", "'ä ' || i", "'A 1'"),
+        ("citext", "'ä ' || i", "'A 1'"),
+        ("char(8)", "'k' || i", "'K1'"),
+        ("date", "date '2024-02-29' + i", "'infinity'"),
+        ("numeric", "i + 0.50", "0.5"),
+    ] {
+        let lab = Lab::with_rows(100, key_type, key).await;
+        assert_eq!(counts(&lab.found().await), [0; 4], "{key_type}");
+
+        lab.drift(&format!(
+            "UPDATE t SET v = 'other' WHERE seq = 7; DELETE FROM t WHERE seq = 8; \
+             UPDATE t SET id = {other} WHERE seq = 9"
+        ))
+        .await;
+        let found = lab.found().await;
+
+        assert_eq!(counts(&found), [1, 2, 1, 0], "{key_type}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn scattered_drift_is_found_among_many_text_keys() {
+    let server = kit::postgres().await;
+    let lab = Lab::between(
+        server.database("hash_source").await,
+        server.database("hash_target").await,
+    );
+    lab.source
+        .execute(
+            "CREATE TABLE t (id text PRIMARY KEY, seq int NOT NULL, v int); \
+             INSERT INTO t SELECT 'key ' || i, i, i FROM generate_series(1, 100000) i",
+        )
+        .await;
+    lab.pipeline("public.t: { capture: { mode: cursor, column: seq, overlap: 1 } }");
+    lab.run().await;
+    lab.drift("UPDATE t SET v = 0 WHERE seq % 400 = 1; DELETE FROM t WHERE seq = 2")
+        .await;
+
+    let (code, table) = lab.checked("auto").await;
+
+    assert_eq!((code, counts(&table)), (4, [250, 1, 0, 0]), "{table}");
+    assert_eq!(table["mode"], "hash", "{table}");
+}
+
+#[tokio::test]
+async fn table_that_differs_everywhere_is_counted() {
+    let lab = Lab::with_rows(3_000, "bigint", "i").await;
+    lab.drift("UPDATE t SET b = b + 1").await;
+
+    let found = lab.found().await;
+
+    // The last rows are in the overlap of the watermark.
+    let [different, missing, extra, undecided] = counts(&found);
+    assert_eq!((different + undecided, missing, extra), (3_000, 0, 0));
+    assert!(undecided < 10, "{undecided}");
+}
+
+#[tokio::test]
+async fn rows_that_are_not_selected_or_marked_do_not_count() {
+    let lab = Lab::with_rows(100, "bigint", "i").await;
+    let project = Project::between(&lab.source.url(), &lab.target.url());
+    let lab = Lab { project, ..lab };
+    lab.pipeline(
+        "public.t: { to: picked, where: \"a <= 50\", rename: { v: label }, \
+         write: { on_delete: soft }, capture: { mode: cursor, column: seq, overlap: 1 } }",
+    );
+    lab.run().await;
+    lab.source.execute("DELETE FROM t WHERE id = 3").await;
+    let again = ["pipeline", "run", "p", "--full-refresh"];
+    lab.project.syncset(again).await.expect_success();
+    assert_eq!(counts(&lab.found().await), [0; 4]);
+
+    lab.drift("UPDATE picked SET label = 'other' WHERE id = 5")
+        .await;
+    let found = lab.found().await;
+
+    assert_eq!(counts(&found), [1, 0, 0, 0], "{found}");
+    assert_eq!(columns(&found, "5"), json!(["label"]));
+    assert_eq!(found["rows_target"], 49);
+}
+
+#[tokio::test]
+async fn tables_whose_hashes_do_not_compare_are_read() {
+    let lab = Lab::with_rows(10, "int", "i").await;
+    let capture = "capture: { mode: cursor, column: seq, overlap: 1 }";
+    for (table, target, expected) in [
+        (
+            format!("public.t: {{ to: derived, {capture}, derive: {{ loud: \"upper(v)\" }} }}"),
+            None,
+            "computed by syncset",
+        ),
+        (
+            format!("public.t: {{ to: wide, {capture}, columns: [id, seq, a] }}"),
+            Some("CREATE TABLE wide (id bigint PRIMARY KEY, seq bigint, a bigint)"),
+            "column `id` is kept in another form",
+        ),
+    ] {
+        if let Some(sql) = target {
+            lab.target.execute(sql).await;
+        }
+        lab.pipeline(&table);
+        lab.run().await;
+
+        let (code, checked) = lab.checked("hash").await;
+
+        assert_eq!((code, &checked["mode"]), (0, &json!("stream")), "{checked}");
+        let reason = checked["mode_reason"].as_str().expect("a reason");
+        assert!(reason.contains(expected), "{reason}");
+        let note = checked["notes"][0].as_str().expect("a note");
+        assert!(note.contains(reason), "{note}");
+    }
+}
