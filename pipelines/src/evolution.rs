@@ -10,7 +10,7 @@ use crate::outputs::is_named;
 use crate::planner::Planner;
 use crate::problem::Problems;
 use crate::renames::{self, Renames};
-use crate::schema_setting::{NewColumn, RenamedColumn};
+use crate::schema_setting::{NewColumn, RenamedColumn, UnmaskedColumns};
 use crate::spec::{ColumnChoice, Name};
 use crate::stored::{Stored, matches};
 use serde::Serialize;
@@ -51,6 +51,8 @@ pub enum Kind {
     /// It was dropped, and another one has its name: the values are others, whatever the stamps of
     /// the rows say.
     Replaced,
+    /// It is new, and no mask covers it.
+    Unmasked,
     /// It is gone.
     Dropped,
     /// It has another name.
@@ -78,6 +80,9 @@ impl std::fmt::Display for SourceChange {
                 "no column `{from}` any more and a new one `{column}` of its type ({native}), which may be the same one"
             ),
             Kind::Added => write!(formatter, "new column `{column}` ({native})"),
+            Kind::Unmasked => {
+                write!(formatter, "new column `{column}` ({native}) without a mask")
+            }
             Kind::Replaced => write!(
                 formatter,
                 "column `{column}` was dropped and added again ({native})"
@@ -218,7 +223,11 @@ impl Planner<'_> {
                 evolved.ignored.push(column);
                 continue;
             }
-            if is_new {
+            let is_bare = self.settings.schema.unmasked_columns == UnmaskedColumns::Fail
+                && !self.is_masked(&column);
+            if is_new && is_bare {
+                evolved.changes.push(self.change(Kind::Unmasked, &column));
+            } else if is_new {
                 evolved.changes.push(self.change(Kind::Added, &column));
             } else if replaced(&column) {
                 evolved.changes.push(self.change(Kind::Replaced, &column));

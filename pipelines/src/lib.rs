@@ -62,6 +62,7 @@ pub use renames::{Renames, column_identity, is_same_selection, under_new_names};
 pub use schema::{config_reference, pipeline_schema, project_schema};
 pub use schema_setting::{
     DroppedColumn, NewColumn, NullableColumn, RenamedColumn, SchemaSetting, TypeChange,
+    UnmaskedColumns,
 };
 pub use select::{Selected, is_selected, named_stream, select_tables};
 pub use selection::{SelectionChange, selection_changes};

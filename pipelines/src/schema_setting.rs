@@ -17,6 +17,8 @@ pub struct SchemaSetting {
     pub type_change: TypeChange,
     /// A column may hold NULL, which it refused.
     pub nullable_column: NullableColumn,
+    /// New columns that would be copied without a mask.
+    pub unmasked_columns: UnmaskedColumns,
 }
 
 /// What a run does with a column that appears in a source table after it was loaded, and that
@@ -47,6 +49,16 @@ pub enum DroppedColumn {
     /// The table waits until a person agrees on the command line that it goes.
     Approve,
     /// The table stops until the file says something else.
+    Fail,
+}
+
+/// What a run does when the source's table gets a column that would be copied without a mask.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnmaskedColumns {
+    /// What `new_column` says.
+    #[default]
+    Copy,
+    /// The table stops until the file masks the column, names it or leaves it out.
     Fail,
 }
 
@@ -127,6 +139,11 @@ const NULLABLE_COLUMN: [(&str, NullableColumn); 3] = [
     ("fail", NullableColumn::Fail),
 ];
 
+const UNMASKED_COLUMNS: [(&str, UnmaskedColumns); 2] = [
+    ("copy", UnmaskedColumns::Copy),
+    ("fail", UnmaskedColumns::Fail),
+];
+
 /// Reads `schema:` of a table or of `defaults:`.
 pub(crate) fn read(fields: &Fields, problems: &mut Problems) -> SchemaSetting {
     let what = ("`schema`", EXAMPLE);
@@ -154,7 +171,12 @@ pub(crate) fn read(fields: &Fields, problems: &mut Problems) -> SchemaSetting {
         let name = "nullable_column";
         choice(node, Section::Schema, name, &NULLABLE_COLUMN, problems)
     });
+    let unmasked_columns = fields.value("unmasked_columns").and_then(|node| {
+        let name = "unmasked_columns";
+        choice(node, Section::Schema, name, &UNMASKED_COLUMNS, problems)
+    });
     SchemaSetting {
+        unmasked_columns: unmasked_columns.unwrap_or_default(),
         nullable_column: nullable_column.unwrap_or_default(),
         renamed_column: renamed_column.unwrap_or_default(),
         type_change: type_change.unwrap_or_default(),

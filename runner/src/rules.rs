@@ -86,6 +86,7 @@ impl Policy {
                 NewColumn::Approve | NewColumn::Ignore => Self::Ask,
                 NewColumn::Fail => Self::Refuse,
             },
+            SourceChangeKind::Unmasked => Self::Refuse,
             SourceChangeKind::Dropped => match schema.dropped_column {
                 DroppedColumn::Keep | DroppedColumn::Null | DroppedColumn::Drop => Self::Follow,
                 DroppedColumn::Approve => Self::Ask,
@@ -126,6 +127,10 @@ fn key_of(kind: SourceChangeKind) -> (&'static str, &'static str) {
             "new_column",
             "write `schema: { new_column: add }` or `ignore`, or leave the column out with `columns: { exclude: [..] }`",
         ),
+        SourceChangeKind::Unmasked => (
+            "unmasked_columns: fail",
+            "hide it with `mask:`, name it in `columns`, or leave it out with `columns: { exclude: [..] }`",
+        ),
         SourceChangeKind::Dropped => (
             "dropped_column",
             "write `schema: { dropped_column: keep }`, `null` or `drop`",
@@ -149,6 +154,7 @@ fn key_of(kind: SourceChangeKind) -> (&'static str, &'static str) {
 fn way_out(kind: SourceChangeKind) -> &'static str {
     match kind {
         SourceChangeKind::Added
+        | SourceChangeKind::Unmasked
         | SourceChangeKind::Replaced
         | SourceChangeKind::Widened
         | SourceChangeKind::Relaxed

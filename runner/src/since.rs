@@ -61,7 +61,7 @@ impl Since {
             others.any(|other| other.from.is_some() && other.column == column && is_renamed(other))
         };
         let is_open = |change: &&SourceChange| match change.kind {
-            SourceChangeKind::Added => {
+            SourceChangeKind::Added | SourceChangeKind::Unmasked => {
                 let column = &change.column;
                 changes.iter().any(|edit| adds(edit, column)) && !is_half_done(column)
             }
@@ -79,7 +79,7 @@ impl Since {
         let source: Vec<_> = source.cloned().collect();
         let is_known = |edit: &SelectionChange| {
             source.iter().any(|change| match change.kind {
-                SourceChangeKind::Added => adds(edit, &change.column),
+                SourceChangeKind::Added | SourceChangeKind::Unmasked => adds(edit, &change.column),
                 SourceChangeKind::Dropped => takes_away(edit, &change.column),
                 SourceChangeKind::Replaced
                 | SourceChangeKind::Renamed
@@ -132,6 +132,7 @@ impl Since {
                 | SourceChangeKind::Relaxed
                 | SourceChangeKind::Widened => true,
                 SourceChangeKind::Added
+                | SourceChangeKind::Unmasked
                 | SourceChangeKind::Replaced
                 | SourceChangeKind::Retyped => false,
             })

@@ -49,11 +49,15 @@ impl Lab {
     }
 
     fn edit(&self, masks: &str) {
+        self.edit_under("{}", masks);
+    }
+
+    fn edit_under(&self, schema: &str, masks: &str) {
         let text = format!(
             "version: 1\nsource: source\ntarget: target\ntables:\n  t:\n    \
              capture: {{ mode: cursor, column: rev, overlap: 1000 }}\n    \
              rejects: {{ max_rows: 5 }}\n    derive: {{ loud: \"upper(note)\" }}\n    \
-             mask: {{ {masks} }}\n"
+             mask: {{ {masks} }}\n    schema: {schema}\n"
         );
         self.project.pipeline("p", &text);
     }
@@ -187,6 +191,40 @@ async fn masks_that_need_no_values_read_none() {
 
     let sql = "SELECT salary FROM t WHERE id = 1";
     assert_eq!(lab.target.value(sql).await, "0");
+}
+
+#[tokio::test]
+async fn columns_that_no_mask_covers_stop_their_table() {
+    for pair in PAIRS {
+        let lab = Lab::new(pair).await;
+        let strict = "{ unmasked_columns: fail }";
+        lab.edit_under(strict, MASKS);
+        lab.run().await.expect_success();
+        lab.at_source("ALTER TABLE t ADD COLUMN extra varchar(40)")
+            .await;
+        lab.at_source(&format!("UPDATE t SET extra = '{PLANTED}', rev = 500"))
+            .await;
+
+        let stopped = lab.run().await.expect_code(5);
+        assert!(stopped.stdout.contains("`extra`"), "{}", stopped.stdout);
+        assert!(
+            stopped.stdout.contains("`unmasked_columns: fail`"),
+            "{}",
+            stopped.stdout
+        );
+        lab.edit_under(strict, &format!("{MASKS}, \"ex*\": redact"));
+        let masked = lab.run().await.expect_success();
+
+        assert_eq!(
+            lab.target.value("SELECT extra FROM t WHERE id = 3").await,
+            "***"
+        );
+        lab.at_source("ALTER TABLE t RENAME COLUMN email TO mail")
+            .await;
+        let renamed = lab.run().await;
+        assert!([2, 5].contains(&renamed.code), "{}", renamed.stdout);
+        lab.assert_hidden(&[stopped, masked, renamed]).await;
+    }
 }
 
 #[tokio::test]

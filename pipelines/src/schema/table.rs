@@ -295,6 +295,23 @@ pub(super) const SCHEMA: &[Key] = &[
     )
     .example("schema: { new_column: approve }"),
     Key::optional(
+        "unmasked_columns",
+        &[Takes::Choice(&[
+            ("copy", "what `new_column` says"),
+            (
+                "fail",
+                "the table stops with exit code 5 until `mask` covers the column, `columns` names \
+                 it, or it is left out",
+            ),
+        ])],
+    )
+    .default("copy")
+    .about(
+        "What happens when the source's table gets a column that would be copied and that no \
+         `mask` covers.",
+    )
+    .example("schema: { unmasked_columns: fail }"),
+    Key::optional(
         "dropped_column",
         &[Takes::Choice(&[
             (

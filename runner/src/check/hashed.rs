@@ -91,7 +91,9 @@ impl Requests {
         let outputs = planned.plan.outputs.iter();
         let read = outputs.map(|output| match &output.value {
             OutputValue::Column(name) => Ok(name.clone()),
-            OutputValue::Derived { .. } => Err("columns are computed by syncset".to_owned()),
+            OutputValue::Derived { .. } | OutputValue::Masked(..) => {
+                Err("columns are computed by syncset".to_owned())
+            }
         });
         let kept = planned.target.columns.iter().map(|it| it.name.clone());
         let request = |columns| HashRequest {
