@@ -9,14 +9,14 @@
 use crate::outputs::is_named;
 use crate::planner::Planner;
 use crate::problem::Problems;
-use crate::renames::{self, Renames};
-use crate::schema_setting::{NewColumn, RenamedColumn, UnmaskedColumns};
+use crate::renames;
+use crate::schema_setting::{NewColumn, UnmaskedColumns};
 use crate::spec::{ColumnChoice, Name};
 use crate::stored::{Stored, matches};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use syncset_connector::{NativeType, TypeDefinition};
+use syncset_connector::{NativeType, TypeDefinition, WriteMode};
 
 /// Key of the stored text: how the columns were chosen.
 pub(crate) const CHOICE: &str = "choice";
@@ -29,10 +29,11 @@ pub(crate) const SOURCE: &str = "source";
 pub struct SourceChange {
     /// What happened.
     pub kind: Kind,
-    /// The column, as the source names it.
+    /// The column, as the source names it; empty if it is about the table.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub column: String,
     /// Its type, as the source spells it.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
     pub native: String,
     /// The type that it had, if that is what changed.
     #[serde(rename = "type_before", skip_serializing_if = "Option::is_none")]
@@ -40,6 +41,29 @@ pub struct SourceChange {
     /// The name that it had, if that is what changed.
     #[serde(rename = "column_before", skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The primary key, if that is what changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyChange>,
+}
+
+/// What became of a primary key; columns in their order, none without one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyChange {
+    /// What it was, in the names that columns have by now.
+    pub before: Vec<String>,
+    /// What it is.
+    pub after: Vec<String>,
+}
+
+impl std::fmt::Display for KeyChange {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |key: &[String]| match key {
+            [] => "none".to_owned(),
+            _ => format!("({})", key.join(", ")),
+        };
+        let (before, after) = (shown(&self.before), shown(&self.after));
+        write!(formatter, "{before} -> {after}")
+    }
 }
 
 /// What happened to a column.
@@ -66,6 +90,8 @@ pub enum Kind {
     Retyped,
     /// It may hold NULL, which it refused.
     Relaxed,
+    /// None of this: the table has another primary key.
+    Key,
 }
 
 impl std::fmt::Display for SourceChange {
@@ -93,6 +119,10 @@ impl std::fmt::Display for SourceChange {
                 formatter,
                 "widened column `{column}` ({before} -> {native})"
             ),
+            Kind::Key => match &self.key {
+                Some(key) => write!(formatter, "another primary key: {key}"),
+                None => formatter.write_str("another primary key"),
+            },
             Kind::Relaxed => write!(
                 formatter,
                 "no NOT NULL any more on column `{column}` ({native})"
@@ -117,75 +147,6 @@ pub(crate) struct Evolved {
 }
 
 impl Planner<'_> {
-    /// What is stored of the stream, if it was loaded by a version that stored it.
-    pub(crate) fn stored(&self) -> Option<Stored> {
-        let raw = self.stored_names()?;
-        let (renames, is_guess) = self.renames(&raw);
-        if renames.is_empty() {
-            return Some(raw);
-        }
-        let text = serde_json::from_str(self.selected.loaded_under.as_deref()?).ok()?;
-        let now = renames::translated(text, &renames, self.table, None);
-        let is_shadowed = |name: &&String| renames.name(name).is_none();
-        let shadowed = raw.copied.iter().filter(is_shadowed);
-        let shadowed = shadowed.map(|name| (name.clone(), raw.type_of(name)));
-        Some(Stored {
-            shadowed: shadowed.collect(),
-            is_guess,
-            renames,
-            ..Stored::of(now)?
-        })
-    }
-
-    /// The same with the names that columns had then.
-    pub(crate) fn stored_names(&self) -> Option<Stored> {
-        Stored::of(serde_json::from_str(self.selected.loaded_under.as_deref()?).ok()?)
-    }
-
-    /// What the source's numbers say about names, whatever the file makes of it.
-    pub(crate) fn renames_by_number(&self) -> Renames {
-        let text = self.selected.loaded_under.as_deref();
-        let stored = text.and_then(|text| serde_json::from_str(text).ok());
-        stored.map_or_else(Renames::default, |stored| {
-            Renames::by_number(&stored, self.table)
-        })
-    }
-
-    /// The renames that the target follows, and whether they are only a guess.
-    pub(crate) fn renames(&self, raw: &Stored) -> (Renames, bool) {
-        if self.settings.schema.renamed_column == RenamedColumn::Add {
-            return (Renames::default(), false);
-        }
-        if !renames::numbered_by(self.table).is_null() {
-            return (self.renames_by_number(), false);
-        }
-        (Renames::of(self.guesses(raw)), true)
-    }
-
-    /// Pairs of a column that is gone and the only new one of its type.
-    fn guesses(&self, raw: &Stored) -> Vec<(String, String)> {
-        let gone = raw.copied.iter();
-        let gone = gone.filter(|name| self.table.column(name).is_none() && self.takes(name));
-        let gone: Vec<_> = gone.map(|name| (name, raw.type_of(name))).collect();
-        let columns = self.table.columns.iter();
-        let new = columns.filter(|it| self.takes(&it.name) && raw.lacked(&it.name));
-        let new: Vec<_> = new.map(|it| (&it.name, spelled(&it.native))).collect();
-        let only = |list: &[(&String, String)], native: &str| {
-            list.iter().filter(|(_, it)| it == native).count() == 1
-        };
-        let pairs = gone.iter().filter_map(|(from, native)| {
-            let (to, _) = new.iter().find(|(_, it)| it == native)?;
-            let is_clear = !native.is_empty() && only(&gone, native) && only(&new, native);
-            is_clear.then(|| ((*from).clone(), (*to).clone()))
-        });
-        pairs.collect()
-    }
-
-    /// Whether the file says that a new column goes where the one went that is gone.
-    fn agrees_by_name(&self, from: &str, to: &str) -> bool {
-        self.rename_place(to).is_some() && self.target_name(to) == self.target_name(from)
-    }
-
     /// Compares the chosen columns with those that the stream was loaded with.
     pub(crate) fn evolved(&self, chosen: Vec<String>) -> Evolved {
         let Some(stored) = self.stored() else {
@@ -216,6 +177,7 @@ impl Planner<'_> {
                 native,
                 before: None,
                 from: None,
+                key: None,
             }));
         for column in chosen {
             let is_new = stored.lacked(&column) && !self.asks_for(&column);
@@ -238,7 +200,22 @@ impl Planner<'_> {
             }
             evolved.columns.push(column);
         }
+        evolved.changes.extend(self.rekeyed(&stored));
         evolved
+    }
+
+    /// What became of the primary key that rows are found by.
+    fn rekeyed(&self, stored: &Stored) -> Option<SourceChange> {
+        let is_found_by = self.settings.key.is_none() && self.write_mode() != WriteMode::Append;
+        let before = stored.key.as_ref()?;
+        let after = &self.table.primary_key;
+        (is_found_by && before != after).then(|| SourceChange {
+            key: Some(KeyChange {
+                before: before.clone(),
+                after: after.clone(),
+            }),
+            ..self.change(Kind::Key, "")
+        })
     }
 
     /// Notes columns that were copied and that this user may only not be shown any more: they must
@@ -247,7 +224,7 @@ impl Planner<'_> {
         let (Some(grant), Some(stored)) = (&self.table.grant, self.stored()) else {
             return false;
         };
-        let then = stored.copied.iter().chain(&stored.key);
+        let then = stored.copied.iter().chain(stored.key.iter().flatten());
         let hidden: BTreeSet<&String> = then
             .filter(|name| self.table.column(name).is_none() && self.takes(name))
             .collect();
@@ -274,6 +251,7 @@ impl Planner<'_> {
             native: described.map_or_else(String::new, |it| it.native.name.clone()),
             before: None,
             from: None,
+            key: None,
         }
     }
 
@@ -310,6 +288,7 @@ impl Planner<'_> {
             native,
             before: Some(before),
             from: None,
+            key: None,
         })
     }
 
@@ -321,7 +300,7 @@ impl Planner<'_> {
     }
 
     /// Whether the file names the column: then it is no surprise to anybody.
-    fn asks_for(&self, column: &str) -> bool {
+    pub(crate) fn asks_for(&self, column: &str) -> bool {
         let is_listed = match &self.settings.columns {
             ColumnChoice::Only(entries) => is_named(entries, column),
             ColumnChoice::All | ColumnChoice::Except(_) => false,

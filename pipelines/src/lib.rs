@@ -47,7 +47,7 @@ mod unsupported;
 mod write_plan;
 mod yaml;
 
-pub use evolution::{Kind as SourceChangeKind, SourceChange};
+pub use evolution::{KeyChange, Kind as SourceChangeKind, SourceChange};
 pub use guards::{EmptySource, Guards};
 pub use interpolate::is_variable_name;
 pub use lost::LostColumn;
@@ -58,13 +58,14 @@ pub use pipeline::parse_pipeline;
 pub use plan::{LossyChoice, Output, OutputValue, PushDown, TablePlan, plan_tables};
 pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
-pub use renames::{Renames, column_identity, is_same_selection, under_new_names};
+pub use renames::{Renames, column_identity, is_same_selection, is_table_of, under_new_names};
 pub use schema::{config_reference, pipeline_schema, project_schema};
 pub use schema_setting::{
-    DroppedColumn, NewColumn, NullableColumn, RenamedColumn, SchemaSetting, TypeChange,
+    DroppedColumn, KeyChangeSetting, NewColumn, NullableColumn, RenamedColumn, SchemaSetting,
+    TypeChange,
     UnmaskedColumns,
 };
-pub use select::{Selected, is_selected, named_stream, select_tables};
+pub use select::{GoneTable, Selected, gone_tables, is_selected, named_stream, select_tables};
 pub use selection::{SelectionChange, selection_changes};
 pub use spec::{
     CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, Hook, HookAction,

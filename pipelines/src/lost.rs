@@ -53,6 +53,12 @@ pub enum Use {
     OnLossy,
     /// It is masked by its name.
     Mask,
+    /// Rows are found by the primary key, and there is none any more.
+    PrimaryKey,
+    /// Rows are found by the columns that the file names, and nothing makes them unique any more.
+    UniqueKey,
+    /// Rows are found by it, and it may hold NULL from some time on.
+    NullableKey,
 }
 
 impl LostColumn {
@@ -69,6 +75,17 @@ impl LostColumn {
             Use::Rename => "`rename` names it",
             Use::OnLossy => "`on_lossy` names it",
             Use::Mask => "`mask` hides it",
+            Use::PrimaryKey => {
+                return format!(
+                    "the source has no primary key ({column}) any more, and rows are found by it"
+                );
+            }
+            Use::UniqueKey => {
+                return format!("nothing makes the key ({column}) unique at the source any more");
+            }
+            Use::NullableKey => {
+                return format!("the key column `{column}` may hold NULL at the source by now");
+            }
         };
         let place = self.place.as_deref();
         let place = place.map_or_else(String::new, |place| format!(" ({place})"));
@@ -115,6 +132,18 @@ impl LostColumn {
                 "compute the column from others or take it out of `derive`, or add the column \
                  again at the source"
             }
+            Use::PrimaryKey => {
+                "name columns that are unique and never NULL with `key: [..]`, or add the primary \
+                 key again at the source"
+            }
+            Use::UniqueKey => {
+                "add the unique constraint again at the source, or name other columns that are \
+                 unique and never NULL with `key: [..]`"
+            }
+            Use::NullableKey => {
+                "make it NOT NULL again at the source, or name other columns that are unique and \
+                 never NULL with `key: [..]`"
+            }
             Use::Columns
             | Use::Exclude
             | Use::MaybeExclude
@@ -134,7 +163,7 @@ impl Planner<'_> {
         };
         let by_number = self.renames_by_number();
         let followed = self.renames(&stored).0;
-        let then = stored.columns.keys().chain(&stored.key);
+        let then = stored.columns.keys().chain(stored.key.iter().flatten());
         let then = then.chain(stored.left_out.keys());
         let gone: Vec<&String> = then
             .filter(|name| self.table.column(name).is_none())
@@ -157,9 +186,10 @@ impl Planner<'_> {
                 let names = names.iter();
                 names.for_each(|name| need(&name.text, Use::Key, Some(name.place)));
             }
-            // The source's own key has followed its columns.
+            // The source's own key has followed its columns, or is another one.
+            None if !self.table.primary_key.is_empty() => {}
             None => {
-                let names = stored.key.iter();
+                let names = stored.key.iter().flatten();
                 let names = names.filter(|name| followed.to(name).is_none());
                 names.for_each(|name| need(name, Use::Key, None));
             }
@@ -183,7 +213,40 @@ impl Planner<'_> {
             names.for_each(|name| need(name, Use::Derive, Some(sql.place)));
         }
         lost.extend(self.known_by_other_names(&stored, &by_number));
+        if lost.is_empty() {
+            lost.extend(self.key_lost(&stored));
+        }
         lost
+    }
+
+    /// A key whose columns are all there, and that tells rows apart no more.
+    fn key_lost(&self, stored: &Stored) -> Vec<LostColumn> {
+        let lost = |column: String, use_of: Use| LostColumn {
+            column,
+            use_of,
+            now: None,
+            place: None,
+        };
+        let was_key = stored.key.as_ref().filter(|key| !key.is_empty());
+        let is_gone = self.settings.key.is_none() && self.table.primary_key.is_empty();
+        if let Some(key) = was_key.filter(|_| is_gone)
+            && self.write_mode() == WriteMode::Upsert
+        {
+            return vec![lost(key.join(", "), Use::PrimaryKey)];
+        }
+        let (Some((names, _)), Some(named)) = (&self.settings.key, &stored.named_key) else {
+            return Vec::new();
+        };
+        let key: Vec<_> = names.iter().map(|name| name.text.clone()).collect();
+        // Whatever the file says for the first time is a mistake of the file.
+        if key != *named || !self.has_constraints() {
+            return Vec::new();
+        }
+        if !self.is_unique(&key) {
+            return vec![lost(key.join(", "), Use::UniqueKey)];
+        }
+        let nullable = key.into_iter().filter(|name| self.may_be_null(name));
+        nullable.map(|name| lost(name, Use::NullableKey)).collect()
     }
 
     /// Columns that the file names and could do without, but that only have another name.
@@ -215,10 +278,12 @@ impl Planner<'_> {
                 for entry in entries {
                     for (name, told) in stored.left_out.iter().filter(|it| entry.means(it.0)) {
                         if let Some(now) = renames.to(name)
+                            && !self.asks_for(now)
                             && (self.takes(now) || entry.text == *name && is_gone(name))
                         {
                             add(name, now, Use::Exclude, entry.place);
                         } else if is_gone(name)
+                            && entry.text == *name
                             && let Some(now) = self.maybe(stored, told)
                         {
                             add(name, &now, Use::MaybeExclude, entry.place);

@@ -164,16 +164,7 @@ impl Planner<'_> {
         if problems.count() > before || !self.has_constraints() {
             return key;
         }
-        let covers = |columns: &[String]| {
-            !columns.is_empty() && columns.iter().all(|column| key.contains(column))
-        };
-        let is_unique = covers(&self.table.primary_key)
-            || self
-                .table
-                .unique_keys
-                .iter()
-                .any(|unique| unique.total && covers(&unique.columns));
-        if !is_unique {
+        if !self.is_unique(&key) {
             problems.hinted(
                 place,
                 format!("nothing makes `{}` unique in `{stream}`", key.join(", ")),
@@ -182,11 +173,7 @@ impl Planner<'_> {
             );
         }
         for name in names {
-            let is_nullable = self
-                .table
-                .column(&name.text)
-                .is_some_and(|column| column.nullable);
-            if is_nullable && !self.table.primary_key.contains(&name.text) {
+            if self.may_be_null(&name.text) {
                 problems.hinted(
                     name.place,
                     format!("the key column `{}` of `{stream}` may be NULL", name.text),
@@ -195,6 +182,23 @@ impl Planner<'_> {
             }
         }
         key
+    }
+
+    /// Whether the source lets no two rows have the same values in these columns.
+    pub(crate) fn is_unique(&self, key: &[String]) -> bool {
+        let covers = |columns: &[String]| {
+            !columns.is_empty() && columns.iter().all(|column| key.contains(column))
+        };
+        let mut unique = self.table.unique_keys.iter();
+        covers(&self.table.primary_key)
+            || unique.any(|unique| unique.total && covers(&unique.columns))
+    }
+
+    /// Whether the source lets a column of a key hold NULL.
+    pub(crate) fn may_be_null(&self, name: &str) -> bool {
+        let column = self.table.column(name);
+        column
+            .is_some_and(|column| column.nullable && !self.table.primary_key.contains(&column.name))
     }
 
     pub(crate) fn has_constraints(&self) -> bool {

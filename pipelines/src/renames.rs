@@ -106,6 +106,14 @@ pub fn column_identity(table: &TableDescription, column: &Column) -> Option<Stri
     ))
 }
 
+/// Whether the stream of a stored text was loaded from this table, whatever its name is; only stores
+/// that number columns tell.
+pub fn is_table_of(text: &str, table: &TableDescription) -> bool {
+    let stored: Value = serde_json::from_str(text).unwrap_or_default();
+    let numbered_by = numbered_by(table);
+    !numbered_by.is_null() && stored[SOURCE][TABLE] == numbered_by
+}
+
 fn short(text: &str) -> String {
     let digest = Sha256::digest(text);
     digest[..8]

@@ -19,6 +19,8 @@ pub struct SchemaSetting {
     pub nullable_column: NullableColumn,
     /// New columns that would be copied without a mask.
     pub unmasked_columns: UnmaskedColumns,
+    /// The table has another primary key.
+    pub key_change: KeyChangeSetting,
 }
 
 /// What a run does with a column that appears in a source table after it was loaded, and that
@@ -103,6 +105,17 @@ pub enum NullableColumn {
     Fail,
 }
 
+/// What a run does when the primary key that rows are found by is another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KeyChangeSetting {
+    /// The table waits until a person agrees on the command line that the target's key is made anew
+    /// and its rows are read again.
+    #[default]
+    Approve,
+    /// The table stops until the file says something else.
+    Fail,
+}
+
 const EXAMPLE: &str = "schema: { new_column: ignore }";
 
 const NEW_COLUMN: [(&str, NewColumn); 4] = [
@@ -144,6 +157,11 @@ const UNMASKED_COLUMNS: [(&str, UnmaskedColumns); 2] = [
     ("fail", UnmaskedColumns::Fail),
 ];
 
+const KEY_CHANGE: [(&str, KeyChangeSetting); 2] = [
+    ("approve", KeyChangeSetting::Approve),
+    ("fail", KeyChangeSetting::Fail),
+];
+
 /// Reads `schema:` of a table or of `defaults:`.
 pub(crate) fn read(fields: &Fields, problems: &mut Problems) -> SchemaSetting {
     let what = ("`schema`", EXAMPLE);
@@ -175,8 +193,12 @@ pub(crate) fn read(fields: &Fields, problems: &mut Problems) -> SchemaSetting {
         let name = "unmasked_columns";
         choice(node, Section::Schema, name, &UNMASKED_COLUMNS, problems)
     });
+    let key_change = fields
+        .value("key_change")
+        .and_then(|node| choice(node, Section::Schema, "key_change", &KEY_CHANGE, problems));
     SchemaSetting {
         unmasked_columns: unmasked_columns.unwrap_or_default(),
+        key_change: key_change.unwrap_or_default(),
         nullable_column: nullable_column.unwrap_or_default(),
         renamed_column: renamed_column.unwrap_or_default(),
         type_change: type_change.unwrap_or_default(),

@@ -23,7 +23,42 @@ pub struct Selected {
     pub loaded_under: Option<String>,
 }
 
-/// Finds the tables that a pipeline is about among those that exist.
+/// A table that the file names and that was loaded, and that the source has no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoneTable {
+    /// Name of the stream.
+    pub stream: String,
+    /// Index of its entry in [`PipelineSpec::tables`].
+    pub rule: usize,
+    /// Where that entry is.
+    pub place: Place,
+}
+
+/// The tables that the file names by their exact names, that have been loaded as one of `streams`,
+/// and that are not among those that exist.
+pub fn gone_tables(spec: &PipelineSpec, listed: &[TableEntry], streams: &[&str]) -> Vec<GoneTable> {
+    let means = |rule: &TableRule, name: &TableName| {
+        rule.pattern.matches(name) || rule.pattern.names_in_any_schema(name)
+    };
+    let rules = spec.tables.iter().enumerate();
+    let rules = rules.filter(|(_, rule)| {
+        let exists = listed.iter().any(|entry| means(rule, &entry.name));
+        rule.pattern.is_exact() && rule.settings.is_some() && !exists
+    });
+    let gone = rules.filter_map(|(index, rule)| {
+        let mut streams = streams.iter();
+        let stream =
+            streams.find(|stream| table_of(stream).is_some_and(|table| means(rule, &table)))?;
+        Some(GoneTable {
+            stream: (*stream).to_owned(),
+            rule: index,
+            place: rule.place,
+        })
+    });
+    gone.collect()
+}
+
+/// Finds the tables that a pipeline is about among those that exist, but for those that are gone.
 ///
 /// An exact name beats a glob. Globs match tables and partitioned tables; views, materialised
 /// views and foreign tables have to be named. The result is in the order of `listed`.
@@ -34,12 +69,13 @@ pub struct Selected {
 pub fn select_tables(
     spec: &PipelineSpec,
     listed: &[TableEntry],
+    gone: &[GoneTable],
 ) -> Result<Vec<Selected>, Vec<Problem>> {
     let mut problems = Problems::of(&spec.path);
     // Index of the table in `listed` -> index of its rule.
     let mut chosen: BTreeMap<usize, usize> = BTreeMap::new();
     for (rule_index, rule) in spec.tables.iter().enumerate() {
-        if !rule.pattern.is_exact() {
+        if !rule.pattern.is_exact() || gone.iter().any(|gone| gone.rule == rule_index) {
             continue;
         }
         let Some(table) = named_table(rule, listed, &mut problems) else {

@@ -2,6 +2,7 @@
 
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::gone::Gone;
 use crate::planned::PlannedTable;
 use crate::reshape::{Reshape, reshape};
 use crate::rules::Rules;
@@ -341,11 +342,12 @@ pub(crate) fn left_behind(store: &dyn Store, target: &TableName) -> String {
 pub(crate) fn departed<'a>(
     state: &PipelineState,
     pipeline: &str,
-    planned: impl Iterator<Item = &'a PlannedTable> + Clone,
+    (planned, gone): (impl Iterator<Item = &'a PlannedTable> + Clone, &[Gone]),
     store: &dyn Store,
 ) -> Vec<String> {
     let is_gone = |stored: &&StreamState| {
         !stored.selection.is_empty()
+            && !gone.iter().any(|gone| gone.stream == stored.stream)
             && !planned.clone().any(|table| {
                 table.stream() == stored.stream || is_same(&table.target.name, &stored.target)
             })

@@ -11,6 +11,7 @@ mod fail_point;
 mod failure;
 mod files;
 mod fit;
+mod gone;
 mod hooks;
 mod logging;
 mod metrics;

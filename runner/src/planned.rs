@@ -4,6 +4,7 @@ use crate::cli::args::AllowedDeletes;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::fit::{self, Fit};
+use crate::gone::{self, Gone};
 use crate::open::Ends;
 use crate::related;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use syncset_connector::{
     TargetColumn, TargetStatus, TargetTable, WriteMode,
 };
 use syncset_pipeline::{
-    Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, plan_tables,
-    select_tables,
+    Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, gone_tables,
+    plan_tables, select_tables,
 };
 use syncset_transform::{
     MaskedValue, OutputExpr, OutputSpec, Transform, TransformContext, TransformSpec,
@@ -113,6 +114,8 @@ pub(crate) struct Planned {
     pub(crate) tables: Vec<PlannedTable>,
     /// What was stored of it when the plan was made.
     pub(crate) state: PipelineState,
+    /// Tables that were loaded and that the source has no longer: each stops alone.
+    pub(crate) gone: Vec<Gone>,
 }
 
 /// What the source can evaluate, for the pure planner.
@@ -145,10 +148,16 @@ pub(crate) async fn plan(
         ends.state().load(&ends.key, 0)
     );
     let (listed, state) = (listed?, state?);
-    let mut selected = keep_only(select_tables(spec, &listed)?, only)?;
+    let streams: Vec<_> = state.streams.iter().map(|it| it.stream.as_str()).collect();
+    let gone = gone_tables(spec, &listed, &streams);
+    let selected = select_tables(spec, &listed, &gone)?;
+    let gone = gone::of(ends, spec, gone, (&listed, &selected), &state).await?;
+    let gone: Vec<_> = gone.into_iter().filter(|gone| gone.is_of(only)).collect();
+    let mut selected = keep_only(selected, only, &gone)?;
     remember(&mut selected, &state);
     let tables = draft(ends, spec, selected, slice).await?;
-    complete(ends, spec, tables, state).await
+    let planned = complete(ends, spec, tables, state).await?;
+    Ok(Planned { gone, ..planned })
 }
 
 /// Gives each table what its stream was loaded under.
@@ -205,10 +214,18 @@ pub(crate) async fn complete(
     {
         first.notes.push(TOGETHER.to_owned());
     }
-    Ok(Planned { tables, state })
+    Ok(Planned {
+        tables,
+        state,
+        gone: Vec::new(),
+    })
 }
 
-fn keep_only(selected: Vec<Selected>, only: &[String]) -> Result<Vec<Selected>, Failure> {
+fn keep_only(
+    selected: Vec<Selected>,
+    only: &[String],
+    gone: &[Gone],
+) -> Result<Vec<Selected>, Failure> {
     if only.is_empty() {
         return Ok(selected);
     }
@@ -216,7 +233,10 @@ fn keep_only(selected: Vec<Selected>, only: &[String]) -> Result<Vec<Selected>, 
         selected.stream == *name || selected.table.name == *name
     };
     for name in only {
-        if !selected.iter().any(|selected| is_named(selected, name)) {
+        let is_gone = gone
+            .iter()
+            .any(|gone| gone.is_of(std::slice::from_ref(name)));
+        if !is_gone && !selected.iter().any(|selected| is_named(selected, name)) {
             let streams: Vec<_> = selected.iter().map(|one| one.stream.as_str()).collect();
             let message = format!("the pipeline has no table `{name}`");
             return Err(Failure::new(exit_code::CONFIG, message)

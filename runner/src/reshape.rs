@@ -361,7 +361,7 @@ impl<'a> Comparison<'a> {
         let made = MadeTable {
             target: self.planned.target.name.clone(),
             columns: stay.chain(&left.stay).cloned().collect(),
-            key: if self.key.is_empty() {
+            key: if self.key.is_empty() && key.is_none() {
                 Vec::new()
             } else {
                 self.planned.target.key.clone()
@@ -416,6 +416,15 @@ impl<'a> Comparison<'a> {
         names.cloned().collect()
     }
 
+    /// The key of a table that we made without one, and that has to have one.
+    fn first_key(&self) -> Option<Vec<String>> {
+        let key = &self.planned.target.key;
+        let mut differences = self.planned.status.differences.iter();
+        let lacks_it = differences.any(|it| it.about == About::Key);
+        let is_ours = key.iter().all(|name| self.is_ours(name));
+        (lacks_it && is_ours && !key.is_empty()).then(|| key.clone())
+    }
+
     /// The primary key that has to be made, if it is another one than the one we made.
     fn key(
         &self,
@@ -423,8 +432,10 @@ impl<'a> Comparison<'a> {
         dropped: &[&str],
         added: &[&TargetColumn],
     ) -> Result<Option<Vec<String>>, Failure> {
+        let mut changes = self.planned.plan.source_changes.iter();
+        let is_rekeyed = changes.any(|change| change.kind == SourceChangeKind::Key);
         if self.key.is_empty() {
-            return Ok(None);
+            return Ok(self.first_key().filter(|_| is_rekeyed));
         }
         let stays = self
             .key
@@ -435,7 +446,12 @@ impl<'a> Comparison<'a> {
             to.map_or(name.as_str(), |(_, to)| to)
         });
         let key = &self.planned.target.key;
-        let is_same = stays.collect::<BTreeSet<_>>() == key.iter().map(String::as_str).collect();
+        let stays: Vec<&str> = stays.collect();
+        let names: Vec<&str> = key.iter().map(String::as_str).collect();
+        let is_same = match is_rekeyed {
+            true => stays == names,
+            false => stays.iter().collect::<BTreeSet<_>>() == names.iter().collect(),
+        };
         if is_same && !self.key.iter().any(|name| dropped.contains(&name.as_str())) {
             return Ok(None);
         }

@@ -6,8 +6,8 @@ use crate::exit_code;
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use syncset_pipeline::{
-    DroppedColumn, NewColumn, NullableColumn, OnSelectionChange, RenamedColumn, SourceChange,
-    SourceChangeKind, TypeChange,
+    DroppedColumn, KeyChangeSetting, NewColumn, NullableColumn, OnSelectionChange, RenamedColumn,
+    SourceChange, SourceChangeKind, TypeChange,
 };
 
 /// What decides about edited selections and, with each table's own setting, about source tables
@@ -107,6 +107,10 @@ impl Policy {
                 TypeChange::Approve => Self::Ask,
                 TypeChange::Fail => Self::Refuse,
             },
+            SourceChangeKind::Key => match schema.key_change {
+                KeyChangeSetting::Approve => Self::Ask,
+                KeyChangeSetting::Fail => Self::Refuse,
+            },
             SourceChangeKind::Relaxed => match schema.nullable_column {
                 NullableColumn::Follow => Self::Follow,
                 NullableColumn::Approve => Self::Ask,
@@ -139,6 +143,10 @@ fn key_of(kind: SourceChangeKind) -> (&'static str, &'static str) {
             "renamed_column",
             "write `schema: { renamed_column: follow }` or `add`",
         ),
+        SourceChangeKind::Key => (
+            "key_change",
+            "write `schema: { key_change: approve }`, or name columns that are unique and never NULL with `key: [..]`",
+        ),
         SourceChangeKind::Relaxed => (
             "nullable_column",
             "write `schema: { nullable_column: follow }` or `approve`, or leave the column out with `columns: { exclude: [..] }`",
@@ -161,6 +169,9 @@ fn way_out(kind: SourceChangeKind) -> &'static str {
         | SourceChangeKind::Retyped => "leave the column out with `columns: { exclude: [..] }`",
         SourceChangeKind::Dropped => {
             "keep the target's column with `schema: { dropped_column: keep }`"
+        }
+        SourceChangeKind::Key => {
+            "keep the rows apart by the columns that you name with `key: [..]`"
         }
         SourceChangeKind::Renamed => {
             "let the target have both columns with `schema: { renamed_column: add }`"

@@ -71,6 +71,7 @@ impl Since {
                     || is_shadowed(&change.column)
             }
             SourceChangeKind::Renamed | SourceChangeKind::LooksRenamed => is_renamed(change),
+            SourceChangeKind::Key => !was_reset && changes.iter().any(|edit| edit.what == "key"),
             SourceChangeKind::Widened => is_told_otherwise,
             SourceChangeKind::Relaxed => is_told_otherwise && refuses_null(table, &change.column),
             SourceChangeKind::Retyped => is_told_otherwise && !was_reset,
@@ -80,6 +81,7 @@ impl Since {
         let is_known = |edit: &SelectionChange| {
             source.iter().any(|change| match change.kind {
                 SourceChangeKind::Added | SourceChangeKind::Unmasked => adds(edit, &change.column),
+                SourceChangeKind::Key => edit.what == "key",
                 SourceChangeKind::Dropped => takes_away(edit, &change.column),
                 SourceChangeKind::Replaced
                 | SourceChangeKind::Renamed
@@ -134,6 +136,7 @@ impl Since {
                 SourceChangeKind::Added
                 | SourceChangeKind::Unmasked
                 | SourceChangeKind::Replaced
+                | SourceChangeKind::Key
                 | SourceChangeKind::Retyped => false,
             })
     }

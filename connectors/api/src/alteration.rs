@@ -29,7 +29,8 @@ pub enum TableChange {
     Widen(TargetColumn, TableCopy),
     /// A column is added. It may hold NULL, whatever the source says: it is filled by a load.
     Add(TargetColumn),
-    /// The primary key that we made is replaced by one over these columns, which all exist.
+    /// The primary key that we made is replaced by one over these columns, which all exist; without
+    /// columns it only goes.
     Key(Vec<String>),
 }
 

@@ -138,7 +138,12 @@ async fn run(
 /// How many of the [`ALGORITHMS`] may be tried.
 fn ways(alteration: &TableAlteration) -> usize {
     let mut changes = alteration.changes.iter();
-    let is_agreed = |it: &TableChange| matches!(it, TableChange::Widen(_, TableCopy::Agreed));
+    let is_agreed = |it: &TableChange| match it {
+        TableChange::Widen(_, copy) => *copy == TableCopy::Agreed,
+        // No key goes in another way, and somebody has agreed that it goes.
+        TableChange::Key(key) => key.is_empty(),
+        _ => false,
+    };
     match changes.any(is_agreed) {
         true => ALGORITHMS.len(),
         false => ALGORITHMS.len() - 1,
@@ -216,7 +221,9 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
         if old_key.is_some() {
             clauses.push("DROP PRIMARY KEY".to_owned());
         }
-        clauses.push(format!("ADD PRIMARY KEY ({})", identifiers(key)));
+        if !key.is_empty() {
+            clauses.push(format!("ADD PRIMARY KEY ({})", identifiers(key)));
+        }
     }
     Ok(clauses)
 }

@@ -226,8 +226,10 @@ fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<String> {
                         statements.push(alter(format!("ALTER COLUMN {name} DROP NOT NULL")));
                     }
                 }
-                let key = quote_idents(key.iter().map(String::as_str));
-                statements.push(alter(format!("ADD PRIMARY KEY ({key})")));
+                if !key.is_empty() {
+                    let key = quote_idents(key.iter().map(String::as_str));
+                    statements.push(alter(format!("ADD PRIMARY KEY ({key})")));
+                }
             }
             TableChange::Widen(column, _) => {
                 let native = facts.wider_type(alteration, column);

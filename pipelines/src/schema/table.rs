@@ -390,4 +390,18 @@ pub(super) const SCHEMA: &[Key] = &[
          One that refuses NULL from some time on changes nothing.",
     )
     .example("schema: { nullable_column: approve }"),
+    Key::optional(
+        "key_change",
+        &[Takes::Choice(&[
+            (
+                "approve",
+                "the table stops with exit code 5 until `run --approve TABLE` agrees that the \
+                 target's key is made anew and the rows are read again",
+            ),
+            ("fail", "the table stops with exit code 5"),
+        ])],
+    )
+    .default("approve")
+    .about("What happens when the primary key that rows are found by is another one at the source.")
+    .example("schema: { key_change: fail }"),
 ];

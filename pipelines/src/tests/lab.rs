@@ -163,7 +163,7 @@ pub(super) fn plan_of(
             kind: table.kind,
         })
         .collect();
-    let described: Vec<_> = select_tables(&spec, &listed)?
+    let described: Vec<_> = select_tables(&spec, &listed, &[])?
         .into_iter()
         .map(|mut selected| {
             selected.loaded_under = loaded_under.map(str::to_owned);

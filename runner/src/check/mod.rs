@@ -109,6 +109,11 @@ pub(crate) async fn check(
         checked.duration_ms = millis(clock);
         tables.push(checked);
     }
+    for gone in &planned.gone {
+        let mut checked = CheckedTable::new(&gone.stream, &gone.target);
+        checked.fail(gone.failure());
+        tables.push(checked);
+    }
     reader.close().await;
     ends.close().await;
     Ok(CheckReport {

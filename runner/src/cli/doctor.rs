@@ -225,7 +225,7 @@ async fn draft(ends: &Ends, spec: &PipelineSpec) -> Result<Vec<PlannedTable>, Fa
         ends.source_store().list_tables(),
         ends.state().load(&ends.key, 0)
     );
-    let mut selected = select_tables(spec, &listed?)?;
+    let mut selected = select_tables(spec, &listed?, &[])?;
     planned::remember(&mut selected, &state.unwrap_or_default());
     planned::draft(ends, spec, selected, None).await
 }

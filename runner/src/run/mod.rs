@@ -30,6 +30,7 @@ use crate::cli::args::RunArgs;
 use crate::decision;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::gone::Gone;
 use crate::hooks::{HookEnvironment, Hooks};
 use crate::open::Ends;
 use crate::orphan::suggest_adoption;
@@ -185,7 +186,8 @@ async fn run_into(
     if !unknown.is_empty() {
         return Err(Failures(unknown));
     }
-    let stored = planned.state;
+    let (stored, gone) = (planned.state, planned.gone);
+    report.failures.extend(gone.iter().map(Gone::failure));
     let planned: Vec<_> = planned.tables.into_iter().map(Arc::new).collect();
     let wrong: Vec<Failure> = planned
         .iter()
@@ -241,7 +243,7 @@ async fn run_into(
     let started_at = seconds_since_epoch();
     let clock = Instant::now();
     let result = match hooks.before(report, &planned).await {
-        Ok(()) => run_leased(report, &ends, &lease, &planned, settings).await,
+        Ok(()) => run_leased(report, &ends, &lease, (&planned, &gone), settings).await,
         Err(failure) => Err(failure.into()),
     };
     if let Err(Failures(failures)) = result {
@@ -333,7 +335,7 @@ async fn run_leased(
     report: &mut RunReport,
     ends: &Ends,
     lease: &Lease,
-    planned: &[Arc<PlannedTable>],
+    (planned, gone): (&[Arc<PlannedTable>], &[Gone]),
     settings: &RunSettings<'_>,
 ) -> Result<(), Failures> {
     // Loaded again under the lease: what was read before may be another run's past.
@@ -348,8 +350,9 @@ async fn run_leased(
     let mut tables = table_runs(planned, settings, &state);
     if settings.args.tables.is_empty() {
         let planned = planned.iter().map(AsRef::as_ref);
-        let gone = decision::departed(&state, &ends.key.pipeline, planned, ends.target_store());
-        report.warnings.extend(gone);
+        let all = (planned, gone);
+        let departed = decision::departed(&state, &ends.key.pipeline, all, ends.target_store());
+        report.warnings.extend(departed);
     }
     if settings.args.slice.is_some() {
         slice::copy(&context, &mut tables, &state, settings).await;

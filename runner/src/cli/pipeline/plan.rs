@@ -6,6 +6,7 @@ use crate::cli::{Context, render};
 use crate::decision::{self, Action, Decision, decide, left_behind};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::gone::Gone;
 use crate::open::Ends;
 use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
@@ -94,11 +95,12 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
     for table in &planned.tables {
         entries.push(entry(&ends, table, state, rules).await?);
     }
+    let failures: Vec<Failure> = planned.gone.iter().map(Gone::failure).collect();
     let gone = match args.tables.as_slice() {
         [] => decision::departed(
             state,
             &args.name,
-            planned.tables.iter(),
+            (planned.tables.iter(), &planned.gone),
             ends.target_store(),
         ),
         _ => Vec::new(),
@@ -116,6 +118,7 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
                 .collect::<Vec<_>>(),
         )
     });
+    let codes = codes.chain(failures.iter().map(|it| it.exit_code));
     let mut code = exit_code::of_tables(&codes.collect::<Vec<_>>());
     let quiet = entries.iter().all(|entry| {
         let known = entry.target_statements.is_empty();
@@ -130,18 +133,25 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
             for sentence in &gone {
                 render::text_out(&format!("note: {sentence}\n"));
             }
+            failures.iter().for_each(render::failure);
             for hook in crate::hooks::listed(&spec) {
                 let (list, kind, place) = (hook.hook, hook.kind, hook.place);
                 render::text_out(&format!("hook {list}: {kind} ({place})\n"));
             }
         }
-        _ => render::json(&serde_json::json!({
-            "exit_code": code,
-            "pipeline": args.name,
-            "tables": entries,
-            "notes": gone,
-            "hooks": crate::hooks::listed(&spec),
-        })),
+        _ => {
+            let mut document = serde_json::json!({
+                "exit_code": code,
+                "pipeline": args.name,
+                "tables": entries,
+                "notes": gone,
+                "hooks": crate::hooks::listed(&spec),
+            });
+            if !failures.is_empty() {
+                document["failures"] = serde_json::json!(failures);
+            }
+            render::json(&document);
+        }
     }
     ends.close().await;
     Ok(code)
