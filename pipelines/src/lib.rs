@@ -61,9 +61,8 @@ pub use project::parse_project;
 pub use renames::{Renames, column_identity, is_same_selection, is_table_of, under_new_names};
 pub use schema::{config_reference, pipeline_schema, project_schema};
 pub use schema_setting::{
-    DroppedColumn, KeyChangeSetting, NewColumn, NullableColumn, RenamedColumn, SchemaSetting,
-    TypeChange,
-    UnmaskedColumns,
+    DroppedColumn, KeyChangeSetting, NewColumn, NullableColumn, Preset, RenamedColumn,
+    SchemaSetting, TypeChange, UnmaskedColumns,
 };
 pub use select::{GoneTable, Selected, gone_tables, is_selected, named_stream, select_tables};
 pub use selection::{SelectionChange, selection_changes};

@@ -39,6 +39,7 @@ pub(crate) fn merge(base: &Node, over: &Node) -> Node {
                     "capture" => merge_capture(&known.node, &entry.node),
                     "mask" => mask_setting::merged(&known.node, &entry.node),
                     "on_lossy" => lossy_setting::merged(&known.node, &entry.node),
+                    "schema" => schema_setting::merged(&known.node, &entry.node),
                     "dropped_column" => merge(&known.node, &entry.node.spelled()),
                     _ => merge(&known.node, &entry.node),
                 };

@@ -66,9 +66,16 @@ pub(super) const TABLE: &[Key] = &[
     Key::optional("guards", &[Takes::Section(Section::Guards)])
         .about("What a run may delete before a person is asked.")
         .example("guards: { max_delete_percent: 5, max_delete_rows_always_allowed: 50 }"),
-    Key::optional("schema", &[Takes::Section(Section::Schema)])
-        .about("What happens when the source's table changes.")
-        .example("schema: { new_column: ignore }"),
+    Key::optional(
+        "schema",
+        &[Takes::Choice(PRESETS), Takes::Section(Section::Schema)],
+    )
+    .default("additive")
+    .about(
+        "What happens when the source's table changes: a word for all kinds of changes, or a \
+         mapping.",
+    )
+    .example("schema: { new_column: ignore }"),
     Key::optional(
         "on_lossy",
         &[Takes::Choice(POLICIES), Takes::Section(Section::OnLossy)],
@@ -79,6 +86,23 @@ pub(super) const TABLE: &[Key] = &[
          all columns, or a mapping. Columns of the key always take `error`.",
     )
     .example("on_lossy: warn"),
+];
+
+const PRESETS: &[Choice] = &[
+    (
+        "additive",
+        "the target follows whatever takes no values away: `new_column: add`, `dropped_column: \
+         keep`, `type_change: widen`",
+    ),
+    (
+        "evolve",
+        "the target becomes what the source is: `new_column: add`, `dropped_column: drop`, \
+         `type_change: widen`",
+    ),
+    (
+        "frozen",
+        "a table that changes stops with exit code 5: `fail` for every kind of change",
+    ),
 ];
 
 const POLICIES: &[Choice] = &[
@@ -273,6 +297,13 @@ pub(super) const GUARDS: &[Key] = &[
 
 /// `schema:`
 pub(super) const SCHEMA: &[Key] = &[
+    Key::optional("preset", &[Takes::Choice(PRESETS)])
+        .default("additive")
+        .about(
+            "What counts for kinds of changes that have no key beside it. Written in a table, it \
+             leaves nothing of what `defaults` say about `schema`.",
+        )
+        .example("schema: { preset: evolve, dropped_column: approve }"),
     Key::optional(
         "new_column",
         &[Takes::Choice(&[

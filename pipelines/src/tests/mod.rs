@@ -7,6 +7,7 @@ mod lab;
 mod masks;
 mod mistakes;
 mod plans;
+mod presets;
 mod renames;
 mod scaffolds;
 mod schema;
