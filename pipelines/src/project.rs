@@ -138,7 +138,11 @@ fn retention(fields: &Fields, problems: &mut Problems) -> Keep {
     let Some(fields) = Fields::of(node, Section::Retention, what, problems) else {
         return keep;
     };
-    for (key, kept) in [("runs", &mut keep.runs), ("rejected", &mut keep.rejected)] {
+    for (key, kept) in [
+        ("runs", &mut keep.runs),
+        ("rejected", &mut keep.rejected),
+        ("before_images", &mut keep.before_images),
+    ] {
         let Some(node) = fields.value(key) else {
             continue;
         };

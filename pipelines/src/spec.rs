@@ -28,6 +28,8 @@ pub struct Keep {
     pub runs: Duration,
     /// Rejected rows of tables that left the pipeline.
     pub rejected: Duration,
+    /// Rows as they were before a repair or a revert.
+    pub before_images: Duration,
 }
 
 impl Default for Keep {
@@ -35,6 +37,7 @@ impl Default for Keep {
         Self {
             runs: KEEP_DEFAULT,
             rejected: KEEP_DEFAULT,
+            before_images: KEEP_DEFAULT,
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::fit::Losses;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 
 /// What became of one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,6 +29,44 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// Keys that are named of rows that were left alone, at most.
+const KEYS_NAMED_MAX: usize = 10;
+
+/// What a repair or a revert did to the rows of one table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct ExactRows {
+    /// Rows that are kept as they were, so that the run can be reverted.
+    pub(crate) rows_kept: u64,
+    /// Rows that somebody changed at the target meanwhile: they were left alone.
+    pub(crate) changed_meanwhile: u64,
+    /// Keys of some of these.
+    pub(crate) left: Vec<Value>,
+    /// Rows that changed at the source while they were written: the next run brings them.
+    pub(crate) changed_at_source: u64,
+    /// Rows that were as they were before the reverted run already.
+    pub(crate) already_reverted: u64,
+}
+
+impl ExactRows {
+    /// A row that was left alone.
+    pub(crate) fn leave(&mut self, key: &Value) {
+        self.changed_meanwhile += 1;
+        if self.left.len() < KEYS_NAMED_MAX {
+            self.left.push(key.clone());
+        }
+    }
+
+    /// Adds the rows of one more unit.
+    pub(crate) fn add(&mut self, unit: Self) {
+        self.rows_kept += unit.rows_kept;
+        self.changed_meanwhile += unit.changed_meanwhile;
+        self.changed_at_source += unit.changed_at_source;
+        self.already_reverted += unit.already_reverted;
+        self.left.extend(unit.left);
+        self.left.truncate(KEYS_NAMED_MAX);
+    }
+}
+
 /// One table of a run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TableReport {
@@ -48,6 +87,9 @@ pub(crate) struct TableReport {
     pub(crate) deletes_pending: u64,
     /// Rows the target refused, which wait in `_syncset`.
     pub(crate) rows_rejected: u64,
+    /// What a repair or a revert did to single rows.
+    #[serde(rename = "row_outcomes", skip_serializing_if = "Option::is_none")]
+    pub(crate) exact: Option<ExactRows>,
     /// Values that were changed to fit the target, by column.
     pub(crate) values_lost: Losses,
     /// Bytes of the rows read, as Arrow holds them.
@@ -79,6 +121,7 @@ impl TableReport {
             rows_deleted: 0,
             deletes_pending: 0,
             rows_rejected: 0,
+            exact: None,
             values_lost: Losses::new(),
             bytes_read: 0,
             duration_ms: 0,
@@ -158,6 +201,12 @@ pub(crate) struct RunReport {
     /// True if only a slice of the selected rows was copied, without watermarks and deletes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) slice: bool,
+    /// `repair` or `revert`, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verb: Option<&'static str>,
+    /// The run that it reverted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reverts: Option<String>,
     /// Its tables.
     pub(crate) tables: Vec<TableReport>,
     /// What stopped the whole run.
@@ -185,6 +234,8 @@ impl RunReport {
             duration_ms: 0,
             dry_run,
             slice: false,
+            verb: None,
+            reverts: None,
             skipped: false,
             tables: Vec::new(),
             failures: Vec::new(),

@@ -400,7 +400,15 @@ async fn checks(seen: &mut Seen) {
     target.execute(edits).await;
     let checked = seen.run("pipeline check", "pipeline check drift").await;
     assert_eq!(checked["exit_code"], 4, "{checked}");
+    seen.run("pipeline repair", "pipeline repair drift --dry-run")
+        .await;
     seen.run("pipeline repair", "pipeline repair drift").await;
+    target.execute("DROP TRIGGER no").await;
+    let repair = seen.run("pipeline repair", "pipeline repair drift").await;
+    let run = repair["run_id"].as_str().expect("the run's id");
+    seen.run("pipeline revert", &format!("pipeline revert drift {run}"))
+        .await;
+    seen.run("pipeline history", "pipeline history drift").await;
 }
 
 /// Verbs of the reference, without the program's name.

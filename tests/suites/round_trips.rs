@@ -520,9 +520,7 @@ async fn values_survive(from: Engine, to: Engine) {
     assert_eq!(trip.there_and_back().await, [0, 0]);
 
     trip.drift_is_found().await;
-    let repaired = ["pipeline", "repair", "there", "--max-percent", "100"];
-    trip.project.syncset(repaired).await.expect_success();
-    trip.assert_equal("after a repair").await;
+    trip.drift_is_repaired_and_reverted().await;
 
     trip.values_that_do_not_fit().await;
     if trip.may_lose() {

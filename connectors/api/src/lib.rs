@@ -16,6 +16,7 @@ mod diagnose;
 mod error;
 mod hashing;
 mod holds;
+mod images;
 mod key;
 mod marks;
 mod mask;
@@ -42,6 +43,7 @@ pub use diagnose::{Check, CheckStatus, Diagnosis, Examination};
 pub use error::{Advice, ConnectorError, ErrorClass, Result};
 pub use hashing::{HASH_COLUMN, HashFacts, HashRequest, Ordinal, PartHash, Parts, RowHash};
 pub use holds::{Calendar, Domain, Holds, OnLossy, Repertoire, Test, TextDomain};
+pub use images::{KeptRow, KeptRun, PutBack, RowImage, ShownValue, ShownWrite};
 pub use key::{KeyBound, KeyRange};
 pub use marks::Marks;
 pub use mask::{DateUnit, FakeKind, Mask, MaskKey};
@@ -54,8 +56,8 @@ pub use source::{
 };
 pub use state::{
     CLOCK_SLACK_SECONDS, ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, MadeColumn,
-    MadeTable, Ownership, PipelineKey, PipelineState, RejectedRow, Retelling, Retention, RunRecord,
-    StateStore, StreamPhase, StreamState,
+    MadeTable, Ownership, PARTIAL_RUNS, PipelineKey, PipelineState, RejectedRow, Retelling,
+    Retention, RunRecord, StateStore, StreamPhase, StreamState,
 };
 pub use survey::Survey;
 pub use table::{

@@ -1,6 +1,8 @@
 //! `_syncset`: what survives between two runs.
 
-use crate::{ConnectorError, ErrorClass, KeyBound, KeyRange, Position, Result, TableName};
+use crate::{
+    ConnectorError, ErrorClass, KeptRow, KeptRun, KeyBound, KeyRange, Position, Result, TableName,
+};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -202,6 +204,14 @@ pub struct RejectedRow {
     pub attempts: u64,
 }
 
+/// What the report of a run holds, as JSON text, that was about some rows only: a slice, a repair, a
+/// revert. It says nothing about how fresh the target is, and is never the last success.
+pub const PARTIAL_RUNS: [&str; 3] = [
+    "\"slice\":true",
+    "\"verb\":\"repair\"",
+    "\"verb\":\"revert\"",
+];
+
 /// A run that ended that much later than a clock says that one of two clocks is wrong.
 pub const CLOCK_SLACK_SECONDS: i64 = 60;
 
@@ -228,6 +238,8 @@ pub struct Retention {
     /// Refused rows of tables that left the pipeline are dropped when their watermark was last
     /// stored longer ago. Rows of tables that a run tries again are never dropped.
     pub rejected: Duration,
+    /// Rows that were kept as they were longer ago are dropped.
+    pub before_images: Duration,
     /// The streams of the pipeline; `None`: not all of them are known, so that no refused row is
     /// dropped.
     pub streams: Option<Vec<String>>,
@@ -342,6 +354,19 @@ pub trait StateStore: Send + Sync {
         lease: &Lease,
         rows: &[(String, serde_json::Value)],
     ) -> Result<()>;
+
+    /// The runs of which rows are kept as they were, oldest first; none if `_syncset` is not there.
+    async fn kept_runs(&self, key: &PipelineKey) -> Result<Vec<KeptRun>>;
+
+    /// Rows that are kept of a run and lie behind a place, in the order of their places, at most so
+    /// many.
+    async fn kept_rows(
+        &self,
+        key: &PipelineKey,
+        run_id: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<KeptRow>>;
 
     /// Gives all that is stored of one pipeline to another, in one transaction under the fences of
     /// both. The other one has neither streams nor refused rows; the caller has looked under its

@@ -1,8 +1,9 @@
 //! The writing side of a store.
 
 use crate::{
-    AlterationPlan, BatchStream, Column, Digest, Holds, KeyDigest, Lease, MadeTable, Marks,
-    NativeType, Position, Result, StreamPhase, TableAlteration, TableName,
+    AlterationPlan, BatchStream, Column, Digest, Holds, KeptRow, KeyDigest, Lease, MadeTable,
+    Marks, NativeType, Position, PutBack, Result, RowImage, ShownWrite, StreamPhase,
+    TableAlteration, TableName,
 };
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -371,6 +372,9 @@ pub trait Target: Send + Sync {
     /// if other sessions kept the table locked for all tries.
     async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()>;
 
+    /// A write of a table as a statement of this store's dialect, for people. Pure.
+    fn spell(&self, table: &TableName, write: &ShownWrite) -> String;
+
     /// Begins a unit: locks the fence, then the row that `start` names, and verifies both.
     ///
     /// # Errors
@@ -462,6 +466,34 @@ pub trait UnitWriter: Send {
     /// in reverse order of the tables, so parents should come before their children. Each table
     /// is named once per unit. What else is staged is applied with them. After [`Replaced::TooMany`] the only call allowed is `abort`.
     async fn replace(&mut self, tables: &[(&TargetTable, ReplaceRules)]) -> Result<Vec<Replaced>>;
+
+    /// Locks the rows that have these keys (columns of the key, in key order) until the unit ends,
+    /// and tells what each holds, in the order of the keys; `None`: there is no such row, and
+    /// nothing keeps others from inserting it. Rows that are marked as gone are rows. Nothing may be
+    /// staged: see [`settle`](Self::settle).
+    async fn lock_rows(
+        &mut self,
+        table: &TargetTable,
+        keys: &RecordBatch,
+    ) -> Result<Vec<Option<RowImage>>>;
+
+    /// Makes rows hold what an image says: inserts, updates or deletes them at once, and counts them
+    /// as rows written and deleted. Each is one of the keys of the last
+    /// [`lock_rows`](Self::lock_rows) of this table.
+    ///
+    /// # Errors
+    /// `RowParked` and `RowRefused` if the table does not take a row any more; `TargetDiffers` if a
+    /// column of an image is gone.
+    async fn put_back(&mut self, table: &TargetTable, rows: &[PutBack]) -> Result<()>;
+
+    /// Applies what is staged. Returns what was done to the table so far.
+    async fn settle(&mut self, table: &TargetTable) -> Result<Receipt>;
+
+    /// Keeps rows as they were before this unit, for the run that writes it: they commit with it.
+    async fn keep_rows(&mut self, run_id: &str, rows: &[KeptRow]) -> Result<()>;
+
+    /// Says that rows of `run_id`, by their places, were put back by the run `by`.
+    async fn mark_reverted(&mut self, run_id: &str, places: &[u64], by: &str) -> Result<()>;
 
     /// Stores rows that were refused, in this transaction: they commit with the unit.
     async fn store_rejected(&mut self, rows: &[crate::RejectedRow]) -> Result<()>;

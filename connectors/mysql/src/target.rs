@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, Digest, ErrorClass, KeyDigest, Lease, MadeTable,
-    Result, TableAlteration, TableName, Target, TargetColumn, TargetStatus, TargetTable,
-    TypeMapping, UnitStart, UnitWriter,
+    Result, ShownWrite, TableAlteration, TableName, Target, TargetColumn, TargetStatus,
+    TargetTable, TypeMapping, UnitStart, UnitWriter,
 };
 
 #[async_trait]
@@ -89,6 +89,10 @@ impl Target for MysqlStore {
         self.writers.give_back(session, lease);
         self.writers.forget_shapes();
         altered
+    }
+
+    fn spell(&self, table: &TableName, write: &ShownWrite) -> String {
+        crate::write::spell(table, write)
     }
 
     async fn begin(&self, start: UnitStart) -> Result<Box<dyn UnitWriter>> {

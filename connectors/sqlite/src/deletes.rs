@@ -57,6 +57,11 @@ impl KeyStage {
         Ok(stage)
     }
 
+    /// Its name, quoted, and the condition that a row `t` has the key of a row `k` of it.
+    pub(crate) fn joined(&self) -> (&str, String) {
+        (&self.name, self.same_key("t", "k"))
+    }
+
     /// Makes look-ups by key quick.
     pub(crate) async fn index(&self, session: &mut Session) -> Result<()> {
         let index = self.name.replace("_syncset_", "_syncset_by_");

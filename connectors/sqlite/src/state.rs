@@ -1,6 +1,7 @@
 //! `_syncset`: tables beside the user's own, in the file that is written.
 
 mod adopt;
+pub(crate) mod kept;
 pub(crate) mod made;
 pub(crate) mod records;
 pub(crate) mod rows;
@@ -13,8 +14,9 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use syncset_connector::{
-    ConnectorError, ErrorClass, Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey,
-    PipelineState, Position, Result, Retelling, Retention, RunRecord, StateStore, StreamState,
+    ConnectorError, ErrorClass, KeptRow, KeptRun, Lease, LeaseOutcome, LeaseRequest, LoadPlan,
+    PipelineKey, PipelineState, Position, Result, Retelling, Retention, RunRecord, StateStore,
+    StreamState,
 };
 
 /// Tries to take a lease while others take and release it.
@@ -360,6 +362,29 @@ impl StateStore for SqliteState {
             records::forget_rejected(&mut writing.session, &lease.key, stream, keys).await?;
         }
         writing.commit("forgetting rejected rows").await
+    }
+
+    async fn kept_runs(&self, key: &PipelineKey) -> Result<Vec<KeptRun>> {
+        let mut session = self.database.session().await?;
+        let runs = match schema::has_before_images(schema::version(&mut session).await?) {
+            true => kept::runs(&mut session, key).await?,
+            false => Vec::new(),
+        };
+        session.release();
+        Ok(runs)
+    }
+
+    async fn kept_rows(
+        &self,
+        key: &PipelineKey,
+        run_id: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<KeptRow>> {
+        let mut session = self.database.session().await?;
+        let rows = kept::rows(&mut session, key, (run_id, after), limit).await?;
+        session.release();
+        Ok(rows)
     }
 
     async fn adopt(&self, from: &Lease, to: &Lease) -> Result<()> {

@@ -6,6 +6,7 @@ use crate::decode::{DecodedColumn, Decoder};
 use crate::describe;
 use crate::digest::{ALGORITHM, KeySum, count};
 use crate::encode::plain;
+use crate::images;
 use crate::marks::is_there;
 use crate::scan::Scan;
 use crate::sql;
@@ -18,8 +19,8 @@ use futures::TryStreamExt;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, Digest, Domain, ErrorClass, Holds, KeyDigest,
-    Lease, MadeTable, Result, TableAlteration, TableDescription, TableKind, TableName, Target,
-    TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
+    Lease, MadeTable, Result, ShownWrite, TableAlteration, TableDescription, TableKind, TableName,
+    Target, TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
 };
 
 /// Bytes of one batch of keys.
@@ -94,6 +95,10 @@ impl Target for SqliteTarget {
 
     async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()> {
         alter::alter(&self.database, lease, alteration).await
+    }
+
+    fn spell(&self, table: &TableName, write: &ShownWrite) -> String {
+        images::spell(table, write)
     }
 
     async fn begin(&self, start: UnitStart) -> Result<Box<dyn UnitWriter>> {

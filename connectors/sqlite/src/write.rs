@@ -8,10 +8,11 @@ use crate::cell::{bind, integer};
 use crate::connect::{Writing, arguments};
 use crate::deletes::KeyStage;
 use crate::encode::Encoded;
+use crate::images::Locked;
 use crate::marks::{Now, is_there};
 use crate::sql::table as table_name;
 use crate::stage::Stage;
-use crate::state::{records, rows};
+use crate::state::{kept, records, rows};
 use crate::statement::{Action, Statement, key_columns};
 use crate::target::key_digest;
 use arrow_array::RecordBatch;
@@ -21,9 +22,9 @@ use futures::TryStreamExt;
 use std::ops::Range;
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ConnectorError, Digest, ErrorClass, KeyDigest, Position, Receipt, RejectedRow,
-    Rejection, ReplaceRules, Replaced, Result, StreamPhase, TableName, TargetTable, UnitStart,
-    UnitStep, UnitWriter, WatermarkMove,
+    BatchStream, ConnectorError, Digest, ErrorClass, KeptRow, KeyDigest, Position, PutBack,
+    Receipt, RejectedRow, Rejection, ReplaceRules, Replaced, Result, RowImage, StreamPhase,
+    TableName, TargetTable, UnitStart, UnitStep, UnitWriter, WatermarkMove,
 };
 
 /// Bytes of upserts that wait for the deletes of their unit.
@@ -43,6 +44,8 @@ pub(crate) struct SqliteUnit {
     deletes: Vec<KeyStage>,
     /// Deletes of its tables may be pending.
     heeds_pending: bool,
+    /// Keys whose rows were locked last.
+    pub(crate) locked: Option<Locked>,
     /// When it began.
     pub(crate) now: Now,
 }
@@ -59,6 +62,7 @@ impl SqliteUnit {
             done: Vec::new(),
             deletes: Vec::new(),
             heeds_pending: false,
+            locked: None,
             now: Now::read(),
         }
     }
@@ -367,6 +371,38 @@ impl UnitWriter for SqliteUnit {
 
     async fn replace(&mut self, tables: &[(&TargetTable, ReplaceRules)]) -> Result<Vec<Replaced>> {
         self.replace_tables(tables).await
+    }
+
+    async fn lock_rows(
+        &mut self,
+        table: &TargetTable,
+        keys: &RecordBatch,
+    ) -> Result<Vec<Option<RowImage>>> {
+        self.lock_and_read(table, keys).await
+    }
+
+    async fn put_back(&mut self, table: &TargetTable, rows: &[PutBack]) -> Result<()> {
+        self.put_rows_back(table, rows).await
+    }
+
+    async fn settle(&mut self, table: &TargetTable) -> Result<Receipt> {
+        self.apply_staged().await?;
+        Ok(*self.done_to(table))
+    }
+
+    async fn keep_rows(&mut self, run_id: &str, rows: &[KeptRow]) -> Result<()> {
+        kept::keep(
+            &mut self.writing.session,
+            &self.start.lease.key,
+            run_id,
+            rows,
+        )
+        .await
+    }
+
+    async fn mark_reverted(&mut self, run_id: &str, places: &[u64], by: &str) -> Result<()> {
+        let key = &self.start.lease.key;
+        kept::mark_reverted(&mut self.writing.session, key, (run_id, places), by).await
     }
 
     async fn store_rejected(&mut self, rejected: &[RejectedRow]) -> Result<()> {

@@ -57,4 +57,11 @@ pub(super) const RETENTION: &[Key] = &[
              its last sync: from 1 hour to ten years.",
         )
         .example("retention: { rejected: 90d }"),
+    Key::optional("before_images", &[Takes::Duration])
+        .default("30d")
+        .about(
+            "How long rows are kept as they were before `repair` or `revert` wrote them, which is \
+             how long that can be reverted: from 1 hour to ten years.",
+        )
+        .example("retention: { before_images: 7d }"),
 ];

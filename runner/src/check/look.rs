@@ -1,5 +1,6 @@
 //! One look at the rows that may differ, and what two looks say together.
 
+use super::again::Seen;
 use super::buckets::{Buckets, Differing};
 use super::report::Kind;
 use super::rows::RowForms;
@@ -132,6 +133,12 @@ pub(super) async fn looked_up(
 }
 
 impl Found {
+    /// The hashes of the rows under these keys.
+    pub(super) fn seen<'a>(&self, keys: impl Iterator<Item = &'a u64>) -> Seen {
+        let held = |key: &u64| Some((*key, self.rows.get(key)?.sum));
+        keys.filter_map(held).collect()
+    }
+
     /// Those of its keys that are asked for, as a batch of other types.
     pub(super) fn keys_as(
         &self,

@@ -5,6 +5,7 @@
 //! differ are listed row by row, from the same snapshots. What differs then is looked at once more, in later snapshots: only a row that differs again, whose source has not changed
 //! between the two looks, and that was at the target by the stored watermark, is drift.
 
+mod again;
 mod buckets;
 mod form;
 mod hashed;
@@ -12,9 +13,12 @@ mod look;
 mod report;
 mod rows;
 mod side;
+mod writes;
 
+pub(crate) use again::{Again, Reader, Seen};
 pub(crate) use hashed::ModeChoice;
 pub(crate) use report::{CheckReport, CheckedTable, Kind, Mode, Sample, Verdict, exit_code_of};
+pub(crate) use writes::{TableWrites, writes};
 
 use crate::cli::quantity::counted;
 use crate::exit_code;
@@ -31,7 +35,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 use syncset_connector::{
-    PipelineState, Role, Source, Store, StreamPhase, StreamState, TableDescription, WriteMode,
+    PARTIAL_RUNS, PipelineState, Role, Source, Store, StreamPhase, StreamState, TableDescription,
+    WriteMode,
 };
 use syncset_pipeline::PipelineSpec;
 
@@ -145,7 +150,7 @@ async fn compare(
     }
     let state = stores.state().await?;
     stream_of(&state, planned)?;
-    let there = Arc::new(there.ok_or_else(|| no_table(planned, stores))?);
+    let there = Arc::new(there.ok_or_else(|| no_table(planned, &stores.ends.key.pipeline))?);
     let forms = RowForms::of(&planned.target, &there);
     let forms = Arc::new(forms.map_err(|lacking| no_columns(planned, &lacking))?);
     let table = Table {
@@ -377,6 +382,7 @@ impl Table<'_> {
                 here.keys_as(&schema, &written)?,
                 there.keys_as(&schema, &extra)?,
             ];
+            checked.seen = there.seen(written.union(&extra));
             checked.drifted_keys = keys
                 .into_iter()
                 .filter(|keys| keys.num_rows() > 0)
@@ -469,7 +475,14 @@ fn ran_since(state: &PipelineState, began: i64) -> bool {
         run.started_at > began
             && run.finished_at.is_some()
             && run.exit_code == Some(exit_code::DONE)
+            && !is_partial(&run.report)
     })
+}
+
+/// Whether the report is that of a run of some rows only.
+fn is_partial(report: &serde_json::Value) -> bool {
+    let text = report.to_string();
+    PARTIAL_RUNS.iter().any(|sign| text.contains(sign))
 }
 
 /// What is stored of a table whose load is done under the selection that is compared.
@@ -494,9 +507,8 @@ fn stream_of<'a>(
     Ok(stored)
 }
 
-fn no_table(planned: &PlannedTable, stores: &Stores<'_>) -> Failure {
+fn no_table(planned: &PlannedTable, pipeline: &str) -> Failure {
     let (stream, target) = (planned.stream(), &planned.target.name);
-    let pipeline = &stores.ends.key.pipeline;
     let message = format!("table `{stream}`: the target has no table `{target}` any more");
     Failure::new(exit_code::DIFFERENT, message).with_hint(format!(
         "load it again: syncset pipeline reset {pipeline} --tables {stream}, then run"

@@ -1,5 +1,6 @@
 //! What a check found.
 
+use super::again::Seen;
 use crate::exit_code;
 use crate::failure::Failure;
 use arrow_array::RecordBatch;
@@ -94,6 +95,9 @@ pub(crate) struct CheckedTable {
     /// Keys of all rows that differ for certain, in the source's types.
     #[serde(skip)]
     pub(crate) drifted_keys: Vec<RecordBatch>,
+    /// What the target has under these keys.
+    #[serde(skip)]
+    pub(crate) seen: Seen,
     /// Time spent on it.
     pub(crate) duration_ms: u64,
     /// The exit code it means.
@@ -125,6 +129,7 @@ impl CheckedTable {
             complete: true,
             samples: Vec::new(),
             drifted_keys: Vec::new(),
+            seen: Seen::new(),
             duration_ms: 0,
             exit_code: exit_code::DONE,
             notes: Vec::new(),

@@ -106,24 +106,7 @@ impl Side {
         forms: &Arc<RowForms>,
         there: &Arc<TableDescription>,
     ) -> Result<Self, Failure> {
-        let target = &planned.target;
-        let filter = match &target.marks.deleted_at {
-            Some(mark) => Filter::Predicate(Predicate::IsNull {
-                column: mark.clone(),
-                negated: false,
-            }),
-            None => Filter::All,
-        };
-        let read = Arc::new(TableRead {
-            description: there.clone(),
-            columns: target.columns.iter().map(|it| it.name.clone()).collect(),
-            key: target.key.clone(),
-            filter,
-            capture: Capture::Full,
-            selection: String::new(),
-            all_written: false,
-            batch_bytes: planned.plan.read.batch_bytes,
-        });
+        let read = Arc::new(target_read(planned, there));
         let key_schema = read.key_schema();
         let snapshot = store
             .open_snapshot(&[SnapshotRequest { read, from: None }], None)
@@ -258,6 +241,28 @@ impl Side {
     /// Ends the snapshot.
     pub(super) async fn close(self) {
         self.snapshot.close().await;
+    }
+}
+
+/// How the rows of a target table are read: those that are not marked as gone.
+pub(super) fn target_read(planned: &PlannedTable, there: &Arc<TableDescription>) -> TableRead {
+    let target = &planned.target;
+    let filter = match &target.marks.deleted_at {
+        Some(mark) => Filter::Predicate(Predicate::IsNull {
+            column: mark.clone(),
+            negated: false,
+        }),
+        None => Filter::All,
+    };
+    TableRead {
+        description: there.clone(),
+        columns: target.columns.iter().map(|it| it.name.clone()).collect(),
+        key: target.key.clone(),
+        filter,
+        capture: Capture::Full,
+        selection: String::new(),
+        all_written: false,
+        batch_bytes: planned.plan.read.batch_bytes,
     }
 }
 

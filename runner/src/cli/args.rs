@@ -191,6 +191,8 @@ pub(crate) enum PipelineVerb {
     Check(CheckArgs),
     /// Write rows that differ as they are at the source, and compare again
     Repair(RepairArgs),
+    /// Put rows back as they were before a repair
+    Revert(RevertArgs),
     /// Where each table stands, and the last runs; all pipelines if none is named
     Status(StatusArgs),
     /// The runs that are stored, newest first, or one of them in detail
@@ -291,7 +293,7 @@ pub(crate) struct CheckArgs {
 pub(crate) struct RepairArgs {
     /// Name of a file in pipelines/, without `.yaml`
     pub(crate) name: String,
-    /// Compare and name the rows, write nothing
+    /// Compare and print the writes as statements of the target, write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Only these tables, as the pipeline names them
@@ -309,6 +311,20 @@ pub(crate) struct RepairArgs {
     /// Delete up to N rows of a table where a guard would stop it; may be repeated
     #[arg(long, value_parser = parse_allowed_deletes, value_name = "TABLE=N")]
     pub(crate) allow_deletes: Vec<AllowedDeletes>,
+    /// When another run holds the lease: `fail` (exit 7), `skip` (exit 0) or `wait=DURATION`
+    #[arg(long, default_value = "fail", value_parser = parse_on_lock, value_name = "POLICY")]
+    pub(crate) on_lock: OnLock,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevertArgs {
+    /// Name of a file in pipelines/, without `.yaml`
+    pub(crate) name: String,
+    /// Id of a repair or revert, or the end of it that `history` shows
+    pub(crate) run: String,
+    /// Say what would be put back, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// When another run holds the lease: `fail` (exit 7), `skip` (exit 0) or `wait=DURATION`
     #[arg(long, default_value = "fail", value_parser = parse_on_lock, value_name = "POLICY")]
     pub(crate) on_lock: OnLock,

@@ -15,6 +15,7 @@ mod rejects;
 mod repair;
 mod retry;
 mod retry_rejected;
+mod revert;
 mod rounds;
 mod settle;
 mod slice;
@@ -44,7 +45,8 @@ pub(crate) use guard::agreement;
 use lease::Heartbeat;
 pub(crate) use lease::{Asked, acquire, acquire_now};
 pub(crate) use rejects::{key_columns, keys_batch as rejected_keys};
-pub(crate) use repair::DriftedKeys;
+pub(crate) use repair::{Drifted, Repairs};
+pub(crate) use revert::{Effect, Reverting};
 use statistics::Filled;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -61,16 +63,37 @@ const BATCH_BYTES_MIN: u64 = 64 << 10;
 /// Batches in flight per job: being read, two queued, being written, and copies of a transform.
 const BATCHES_IN_FLIGHT: u64 = 8;
 
-/// How much of a pipeline a run is about. What is no run of all it needs is not recorded: it says
-/// nothing about how fresh the target is.
-#[derive(Debug, Clone, PartialEq)]
+/// How much of a pipeline a run is about. What is no run of all it needs says nothing about how fresh
+/// the target is.
 pub(crate) enum Extent {
     /// All that its tables need.
     Everything,
     /// Rows that were refused before, and nothing else.
     RejectedRows,
     /// These rows, and nothing else.
-    Rows(DriftedKeys),
+    Rows(Repairs),
+    /// The rows of a run, as they were before it.
+    Reverted(Reverting),
+}
+
+impl Extent {
+    /// What a run that is no run of its pipeline is called in its report.
+    fn verb(&self) -> Option<&'static str> {
+        match self {
+            Self::Everything | Self::RejectedRows => None,
+            Self::Rows(_) => Some("repair"),
+            Self::Reverted(_) => Some("revert"),
+        }
+    }
+
+    /// Whether it is stored as a run.
+    fn is_recorded(&self) -> bool {
+        match self {
+            Self::Everything | Self::Rows(_) => true,
+            Self::Reverted(reverting) => reverting.effect == Effect::Write,
+            Self::RejectedRows => false,
+        }
+    }
 }
 
 /// What a run needs to know besides its pipeline.
@@ -132,6 +155,11 @@ pub(crate) async fn run(spec: &PipelineSpec, settings: &RunSettings<'_>) -> RunR
     let run_id = new_run_id();
     let mut report = RunReport::new(&spec.name, &run_id, settings.args.dry_run);
     report.slice = settings.args.slice.is_some();
+    report.verb = settings.extent.verb();
+    if let Extent::Reverted(reverting) = &settings.extent {
+        report.reverts = Some(reverting.run_id.clone());
+        report.dry_run = reverting.effect == Effect::Try;
+    }
     settings.progress.started(&report);
     if let Err(Failures(failures)) = run_into(&mut report, spec, settings).await {
         report.failures.extend(failures);
@@ -242,6 +270,11 @@ async fn run_into(
     let heartbeat = Heartbeat::start(ends.clone(), lease.clone(), settings.stop.clone());
     let started_at = seconds_since_epoch();
     let clock = Instant::now();
+    let keep = retention(settings, &planned);
+    if report.verb.is_some() && settings.extent.is_recorded() {
+        // What it keeps of rows is found by its id, even if it is killed.
+        record(report, &ends, (started_at, Stage::Begun), &keep).await;
+    }
     let result = match hooks.before(report, &planned).await {
         Ok(()) => run_leased(report, &ends, &lease, (&planned, &gone), settings).await,
         Err(failure) => Err(failure.into()),
@@ -261,8 +294,8 @@ async fn run_into(
         let known = ends.state().load(&ends.key, 1).await;
         report.last_success = known.ok().and_then(|state| state.last_success);
     }
-    if settings.extent == Extent::Everything {
-        record(report, &ends, started_at, &retention(settings, &planned)).await;
+    if settings.extent.is_recorded() {
+        record(report, &ends, (started_at, Stage::Ended), &keep).await;
     }
     drop(heartbeat);
     if let Err(error) = ends.state().release(&lease).await {
@@ -307,17 +340,31 @@ fn retention(settings: &RunSettings<'_>, planned: &[Arc<PlannedTable>]) -> Reten
     Retention {
         runs: settings.retention.runs,
         rejected: settings.retention.rejected,
+        before_images: settings.retention.before_images,
         // With `--tables` the plan holds some of them, and the others are no less the pipeline's.
         streams: settings.args.tables.is_empty().then(|| streams.collect()),
     }
 }
 
-async fn record(report: &RunReport, ends: &Ends, started_at: i64, keep: &Retention) {
+/// How far a run is that is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Begun,
+    Ended,
+}
+
+async fn record(
+    report: &RunReport,
+    ends: &Ends,
+    (started_at, stage): (i64, Stage),
+    keep: &Retention,
+) {
+    let ended = stage == Stage::Ended;
     let run = RunRecord {
         run_id: report.run_id.clone(),
         started_at,
-        finished_at: Some(seconds_since_epoch()),
-        exit_code: Some(report.exit_code),
+        finished_at: ended.then(seconds_since_epoch),
+        exit_code: ended.then_some(report.exit_code),
         report: serde_json::to_value(report).unwrap_or_default(),
     };
     match ends.state().record_run(&ends.key, &run, keep).await {
@@ -354,7 +401,10 @@ async fn run_leased(
         let departed = decision::departed(&state, &ends.key.pipeline, all, ends.target_store());
         report.warnings.extend(departed);
     }
-    if settings.args.slice.is_some() {
+    if let Extent::Reverted(reverting) = &settings.extent {
+        let run_id = report.run_id.clone();
+        revert::only(&context, &mut tables, (reverting, &run_id)).await?;
+    } else if settings.args.slice.is_some() {
         slice::copy(&context, &mut tables, &state, settings).await;
     } else {
         let work = sort::sort_out(&context, &mut tables, &state, settings).await;
@@ -363,7 +413,11 @@ async fn run_leased(
             (Extent::RejectedRows, _) => {
                 retry_rejected::only(&context, &mut tables, &work, rejected).await;
             }
-            (Extent::Rows(keys), _) => repair::only(&context, &mut tables, &work, keys).await,
+            (Extent::Rows(repairs), _) => {
+                let this = (repairs, report.run_id.as_str());
+                repair::only(&context, &mut tables, &work, this).await;
+            }
+            (Extent::Reverted(_), _) => {}
             (Extent::Everything, Consistency::Table) => {
                 rounds::run(&context, &mut tables, work, rejected).await;
             }

@@ -234,12 +234,18 @@ pub(crate) fn keys_batch(
     read: &TableRead,
     rejected: &[RejectedRow],
 ) -> Result<RecordBatch, Failure> {
+    let keys: Vec<_> = rejected.iter().map(|row| &row.key).collect();
+    keys_of_texts(read, &keys)
+}
+
+/// Keys that are stored as JSON arrays of texts, as a batch of the read's key types.
+pub(crate) fn keys_of_texts(read: &TableRead, keys: &[&Value]) -> Result<RecordBatch, Failure> {
     let schema = read.key_schema();
     let mut columns = Vec::with_capacity(schema.fields().len());
     for (index, field) in schema.fields().iter().enumerate() {
-        let texts: StringArray = rejected
+        let texts: StringArray = keys
             .iter()
-            .map(|row| row.key.get(index).and_then(Value::as_str))
+            .map(|key| key.get(index).and_then(Value::as_str))
             .collect();
         columns.push(from_text(&texts, field.data_type())?);
     }

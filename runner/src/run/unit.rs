@@ -1,5 +1,7 @@
 //! One unit of work: begun, written, committed, and its commit decided when the answer was lost.
 
+mod exact;
+
 use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
@@ -311,6 +313,7 @@ impl<'a> Unit<'a> {
                 }
                 WriteMode::Replace | WriteMode::Upsert => self.writer.upsert(target, sent).await?,
             },
+            Change::Insert => self.writer.append(target, sent).await?,
             Change::Delete => self.writer.delete(target, sent).await?,
         };
         for rejection in refused {
@@ -346,7 +349,7 @@ impl<'a> Unit<'a> {
         loop {
             let waiting = std::mem::take(&mut self.waiting);
             let tables = tables_of(&waiting);
-            for change in [Change::Delete, Change::Upsert] {
+            for change in [Change::Delete, Change::Insert, Change::Upsert] {
                 for table in &tables {
                     if let Some(rows) = together(&waiting, table, change) {
                         let tried = self.change(table, change, rows).await;

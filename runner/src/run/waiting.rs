@@ -52,6 +52,8 @@ impl Refused {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Upsert,
+    /// Written unless there is such a row.
+    Insert,
     Delete,
 }
 

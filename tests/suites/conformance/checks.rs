@@ -13,7 +13,7 @@ for_every_pair!(
 /// A moment that no overlap reaches.
 const LONG_AGO: &str = "2024-05-01 10:00:00";
 
-const COLUMNS: [(&str, Kind); 9] = [
+pub(super) const COLUMNS: [(&str, Kind); 9] = [
     ("id", Kind::BigInt),
     ("name", Kind::Text),
     ("amount", Kind::Decimal(12, 2)),
@@ -30,7 +30,7 @@ fn table() -> SampleTable {
     SampleTable::new("t", &columns, &["id"])
 }
 
-fn row(id: u32) -> TextRow {
+pub(super) fn row(id: u32) -> TextRow {
     let mut row = text_row([
         &id.to_string(),
         &format!("ä {id}"),
@@ -50,7 +50,7 @@ fn row(id: u32) -> TextRow {
 }
 
 /// A filled source whose rows are old but for one, and a pipeline that has run.
-async fn synced(pair: &Pair, capture: &str) -> (SampleTable, SampleTable) {
+pub(super) async fn synced(pair: &Pair, capture: &str) -> (SampleTable, SampleTable) {
     let (table, copy) = (table(), SampleTable::new("copied", &COLUMNS, &["id"]));
     let rows: Vec<_> = (1..=60).map(row).collect();
     pair.source.fill(&table, &rows).await;
@@ -71,7 +71,7 @@ async fn synced(pair: &Pair, capture: &str) -> (SampleTable, SampleTable) {
 
 /// The only table of a check, and its exit code. Where servers hash the rows, reading them finds the
 /// same.
-async fn checked(pair: &Pair) -> (i32, Value) {
+pub(super) async fn checked(pair: &Pair) -> (i32, Value) {
     let (code, table) = checked_by(pair, "auto").await;
     if table["mode"] == "hash" {
         let (same, mut streamed) = checked_by(pair, "stream").await;
@@ -101,7 +101,7 @@ async fn checked_by(pair: &Pair, mode: &str) -> (i32, Value) {
 }
 
 /// Different, missing, only at the target, undecided.
-fn counts(table: &Value) -> [u64; 4] {
+pub(super) fn counts(table: &Value) -> [u64; 4] {
     ["different", "missing", "extra", "undecided"]
         .map(|key| table[key].as_u64().expect("a number of rows"))
 }

@@ -97,6 +97,7 @@ mod leases;
 mod loads;
 pub(crate) mod pair;
 mod refusals;
+mod repairs;
 mod state;
 mod store_lab;
 mod units;

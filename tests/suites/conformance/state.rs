@@ -301,6 +301,7 @@ async fn runs_are_kept_for_their_time_and_listed_newest_first(engine: Engine) {
         let keep = Retention {
             runs: Duration::from_secs(days * 86_400),
             rejected: Duration::ZERO,
+            before_images: Duration::ZERO,
             streams: None,
         };
         let recorded = state(&*store).record_run(&key(), run, &keep).await;
@@ -331,7 +332,11 @@ async fn runs_are_kept_for_their_time_and_listed_newest_first(engine: Engine) {
         report: json!({"slice": true}),
         ..run(-364, Some(0))
     };
-    for wrong in [run(-365, Some(0)), slice, run(730, Some(9))] {
+    let repair = RunRecord {
+        report: json!({"verb": "repair"}),
+        ..run(-363, Some(0))
+    };
+    for wrong in [run(-365, Some(0)), slice, repair, run(730, Some(9))] {
         record(&wrong, 30).await;
         let stored = state(&*store).load(&key(), 10).await.expect("the state");
         assert_eq!(stored.last_success, kept[3].finished_at);

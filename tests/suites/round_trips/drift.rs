@@ -101,4 +101,36 @@ impl Trip {
         }
         target.execute("DROP TABLE before_drift").await;
     }
+    /// A repair mends every value, a revert brings every value back as it was, and it is mended
+    /// again.
+    pub(super) async fn drift_is_repaired_and_reverted(&self) {
+        let drifted = seen(self.to, &self.middle, "t").await;
+        let repair = "pipeline repair there --max-percent 100 --output json";
+
+        let repaired = self.project.syncset(repair.split(' ')).await;
+        let report = repaired.expect_success().json();
+        self.assert_equal("after a repair").await;
+        let run_id = report["run_id"].as_str().expect("the run's id");
+        let revert = ["pipeline", "revert", "there", run_id];
+        self.project.syncset(revert).await.expect_success();
+        let reverted = seen(self.to, &self.middle, "t").await;
+        for (was, is) in drifted.rows.iter().zip(&reverted.rows) {
+            let values = was.iter().zip(is).enumerate();
+            let lost: Vec<_> = values.filter(|(_, (was, is))| was != is).collect();
+            let columns = &drifted.columns;
+            assert!(
+                lost.is_empty(),
+                "{:?} to {:?}: {lost:?} of {columns:?}",
+                self.from,
+                self.to
+            );
+        }
+        assert_eq!(drifted.rows.len(), reverted.rows.len());
+        self.project
+            .syncset(repair.split(' '))
+            .await
+            .expect_success();
+
+        self.assert_equal("after the second repair").await;
+    }
 }

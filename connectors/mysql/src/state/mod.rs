@@ -5,6 +5,7 @@
 
 mod adopt;
 mod fence;
+mod kept;
 mod lease;
 mod load;
 mod made;
@@ -19,6 +20,7 @@ pub(crate) use fence::{
     Finish, LOCK_SETS, check_locked, finish, finish_together, forget_statements, lock_statements,
     rejected_statements, was_committed,
 };
+pub(crate) use kept::{keep_statements, reverted_statement};
 pub(crate) use lease::{Member, enlist};
 pub(crate) use made::{done_statement, marked_comment, plan_statement, reload_statement};
 pub(crate) use pending::PendingRows;
@@ -27,8 +29,8 @@ pub(crate) use streams::under_fences;
 use crate::connect::{MysqlStore, Session, TextRow};
 use async_trait::async_trait;
 use syncset_connector::{
-    Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey, PipelineState, Position, Result,
-    Retelling, Retention, RunRecord, StateStore, StreamState,
+    KeptRow, KeptRun, Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey, PipelineState,
+    Position, Result, Retelling, Retention, RunRecord, StateStore, StreamState,
 };
 
 #[async_trait]
@@ -88,6 +90,20 @@ impl StateStore for MysqlStore {
         rows: &[(String, serde_json::Value)],
     ) -> Result<()> {
         streams::forget_rejected(self, lease, rows).await
+    }
+
+    async fn kept_runs(&self, key: &PipelineKey) -> Result<Vec<KeptRun>> {
+        kept::kept_runs(self, key).await
+    }
+
+    async fn kept_rows(
+        &self,
+        key: &PipelineKey,
+        run_id: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<KeptRow>> {
+        kept::kept_rows(self, key, (run_id, after), limit).await
     }
 
     async fn adopt(&self, from: &Lease, to: &Lease) -> Result<()> {

@@ -5,7 +5,9 @@ use super::text::{NOW, at, json, key_is, key_values};
 use crate::connect::MysqlStore;
 use crate::sql::text;
 use std::time::Duration;
-use syncset_connector::{CLOCK_SLACK_SECONDS, PipelineKey, Result, Retention, RunRecord};
+use syncset_connector::{
+    CLOCK_SLACK_SECONDS, PARTIAL_RUNS, PipelineKey, Result, Retention, RunRecord,
+};
 
 /// Inserts or updates a run and drops what need not be kept. One message, not under the fence: a
 /// run that was pushed aside is recorded too. Returns how many refused rows were dropped.
@@ -27,6 +29,7 @@ pub(super) async fn record_run(
          report = {report};\n\
          DELETE FROM _syncset_run WHERE {row} AND started_at < {oldest} AND run_id <> {run_id} \
          AND NOT run_id <=> (SELECT d.run_id FROM (SELECT s.run_id {success}) d);\n\
+         DELETE FROM _syncset_before_image WHERE {row} AND kept_at < {oldest_image};\n\
          {rejected}SELECT ROW_COUNT();\nCOMMIT",
         values = key_values(key),
         run_id = text(&run.run_id),
@@ -37,6 +40,7 @@ pub(super) async fn record_run(
             .map_or("NULL".to_owned(), |code| code.to_string()),
         report = json(&run.report),
         oldest = ago(keep.runs),
+        oldest_image = ago(keep.before_images),
         success = last_success("s", key),
         rejected = drop_rejected(key, keep),
     );
@@ -49,15 +53,17 @@ pub(super) async fn record_run(
     dropped.map_or(Ok(0), |row| row.parse(0))
 }
 
-/// Chooses the last run with exit code 0, as the rest of a SELECT from `alias`. A slice brings
-/// nothing up to date; what a wrong clock put into the future counts only if there is nothing else.
+/// Chooses the last run with exit code 0, as the rest of a SELECT from `alias`. A run of some rows
+/// brings nothing up to date; what a wrong clock put into the future counts only if there is nothing else.
 pub(super) fn last_success(alias: &str, key: &PipelineKey) -> String {
     format!(
         "FROM _syncset_run {alias} WHERE {row} AND {alias}.exit_code = 0 \
-         AND {alias}.report NOT LIKE '%\"slice\":true%' \
-         ORDER BY {alias}.finished_at > {NOW} + INTERVAL {CLOCK_SLACK_SECONDS} SECOND, \
+         {whole}ORDER BY {alias}.finished_at > {NOW} + INTERVAL {CLOCK_SLACK_SECONDS} SECOND, \
          {alias}.started_at DESC, {alias}.run_id DESC LIMIT 1",
         row = key_is(&format!("{alias}."), key),
+        whole = PARTIAL_RUNS
+            .map(|sign| format!("AND {alias}.report NOT LIKE '%{sign}%' "))
+            .concat(),
     )
 }
 

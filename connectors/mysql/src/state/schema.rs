@@ -20,20 +20,21 @@ pub(super) const STATE_VERSION: usize = MIGRATIONS.len();
 ///
 /// Positions, keys and reports are text, which stays as it was given. There are no foreign keys
 /// between the tables: their checks would lock rows that units must not wait for.
-const MIGRATIONS: &[&[&str]] = &[&[
-    "CREATE TABLE IF NOT EXISTS _syncset_pipeline (
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE IF NOT EXISTS _syncset_pipeline (
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
         created_at datetime(6) NOT NULL,
         PRIMARY KEY (project, pipeline)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_fence (
+        "CREATE TABLE IF NOT EXISTS _syncset_fence (
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
         epoch bigint unsigned NOT NULL,
         PRIMARY KEY (project, pipeline)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_lease (
+        "CREATE TABLE IF NOT EXISTS _syncset_lease (
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
         epoch bigint unsigned NOT NULL,
@@ -44,7 +45,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
         server varchar(255) NOT NULL DEFAULT '',
         PRIMARY KEY (project, pipeline)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_lease_session (
+        "CREATE TABLE IF NOT EXISTS _syncset_lease_session (
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
         lock_name varchar(64) NOT NULL,
@@ -52,7 +53,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
         control tinyint(1) NOT NULL,
         PRIMARY KEY (project, pipeline, lock_name)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_watermark (
+        "CREATE TABLE IF NOT EXISTS _syncset_watermark (
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
         stream varchar(200) NOT NULL,
@@ -68,7 +69,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
         PRIMARY KEY (project, pipeline, stream),
         UNIQUE KEY watermark_target (target_schema, target_table)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_made (
+        "CREATE TABLE IF NOT EXISTS _syncset_made (
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
         target_schema varchar(64) NOT NULL,
@@ -78,7 +79,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
         planned_mark varchar(64) NOT NULL DEFAULT '',
         PRIMARY KEY (target_schema, target_table)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_chunk (
+        "CREATE TABLE IF NOT EXISTS _syncset_chunk (
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
         stream varchar(200) NOT NULL,
@@ -89,7 +90,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
         row_count bigint unsigned NOT NULL DEFAULT 0,
         PRIMARY KEY (project, pipeline, stream, number)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_rejected (
+        "CREATE TABLE IF NOT EXISTS _syncset_rejected (
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
         stream varchar(200) NOT NULL,
@@ -103,7 +104,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
         attempts bigint unsigned NOT NULL DEFAULT 1,
         PRIMARY KEY (project, pipeline, stream, key_digest)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_run (
+        "CREATE TABLE IF NOT EXISTS _syncset_run (
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
         run_id varchar(64) NOT NULL,
@@ -114,7 +115,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
         PRIMARY KEY (project, pipeline, run_id),
         KEY run_started_at (project, pipeline, started_at)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_pending_delete (
+        "CREATE TABLE IF NOT EXISTS _syncset_pending_delete (
         id bigint unsigned NOT NULL AUTO_INCREMENT,
         project varchar(200) NOT NULL,
         pipeline varchar(200) NOT NULL,
@@ -125,12 +126,32 @@ const MIGRATIONS: &[&[&str]] = &[&[
         PRIMARY KEY (id),
         UNIQUE KEY pending_delete_key (project, pipeline, target_schema, target_table, key_hash)
     ) {as}",
-    "CREATE TABLE IF NOT EXISTS _syncset_meta (
+        "CREATE TABLE IF NOT EXISTS _syncset_meta (
         singleton tinyint(1) NOT NULL,
         version int unsigned NOT NULL,
         PRIMARY KEY (singleton)
     ) {as}",
-]];
+    ],
+    &[
+        // `reverted_by` is the only column that ever changes.
+        "CREATE TABLE IF NOT EXISTS _syncset_before_image (
+        place bigint unsigned NOT NULL AUTO_INCREMENT,
+        project varchar(200) NOT NULL,
+        pipeline varchar(200) NOT NULL,
+        run_id varchar(64) NOT NULL,
+        stream varchar(200) NOT NULL,
+        target_schema varchar(64) NOT NULL,
+        target_table varchar(64) NOT NULL,
+        key_values longtext NOT NULL,
+        before_row longtext,
+        after_row longtext,
+        reverted_by varchar(64),
+        kept_at datetime(6) NOT NULL,
+        PRIMARY KEY (place),
+        KEY before_image_run (project, pipeline, run_id, place)
+    ) {as}",
+    ],
+];
 
 /// Longest wait for somebody else who migrates, in seconds.
 const MIGRATION_WAIT_S: u32 = 30;

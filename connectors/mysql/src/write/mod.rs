@@ -13,6 +13,7 @@ mod column;
 mod count;
 mod deletes;
 pub(crate) mod holds;
+mod images;
 mod marks;
 mod plan;
 mod pool;
@@ -23,6 +24,7 @@ pub(crate) mod status;
 mod unit;
 
 pub(crate) use count::row_count;
+pub(crate) use images::spell;
 pub(crate) use pool::WriterPool;
 pub(crate) use unit::MysqlUnit;
 
@@ -30,8 +32,9 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::StreamExt;
 use syncset_connector::{
-    BatchStream, Digest, KeyDigest, Position, Receipt, RejectedRow, Rejection, ReplaceRules,
-    Replaced, Result, StreamPhase, TableName, TargetTable, UnitWriter, WatermarkMove,
+    BatchStream, Digest, KeptRow, KeyDigest, Position, PutBack, Receipt, RejectedRow, Rejection,
+    ReplaceRules, Replaced, Result, RowImage, StreamPhase, TableName, TargetTable, UnitWriter,
+    WatermarkMove,
 };
 
 #[async_trait]
@@ -136,6 +139,38 @@ impl UnitWriter for MysqlUnit {
 
     async fn replace(&mut self, tables: &[(&TargetTable, ReplaceRules)]) -> Result<Vec<Replaced>> {
         self.replace_tables(tables).await
+    }
+
+    async fn lock_rows(
+        &mut self,
+        table: &TargetTable,
+        keys: &RecordBatch,
+    ) -> Result<Vec<Option<RowImage>>> {
+        self.lock_and_read(table, keys).await
+    }
+
+    async fn put_back(&mut self, table: &TargetTable, rows: &[PutBack]) -> Result<()> {
+        self.put_rows_back(table, rows).await
+    }
+
+    async fn settle(&mut self, table: &TargetTable) -> Result<Receipt> {
+        self.apply_staged().await?;
+        self.empty_stages().await?;
+        let place = self.work_on(table).await?;
+        Ok(self.tables[place].receipt)
+    }
+
+    async fn keep_rows(&mut self, run_id: &str, rows: &[KeptRow]) -> Result<()> {
+        for sql in crate::state::keep_statements(&self.start.lease.key, run_id, rows) {
+            self.execute(&sql).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark_reverted(&mut self, run_id: &str, places: &[u64], by: &str) -> Result<()> {
+        let key = &self.start.lease.key;
+        let sql = crate::state::reverted_statement(key, run_id, places, by);
+        self.run_all(&sql).await
     }
 
     async fn store_rejected(&mut self, rows: &[RejectedRow]) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::sql::{identifier, table as table_name};
 use syncset_connector::{ConnectorError, ErrorClass, Result, TargetTable};
 
 /// Number of a staged row: some servers want every table to have a key.
-const ROW_NUMBER: &str = "_syncset_row";
+pub(super) const ROW_NUMBER: &str = "_syncset_row";
 
 /// Rows on their way into a stage, or straight into the table.
 #[derive(Debug, Clone)]
@@ -292,7 +292,7 @@ impl WritePlan {
         self.marks.take_away_where(&self.target, &absent)
     }
 
-    fn by_keys(&self, purpose: &str, apply: impl Fn(&str) -> Vec<Step>) -> Path {
+    pub(super) fn by_keys(&self, purpose: &str, apply: impl Fn(&str) -> Vec<Step>) -> Path {
         let name = self.stage_name(purpose);
         let index = format!(", KEY ({})", self.key_list());
         Path {

@@ -1,6 +1,7 @@
 //! The transaction of a unit: its session, its stages, and how it ends.
 
 use super::WriterPool;
+use super::images::LockedKey;
 use super::marks::UTC_NOW;
 use super::plan::{Counts, Path, Stage, Step, WritePlan};
 use super::replace::Merge;
@@ -41,6 +42,8 @@ pub(super) struct TableWork {
     pub(super) deletes_staged: bool,
     /// Rows are in the stage of [`WritePlan::append`].
     pub(super) appends_staged: bool,
+    /// Keys whose rows were locked last.
+    pub(super) locked: Vec<LockedKey>,
     /// What makes it hold what was collected for it.
     pub(super) merge: Merge,
     /// Stages that exist.
@@ -59,6 +62,7 @@ impl TableWork {
             upserts_staged: false,
             deletes_staged: false,
             appends_staged: false,
+            locked: Vec::new(),
             merge: Merge::default(),
             stages: Vec::new(),
             filled: false,

@@ -45,7 +45,7 @@ pub(super) fn target_columns(target: &TableName) -> (&str, &str) {
     (target.schema.as_deref().unwrap_or_default(), &target.name)
 }
 
-fn table_name(schema: String, name: String) -> TableName {
+pub(super) fn table_name(schema: String, name: String) -> TableName {
     TableName {
         schema: (!schema.is_empty()).then_some(schema),
         name,

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod fence;
+mod kept;
 mod lease;
 mod load;
 mod made;
@@ -18,6 +19,7 @@ pub(crate) use fence::{
     LOCK_SETS, check_locked, fenced, finish_statements, finish_together, forget_statements,
     lock_fence, lock_statements, rejected_statements, replaced_if_lost, was_committed,
 };
+pub(crate) use kept::{keep_statements, reverted_statement};
 pub(crate) use lease::register_session;
 pub(crate) use made::{made_statement, reload_statement};
 pub(crate) use pending::PendingRows;
@@ -25,8 +27,8 @@ pub(crate) use pending::PendingRows;
 use crate::connect::PgStore;
 use async_trait::async_trait;
 use syncset_connector::{
-    Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey, PipelineState, Position, Result,
-    Retelling, Retention, RunRecord, StateStore, StreamState,
+    KeptRow, KeptRun, Lease, LeaseOutcome, LeaseRequest, LoadPlan, PipelineKey, PipelineState,
+    Position, Result, Retelling, Retention, RunRecord, StateStore, StreamState,
 };
 
 #[async_trait]
@@ -90,6 +92,20 @@ impl StateStore for PgStore {
         rows: &[(String, serde_json::Value)],
     ) -> Result<()> {
         streams::forget_rejected(self, lease, rows).await
+    }
+
+    async fn kept_runs(&self, key: &PipelineKey) -> Result<Vec<KeptRun>> {
+        kept::kept_runs(self, key).await
+    }
+
+    async fn kept_rows(
+        &self,
+        key: &PipelineKey,
+        run_id: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<KeptRow>> {
+        kept::kept_rows(self, key, (run_id, after), limit).await
     }
 
     async fn adopt(&self, from: &Lease, to: &Lease) -> Result<()> {

@@ -3,7 +3,9 @@
 use super::text::{NOT_WAITED_FOR, json_literal, key_is, key_values, literal};
 use crate::connect::PgStore;
 use std::time::Duration;
-use syncset_connector::{CLOCK_SLACK_SECONDS, PipelineKey, Result, Retention, RunRecord};
+use syncset_connector::{
+    CLOCK_SLACK_SECONDS, PARTIAL_RUNS, PipelineKey, Result, Retention, RunRecord,
+};
 
 /// Inserts or updates a run and drops what need not be kept. One message, not under the fence: a
 /// run that was pushed aside is recorded too. Returns how many refused rows were dropped.
@@ -24,7 +26,8 @@ pub(super) async fn record_run(
          exit_code = excluded.exit_code, report = excluded.report;\n\
          DELETE FROM _syncset.run WHERE {row} AND started_at < {oldest} \
          AND run_id <> {run_id} \
-         AND run_id IS DISTINCT FROM (SELECT s.run_id {success});\n{rejected}",
+         AND run_id IS DISTINCT FROM (SELECT s.run_id {success});\n\
+         DELETE FROM _syncset.before_image WHERE {row} AND kept_at < {oldest_image};\n{rejected}",
         values = key_values(key),
         run_id = literal(&run.run_id),
         started = run.started_at,
@@ -32,6 +35,7 @@ pub(super) async fn record_run(
         exit_code = number(run.exit_code.map(i64::from)),
         report = json_literal(&run.report),
         oldest = ago(keep.runs),
+        oldest_image = ago(keep.before_images),
         success = last_success("s", key),
         rejected = drop_rejected(key, keep),
     );
@@ -40,15 +44,17 @@ pub(super) async fn record_run(
     Ok(if keep.streams.is_some() { dropped } else { 0 })
 }
 
-/// Chooses the last run with exit code 0, as the rest of a SELECT from `alias`. A slice brings
-/// nothing up to date; what a wrong clock put into the future counts only if there is nothing else.
+/// Chooses the last run with exit code 0, as the rest of a SELECT from `alias`. A run of some rows
+/// brings nothing up to date; what a wrong clock put into the future counts only if there is nothing else.
 pub(super) fn last_success(alias: &str, key: &PipelineKey) -> String {
     format!(
         "FROM _syncset.run {alias} WHERE {row} AND {alias}.exit_code = 0 \
-         AND {alias}.report::text NOT LIKE '%\"slice\":true%' \
-         ORDER BY {alias}.finished_at > clock_timestamp() \
+         {whole}ORDER BY {alias}.finished_at > clock_timestamp() \
          + {CLOCK_SLACK_SECONDS} * interval '1 second', {alias}.started_at DESC, {alias}.run_id DESC LIMIT 1",
         row = key_is(&format!("{alias}."), key),
+        whole = PARTIAL_RUNS
+            .map(|sign| format!("AND {alias}.report::text NOT LIKE '%{sign}%' "))
+            .concat(),
     )
 }
 

@@ -14,7 +14,7 @@ const MIGRATION_LOCK: i64 = 0x7379_6e63_7365_7401;
 
 /// Statements that lead from version `index` to `index + 1`. Entries are never edited once
 /// released: databases that have run them will not run them again.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// Positions, keys and reports are `json`, which keeps the text it was given; `jsonb` would
 /// reorder keys and refuse some strings. There are no foreign keys between the tables: their
@@ -130,6 +130,25 @@ CREATE TABLE _syncset.pending_delete (
 );
 CREATE INDEX pending_delete_target
     ON _syncset.pending_delete (project, pipeline, target_schema, target_table);
+";
+
+/// `reverted_by` is the only column that ever changes.
+const VERSION_3: &str = "
+CREATE TABLE _syncset.before_image (
+    project text NOT NULL,
+    pipeline text NOT NULL,
+    run_id text NOT NULL,
+    place bigint GENERATED ALWAYS AS IDENTITY,
+    stream text NOT NULL,
+    target_schema text NOT NULL,
+    target_table text NOT NULL,
+    key json NOT NULL,
+    before json,
+    after json,
+    reverted_by text,
+    kept_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (project, pipeline, run_id, place)
+);
 ";
 
 /// Creates or migrates `_syncset`; one round trip when there is nothing to do.

@@ -254,7 +254,7 @@ impl WritePlan {
         self.marks.take_away(&self.target, "", &absent)
     }
 
-    fn by_keys(&self, purpose: &str, apply: impl Fn(&str) -> String) -> Path {
+    pub(super) fn by_keys(&self, purpose: &str, apply: impl Fn(&str) -> String) -> Path {
         let name = self.stage_name(purpose);
         let columns = join(&self.key, ", ", |part| stage_column(&part.name, &part.form));
         let stage = Stage {

@@ -2,6 +2,7 @@
 
 use super::WriterPool;
 use super::copy::RunningCopy;
+use super::images::LockedKey;
 use super::plan::{Path, Stage, WritePlan};
 use super::replace::Merge;
 use crate::connect::{PgStore, Session};
@@ -65,6 +66,8 @@ pub(super) struct TableWork {
     pub(super) deletes_kept_bytes: usize,
     /// Rows are in the stage of [`WritePlan::append`].
     pub(super) appends_staged: bool,
+    /// Keys whose rows were locked last.
+    pub(super) locked: Vec<LockedKey>,
     /// What makes it hold what was collected for it.
     pub(super) merge: Merge,
     /// Stages that exist.
@@ -86,6 +89,7 @@ impl TableWork {
             deletes_kept: Vec::new(),
             deletes_kept_bytes: 0,
             appends_staged: false,
+            locked: Vec::new(),
             merge: Merge::default(),
             stages: Vec::new(),
             filled: false,

@@ -6,7 +6,7 @@ use crate::connect::{Session, arguments};
 use sqlx::sqlite::SqliteRow;
 use std::time::Duration;
 use syncset_connector::{
-    CLOCK_SLACK_SECONDS, PipelineKey, RejectedRow, Result, Retention, RunRecord,
+    CLOCK_SLACK_SECONDS, PARTIAL_RUNS, PipelineKey, RejectedRow, Result, Retention, RunRecord,
 };
 
 /// The newest runs, newest first.
@@ -39,15 +39,20 @@ pub(crate) async fn runs(
     records.collect()
 }
 
-/// Chooses the last run with exit code 0 of project `?1` and pipeline `?2`. A slice brings nothing
-/// up to date; what a wrong clock put after `?3` counts only if there is nothing else.
-const LAST_SUCCESS: &str = "FROM _syncset_run WHERE project = ?1 AND pipeline = ?2 \
-     AND exit_code = 0 AND report NOT LIKE '%\"slice\":true%' \
-     ORDER BY finished_at > ?3, started_at DESC LIMIT 1";
+/// Chooses the last run with exit code 0 of project `?1` and pipeline `?2`. A run of some rows brings
+/// nothing up to date; what a wrong clock put after `?3` counts only if there is nothing else.
+fn last_success_sql() -> String {
+    let whole = PARTIAL_RUNS.map(|sign| format!("AND report NOT LIKE '%{sign}%' "));
+    format!(
+        "FROM _syncset_run WHERE project = ?1 AND pipeline = ?2 AND exit_code = 0 {}\
+         ORDER BY finished_at > ?3, started_at DESC LIMIT 1",
+        whole.concat()
+    )
+}
 
 /// When the last run with exit code 0 ended.
 pub(crate) async fn last_success(session: &mut Session, key: &PipelineKey) -> Result<Option<i64>> {
-    let sql = format!("SELECT finished_at {LAST_SUCCESS}");
+    let sql = format!("SELECT finished_at {}", last_success_sql());
     let latest = now_seconds() + CLOCK_SLACK_SECONDS;
     let arguments = arguments![key.project.as_str(), key.pipeline.as_str(), latest];
     let rows = session.rows(sql, arguments, "reading runs").await?;
@@ -173,12 +178,19 @@ pub(crate) async fn drop_old(
     // The run that was just recorded stays, even if its clock was wrong.
     let sql = format!(
         "DELETE FROM _syncset_run WHERE project = ?1 AND pipeline = ?2 AND started_at < ?4 \
-         AND run_id <> ?5 AND run_id IS NOT (SELECT run_id {LAST_SUCCESS})"
+         AND run_id <> ?5 AND run_id IS NOT (SELECT run_id {})",
+        last_success_sql()
     );
     let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
     let latest = now_seconds() + CLOCK_SLACK_SECONDS;
     let arguments = arguments![project, pipeline, latest, before(keep.runs), run_id];
     session.execute(sql, arguments, "dropping old runs").await?;
+    let sql =
+        "DELETE FROM _syncset_before_image WHERE project = ? AND pipeline = ? AND kept_at < ?";
+    let arguments = arguments![project, pipeline, before(keep.before_images)];
+    session
+        .execute(sql, arguments, "dropping old images of rows")
+        .await?;
     let Some(streams) = &keep.streams else {
         return Ok(0);
     };

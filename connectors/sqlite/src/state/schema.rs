@@ -6,9 +6,12 @@ use std::sync::Arc;
 use syncset_connector::{ConnectorError, ErrorClass, Result};
 
 /// Version of the tables below. A later one gets a migration from this.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
-const TABLES: [&str; 9] = [
+/// The first version that keeps rows as they were before a repair.
+const BEFORE_IMAGES: i64 = 3;
+
+const TABLES: [&str; 10] = [
     "CREATE TABLE IF NOT EXISTS _syncset_schema_version (version INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS _syncset_pipeline (project TEXT NOT NULL, pipeline TEXT NOT NULL, \
      epoch INTEGER NOT NULL, owner TEXT, PRIMARY KEY (project, pipeline))",
@@ -34,7 +37,17 @@ const TABLES: [&str; 9] = [
     "CREATE TABLE IF NOT EXISTS _syncset_pending_delete (project TEXT NOT NULL, \
      pipeline TEXT NOT NULL, target TEXT NOT NULL COLLATE NOCASE, key TEXT NOT NULL, \
      PRIMARY KEY (project, pipeline, target, key)) WITHOUT ROWID",
+    // Since version 3. `reverted_by` is the only column that ever changes.
+    "CREATE TABLE IF NOT EXISTS _syncset_before_image (place INTEGER PRIMARY KEY AUTOINCREMENT, \
+     project TEXT NOT NULL, pipeline TEXT NOT NULL, run_id TEXT NOT NULL, stream TEXT NOT NULL, \
+     target TEXT NOT NULL, key TEXT NOT NULL, before TEXT, after TEXT, reverted_by TEXT, \
+     kept_at INTEGER NOT NULL)",
 ];
+
+/// Whether state of this version keeps rows as they were.
+pub(crate) fn has_before_images(version: Option<i64>) -> bool {
+    version.is_some_and(|version| version >= BEFORE_IMAGES)
+}
 
 /// The version that a file has, if it has any state.
 pub(crate) async fn version(session: &mut Session) -> Result<Option<i64>> {

@@ -7,6 +7,7 @@ mod list;
 mod plan;
 mod repair;
 mod reset;
+mod revert;
 mod run;
 mod run_summary;
 mod run_text;
@@ -36,6 +37,7 @@ pub(crate) async fn dispatch(context: &Context, verb: PipelineVerb) -> Result<i3
         PipelineVerb::Run(args) => run::run(context, &args).await,
         PipelineVerb::Check(args) => check::check(context, &args).await,
         PipelineVerb::Repair(args) => repair::repair(context, &args).await,
+        PipelineVerb::Revert(args) => revert::revert(context, &args).await,
         PipelineVerb::Status(args) => status::status(context, &args).await,
         PipelineVerb::History(args) => history::history(context, &args).await,
         PipelineVerb::Reset { name, tables } => reset::reset(context, &name, &tables).await,

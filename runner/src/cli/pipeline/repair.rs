@@ -1,17 +1,20 @@
 //! `pipeline repair`: writes what drifted as it is at the source, then compares again.
 
 use super::check::print;
-use super::some_rows::write_rows;
-use crate::check::{self, CheckReport, CheckSettings, CheckedTable, How};
+use super::run_summary::short_id;
+use super::some_rows::{left_text, write_rows};
+use crate::check::{self, CheckReport, CheckSettings, CheckedTable, How, Reader, TableWrites};
 use crate::cli::args::{Output, RepairArgs, RunArgs};
 use crate::cli::quantity::{count, rows};
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
-use crate::report::RunReport;
-use crate::run::{DriftedKeys, Extent};
+use crate::report::{ExactRows, RunReport};
+use crate::run::{Drifted, Extent, Repairs};
 use arrow_select::concat::concat_batches;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use syncset_connector::PipelineKey;
 use syncset_pipeline::PipelineSpec;
 
 /// Rows of one table that are repaired whatever part of it they are.
@@ -23,6 +26,12 @@ struct Repair {
     exit_code: i32,
     pipeline: String,
     dry_run: bool,
+    /// The run that wrote; what it overwrote is kept under this id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<String>,
+    /// What would be written, of a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writes: Option<Vec<TableWrites>>,
     /// What differed.
     found: Vec<CheckedTable>,
     /// What was written, by tables; none if nothing was to be written.
@@ -40,6 +49,8 @@ struct Repaired {
     rows_written: u64,
     rows_deleted: u64,
     rows_rejected: u64,
+    #[serde(rename = "row_outcomes")]
+    exact: ExactRows,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure>,
 }
@@ -55,6 +66,8 @@ pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, 
         exit_code: found.exit_code,
         pipeline: args.name.clone(),
         dry_run: args.dry_run,
+        run_id: None,
+        writes: None,
         repaired: Vec::new(),
         left: Vec::new(),
         failures: Vec::new(),
@@ -65,13 +78,20 @@ pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, 
         .iter()
         .filter_map(|table| too_many(table, args))
         .collect();
-    let keys = keys_of(&repair.found)?;
+    let rows = drifted(&mut repair.found)?;
     if !too_many.is_empty() {
         repair.exit_code = exit_code::GUARD;
         repair.failures = too_many;
-    } else if !keys.is_empty() && !args.dry_run {
-        let tables: Vec<String> = keys.keys().cloned().collect();
-        let report = write(context, &spec, args, keys).await?;
+    } else if args.dry_run {
+        let project = &context.files.project.name;
+        let writes = check::writes(&spec, project, &repair.found).await?;
+        if context.output == Output::Text {
+            tell_writes(&writes);
+        }
+        repair.writes = Some(writes);
+    } else if !rows.is_empty() {
+        let tables: Vec<String> = rows.keys().cloned().collect();
+        let report = write(context, &spec, args, rows).await?;
         repair.take(&report);
         let left = look(context, &spec, args, &tables).await?;
         if context.output == Output::Text {
@@ -113,9 +133,18 @@ async fn look(
     check::check(spec, &settings).await
 }
 
-/// Keys of what drifted, by tables.
-fn keys_of(tables: &[CheckedTable]) -> Result<DriftedKeys, Failure> {
-    let mut keys = DriftedKeys::new();
+/// Prints what would be written.
+fn tell_writes(tables: &[TableWrites]) {
+    for table in tables {
+        for statement in &table.statements {
+            render::text_out(&format!("{statement}\n"));
+        }
+    }
+}
+
+/// What drifted, by tables.
+fn drifted(tables: &mut [CheckedTable]) -> Result<BTreeMap<String, Drifted>, Failure> {
+    let mut rows = BTreeMap::new();
     for table in tables {
         let Some(first) = table.drifted_keys.first() else {
             continue;
@@ -124,9 +153,10 @@ fn keys_of(tables: &[CheckedTable]) -> Result<DriftedKeys, Failure> {
             let message = format!("table `{}`: its keys make no batch: {error}", table.table);
             Failure::new(exit_code::FAILED, message)
         })?;
-        keys.insert(table.table.clone(), all);
+        let seen = std::mem::take(&mut table.seen);
+        rows.insert(table.table.clone(), Drifted { keys: all, seen });
     }
-    Ok(keys)
+    Ok(rows)
 }
 
 /// Why so many rows of a table are not repaired; `None` if they are.
@@ -159,31 +189,40 @@ async fn write(
     context: &Context,
     spec: &PipelineSpec,
     args: &RepairArgs,
-    keys: DriftedKeys,
+    rows: BTreeMap<String, Drifted>,
 ) -> Result<RunReport, Failures> {
     let run_args = RunArgs {
-        tables: keys.keys().cloned().collect(),
+        tables: rows.keys().cloned().collect(),
         allow_deletes: args.allow_deletes.clone(),
         on_lock: args.on_lock,
         ..RunArgs::of(&args.name)
     };
-    write_rows(context, spec, &run_args, Extent::Rows(keys)).await
+    let key = PipelineKey {
+        project: context.files.project.name.clone(),
+        pipeline: spec.name.clone(),
+    };
+    let reader = Reader::open(spec, &key).await?;
+    let repairs = Repairs { rows, reader };
+    write_rows(context, spec, &run_args, Extent::Rows(repairs)).await
 }
 
 impl Repair {
     fn take(&mut self, report: &RunReport) {
         self.failures = report.failures.clone();
+        self.run_id = Some(report.run_id.clone());
         let tables = report.tables.iter().map(|table| Repaired {
             table: table.table.clone(),
             rows_written: table.rows_written,
             rows_deleted: table.rows_deleted,
             rows_rejected: table.rows_rejected,
+            exact: table.exact.clone().unwrap_or_default(),
             failure: table.failure.clone(),
         });
         self.repaired = tables.collect();
     }
 
     fn tell(&self) {
+        let kept: u64 = self.repaired.iter().map(|it| it.exact.rows_kept).sum();
         for table in &self.repaired {
             render::text_out(&format!(
                 "repaired {}: {} written, {} deleted\n",
@@ -191,9 +230,18 @@ impl Repair {
                 rows(table.rows_written),
                 count(table.rows_deleted)
             ));
+            render::text_out(&left_text(&table.exact));
             if let Some(failure) = &table.failure {
                 render::failure(failure);
             }
+        }
+        if let Some(run_id) = self.run_id.as_ref().filter(|_| kept > 0) {
+            render::text_out(&format!(
+                "what they were is kept: `syncset pipeline revert {} {}` puts {} back\n",
+                self.pipeline,
+                short_id(run_id),
+                rows(kept),
+            ));
         }
     }
 }

@@ -14,6 +14,9 @@ const ID_SHOWN: usize = 8;
 #[derive(Serialize)]
 pub(super) struct RunSummary {
     pub(super) run_id: String,
+    /// `repair` or `revert`, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verb: Option<String>,
     /// RFC 3339, in UTC.
     started_at: String,
     finished_at: Option<String>,
@@ -52,6 +55,7 @@ impl RunSummary {
             .map(|table| FailureLine::of(table["table"].as_str(), &table["failure"]));
         Self {
             run_id: run.run_id.clone(),
+            verb: report["verb"].as_str().map(str::to_owned),
             started_at: instant(run.started_at),
             finished_at: run.finished_at.map(instant),
             duration_ms: report["duration_ms"].as_u64(),
@@ -67,8 +71,7 @@ impl RunSummary {
 
     /// One line for people.
     pub(super) fn line(&self) -> String {
-        let left_out = self.run_id.chars().count().saturating_sub(ID_SHOWN);
-        let id: String = self.run_id.chars().skip(left_out).collect();
+        let id = short_id(&self.run_id);
         let code = self
             .exit_code
             .map_or("running".into(), |code| format!("exit {code}"));
@@ -81,7 +84,8 @@ impl RunSummary {
             rejected => format!(", {} rejected", count(rejected)),
         };
         format!(
-            "run {id} of {}: {code}{time}, {} written, {} deleted{rejected}\n",
+            "{} {id} of {}: {code}{time}, {} written, {} deleted{rejected}\n",
+            self.verb.as_deref().unwrap_or("run"),
             self.started_at,
             rows(self.rows_written),
             count(self.rows_deleted),
@@ -108,6 +112,12 @@ impl FailureLine {
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The end of a run's id, which people are shown.
+pub(super) fn short_id(run_id: &str) -> String {
+    let left_out = run_id.chars().count().saturating_sub(ID_SHOWN);
+    run_id.chars().skip(left_out).collect()
 }
 
 /// Seconds since the epoch as people and programs read them.

@@ -2,11 +2,12 @@
 
 use crate::cli::Context;
 use crate::cli::args::RunArgs;
+use crate::cli::quantity::rows;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::hooks::HookEnvironment;
 use crate::progress::Progress;
-use crate::report::RunReport;
+use crate::report::{ExactRows, RunReport};
 use crate::run::{self, Extent, RunSettings};
 use crate::stop::Stop;
 use syncset_pipeline::{Consistency, OnSelectionChange, PipelineSpec};
@@ -41,4 +42,30 @@ pub(in crate::cli) async fn write_rows(
         pipelines: &context.files.pipeline_names(),
     };
     Ok(run::run(spec, &settings).await)
+}
+
+/// What a repair or a revert left alone, for people.
+pub(super) fn left_text(exact: &ExactRows) -> String {
+    let mut text = String::new();
+    if exact.changed_meanwhile > 0 {
+        let keys: Vec<_> = exact.left.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(
+            "  {} changed meanwhile and left alone: {}\n",
+            rows(exact.changed_meanwhile),
+            keys.join(", ")
+        ));
+    }
+    if exact.changed_at_source > 0 {
+        text.push_str(&format!(
+            "  {} changed at the source meanwhile: the next run brings them\n",
+            rows(exact.changed_at_source)
+        ));
+    }
+    if exact.already_reverted > 0 {
+        text.push_str(&format!(
+            "  {} as before the run already\n",
+            rows(exact.already_reverted)
+        ));
+    }
+    text
 }
