@@ -4,7 +4,7 @@ use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::gone::Gone;
 use crate::planned::PlannedTable;
-use crate::reshape::{Reshape, reshape};
+use crate::reshape::{Reshape, Unfit, reshape};
 use crate::rules::Rules;
 use crate::since::Since;
 use serde::Serialize;
@@ -76,7 +76,15 @@ pub(crate) fn decide(
         may_claim(table, state, key)?;
     }
     let edited = stored.filter(|stored| stored.selection != table.plan.read.selection);
-    let reshape = needed_reshape(table, state, edited.filter(|_| moved.is_none()))?;
+    let made = made_of(table, state);
+    let since = Since::of(table, stored, made);
+    let is_half_done = stored.is_some_and(|stored| stored.selection.is_empty());
+    let unfit = match since.is_edited || is_half_done {
+        true => Unfit::MadeAnew,
+        false => Unfit::Stays,
+    };
+    let edited = edited.filter(|_| moved.is_none());
+    let reshape = needed_reshape(table, state, edited, unfit)?;
     let unsettled = table.status.differences.iter().filter(|difference| {
         let settles = |reshape: &Reshape| reshape.settles(difference);
         let is_needed = difference.about != About::Changes || table.write() != WriteMode::Append;
@@ -98,8 +106,6 @@ pub(crate) fn decide(
     if !unsettled.is_empty() {
         return Err(Failures(unsettled));
     }
-    let made = made_of(table, state);
-    let since = Since::of(table, stored, made);
     let keeps_rows = since.leaves_rows(table)
         || since.needs_no_rows()
             && since.renames_ours(table, made)
@@ -230,6 +236,7 @@ fn needed_reshape(
     table: &PlannedTable,
     state: &PipelineState,
     edited: Option<&StreamState>,
+    unfit: Unfit,
 ) -> Result<Option<Reshape>, Failure> {
     let made = made_of(table, state);
     if !table.status.exists || made.is_none() && edited.is_none() {
@@ -255,7 +262,7 @@ fn needed_reshape(
         written.extend(named.filter(|name| renames.from(name).is_some_and(|it| !is_ours(it))));
         written
     });
-    reshape(table, made, written.as_deref(), &renames)
+    reshape(table, made, written.as_deref(), &renames, unfit)
 }
 
 /// What was made of the target table.

@@ -21,6 +21,7 @@ mod observer;
 mod open;
 mod origin;
 mod orphan;
+mod plan_file;
 mod planned;
 mod progress;
 mod registry;
@@ -29,6 +30,7 @@ mod report;
 mod reshape;
 mod rules;
 mod run;
+mod schema_diff;
 mod since;
 mod stop;
 #[cfg(feature = "otel")]

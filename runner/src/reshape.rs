@@ -100,6 +100,7 @@ pub(crate) fn reshape(
     made: Option<&MadeTable>,
     written: Option<&[String]>,
     renames: &Renames,
+    unfit: Unfit,
 ) -> Result<Option<Reshape>, Failure> {
     let by_now = made.map(|made| ByNow::of(made, &planned.plan, renames));
     let comparison = Comparison {
@@ -107,6 +108,7 @@ pub(crate) fn reshape(
         made: by_now.unwrap_or_default(),
         key: made.map_or(&[], |made| made.key.as_slice()),
         is_edited: written.is_some(),
+        unfit,
     };
     let left = comparison.left();
     let reshape = comparison.reshape(&left, written.unwrap_or_default())?;
@@ -152,6 +154,15 @@ fn left_from(origin: &str) -> Option<String> {
     column.as_str().map(str::to_owned)
 }
 
+/// What becomes of a column that we made and that cannot take the values any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It is made anew: the selection was edited, or the table is being made what it has to be.
+    MadeAnew,
+    /// It stays unless the source changed this very column: somebody altered it by hand.
+    Stays,
+}
+
 struct Comparison<'a> {
     planned: &'a PlannedTable,
     /// The columns that we made.
@@ -159,6 +170,7 @@ struct Comparison<'a> {
     /// The primary key that we made.
     key: &'a [String],
     is_edited: bool,
+    unfit: Unfit,
 }
 
 impl<'a> Comparison<'a> {
@@ -192,7 +204,9 @@ impl<'a> Comparison<'a> {
         let is_another = is_read_again
             && (self.became(column, SourceChangeKind::Replaced)
                 || self.became(column, SourceChangeKind::Retyped));
-        !self.is_widened(column) && (self.is_edited || is_another) && self.differs(&column.name)
+        !self.is_widened(column)
+            && (self.unfit == Unfit::MadeAnew || is_another)
+            && self.differs(&column.name)
     }
 
     /// Whether the source made this of the column that this one carries.
@@ -388,6 +402,7 @@ impl<'a> Comparison<'a> {
             must_be_empty,
             made,
             rows: HeldRows::LoadAgain,
+            expects: None,
         };
         Ok(Reshape {
             alteration,

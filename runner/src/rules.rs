@@ -5,6 +5,7 @@ use crate::decision::Decision;
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
+use serde::{Deserialize, Serialize};
 use syncset_pipeline::{
     DroppedColumn, KeyChangeSetting, NewColumn, NullableColumn, OnSelectionChange, RenamedColumn,
     SourceChange, SourceChangeKind, TypeChange,
@@ -58,10 +59,32 @@ impl Rules<'_> {
         }
     }
 
+    /// What becomes of a change of the source's table that nobody agreed to yet.
+    pub(crate) fn fate(&self, table: &PlannedTable, change: &SourceChange) -> Fate {
+        match Policy::of(table, change) {
+            Policy::Refuse => Fate::Refused,
+            Policy::Follow => Fate::Follows,
+            Policy::Ask if self.is_approved(table) => Fate::Follows,
+            Policy::Ask => Fate::Waits,
+        }
+    }
+
     /// Whether a person agreed to what becomes of the table.
     pub(crate) fn is_approved(&self, table: &PlannedTable) -> bool {
         self.full_refresh || self.approved.iter().any(|name| is_named(table, name))
     }
+}
+
+/// What becomes of a change of the source's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fate {
+    /// A run follows it.
+    Follows,
+    /// It waits until a person agrees.
+    Waits,
+    /// It stops the table whatever a person says on the command line.
+    Refused,
 }
 
 fn is_named(table: &PlannedTable, name: &str) -> bool {

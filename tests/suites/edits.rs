@@ -154,8 +154,11 @@ async fn plan_says_what_an_edit_changes_and_does() {
       source: SELECT "id", "name", "n" FROM "public"."t" WHERE ("n" OPERATOR(pg_catalog.<) '5'::pg_catalog.int8)
       source: SELECT w.c0, CASE WHEN w.member THEN w.c1 END, CASE WHEN w.member THEN w.c2 END, w.member FROM (SELECT "id" AS c0, "name" AS c1, "n" AS c2, ("n" OPERATOR(pg_catalog.<) '5'::pg_catalog.int8) IS TRUE AS member FROM "public"."t" WHERE age("t".xmin) <= age($watermark) ORDER BY "t"."id" OFFSET 0) w
       target: ALTER TABLE "public"."t" DROP COLUMN "secret"
+        lock: ACCESS EXCLUSIVE; blocks readers and writers while it runs; writes no row; cannot be undone
       target: ALTER TABLE "public"."t" ADD COLUMN "n" integer
+        lock: ACCESS EXCLUSIVE; blocks readers and writers while it runs; writes no row; can be undone
       target: ALTER TABLE "public"."t" ADD COLUMN "loud" text
+        lock: ACCESS EXCLUSIVE; blocks readers and writers while it runs; writes no row; can be undone
       note: rows deleted at the source stay: `capture: xmin` does not see deletes
       note: rows are read again in chunks and written where they differ; a run that is killed goes on where it was
       note: rows that are no longer selected are deleted at the end of the load

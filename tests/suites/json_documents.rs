@@ -269,6 +269,7 @@ async fn every_verb_prints_the_fields_that_are_documented() {
     runs(&mut seen, &source).await;
     after_runs(&mut seen, &source).await;
     checks(&mut seen).await;
+    schemas(&mut seen).await;
 
     let wrong = seen.differences();
     assert!(wrong.is_empty(), "docs/json.md:\n{}", wrong.join("\n"));
@@ -409,6 +410,37 @@ async fn checks(seen: &mut Seen) {
     seen.run("pipeline revert", &format!("pipeline revert drift {run}"))
         .await;
     seen.run("pipeline history", "pipeline history drift").await;
+}
+
+/// A source that changes, and a person who agrees.
+async fn schemas(seen: &mut Seen) {
+    let source = kit::postgres().await.database("documents").await;
+    source
+        .execute(
+            "CREATE TABLE things (id int PRIMARY KEY, note text, code int); \
+             INSERT INTO things VALUES (1, 'one', 1)",
+        )
+        .await;
+    let text = |settings: &str| {
+        let url = source.url();
+        format!(
+            "version: 1\nsource: \"{url}\"\ntarget: \"sqlite:things.db\"\n\
+             tables: {{ public.things: {{ {settings} }} }}\n"
+        )
+    };
+    seen.project.pipeline("things", &text(""));
+    seen.run("pipeline run", "pipeline run things").await;
+    source
+        .execute("ALTER TABLE things ALTER COLUMN code TYPE bigint")
+        .await;
+    let edited = "columns: { exclude: [note] }, derive: { twice: \"id * 2\" }, \
+         schema: { type_change: approve }";
+    seen.project.pipeline("things", &text(edited));
+    seen.run("pipeline plan", "pipeline plan things").await;
+    let waits = seen.run("schema diff", "schema diff things").await;
+    assert_eq!(waits["exit_code"], 5, "{waits}");
+    let done = seen.run("schema approve", "schema approve things").await;
+    assert_eq!(done["exit_code"], 0, "{done}");
 }
 
 /// Verbs of the reference, without the program's name.

@@ -88,6 +88,7 @@ mod schema_lab;
 mod schema_nullable;
 mod schema_renamed;
 mod schema_tables;
+mod schema_verbs;
 mod schema_widened;
 mod selection_rules;
 mod server_hashes;

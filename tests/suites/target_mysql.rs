@@ -297,6 +297,7 @@ async fn altered_table_keeps_its_rows_and_its_record(server: &'static MysqlServe
         made: made(&["b", "c", "d", "e"], &["b"]),
         table: after,
         rows: HeldRows::LoadAgain,
+        expects: None,
     };
 
     let planned = lab
@@ -338,6 +339,7 @@ async fn indexes_of_others_keep_their_columns(server: &'static MysqlServer) {
         must_be_empty: Vec::new(),
         made: made(&["id", "amount"], &["id"]),
         rows: HeldRows::LoadAgain,
+        expects: None,
     };
 
     let error = lab
@@ -396,6 +398,7 @@ async fn user_with_the_documented_rights_does_everything(server: &'static MysqlS
         must_be_empty: Vec::new(),
         made: made(&["id", "amount"], &["id"]),
         rows: HeldRows::LoadAgain,
+        expects: None,
     };
     let altered = lab.target().alter(&lab.lease, &alteration).await;
     altered.unwrap_or_else(|error| panic!("altered: {error:?}"));

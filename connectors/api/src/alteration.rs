@@ -3,8 +3,8 @@
 //! The runner compares what a table was made of with what it has to be, and lists the changes; a
 //! connector knows how its store makes them and what stands in their way.
 
-use crate::{ConnectorError, ErrorClass, MadeTable, Result, TargetColumn, TargetTable};
-use serde::Serialize;
+use crate::{ConnectorError, ErrorClass, MadeTable, Result, TableFacts, TargetColumn, TargetTable};
+use serde::{Deserialize, Serialize};
 
 /// One change of a target table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub struct TableAlteration {
     pub made: MadeTable,
     /// What becomes of the rows that it holds.
     pub rows: HeldRows,
+    /// What the table was when a person agreed to the changes, if they are carried out only then:
+    /// compared once more as near to the lock of the first statement as the store allows.
+    pub expects: Option<Box<TableFacts>>,
 }
 
 impl TableAlteration {
@@ -103,13 +106,55 @@ pub struct Blocker {
     pub hint: String,
 }
 
+/// One statement of an alteration, with what it means to those who use the table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStatement {
+    /// The statement.
+    pub sql: String,
+    /// The lock or the algorithm that it takes, as the store calls it: `ACCESS EXCLUSIVE`,
+    /// `INSTANT`. As far as it can be told without trying.
+    pub lock: String,
+    /// Who waits while it runs. Waiting for the lock itself is short, whatever it is.
+    pub blocks: Blocked,
+    /// Whether it writes the rows of the table anew, and so takes longer for a larger one.
+    pub rewrites: bool,
+    /// False if it takes something away that cannot be had back from the target.
+    pub reversible: bool,
+}
+
+/// Who waits while a statement runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blocked {
+    /// Nobody.
+    Nobody,
+    /// Whoever writes to the table.
+    Writers,
+    /// Whoever reads or writes the table.
+    Everyone,
+}
+
+impl Blocked {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Writers => "writers",
+            Self::Everyone => "readers and writers",
+        }
+    }
+}
+
 /// What an alteration would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AlterationPlan {
     /// The statements, in order.
-    pub statements: Vec<String>,
+    pub statements: Vec<PlannedStatement>,
     /// What stands in the way; the alteration is refused as long as there is anything.
     pub blockers: Vec<Blocker>,
+    /// What is done only after a person agreed, as far as it can be told without trying. Empty for
+    /// an alteration that was agreed to.
+    pub asks: Vec<Blocker>,
 }
 
 /// Refuses an alteration that something stands in the way of.
@@ -123,6 +168,30 @@ pub fn refuse_for(table: &TargetTable, blockers: &[Blocker]) -> Result<()> {
     let sentences: Vec<_> = blockers.iter().map(|it| it.sentence.as_str()).collect();
     let sentences = sentences.join("; ");
     Err(left_as_it_is(table, &sentences).with_hint(first.hint.clone()))
+}
+
+/// Refuses an alteration of a table that is not what it was when a person agreed to it.
+///
+/// # Errors
+/// All that differs.
+pub fn refuse_unexpected(
+    table: &TargetTable,
+    expected: &TableFacts,
+    found: Option<&TableFacts>,
+) -> Result<()> {
+    let differences = match found {
+        Some(found) => expected.differences(found),
+        None => vec!["it is gone".to_owned()],
+    };
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let sentence = format!(
+        "it changed since the plan was made: {}",
+        differences.join("; ")
+    );
+    Err(left_as_it_is(table, &sentence)
+        .with_hint("make a new plan with `syncset schema diff`, read it, then approve it"))
 }
 
 /// The error of a table whose rows have no such key.

@@ -14,6 +14,7 @@ mod connector;
 mod cursor;
 mod diagnose;
 mod error;
+mod facts;
 mod hashing;
 mod holds;
 mod images;
@@ -30,8 +31,8 @@ mod table;
 mod target;
 
 pub use alteration::{
-    AlterationPlan, Blocker, HeldRows, TableAlteration, TableChange, TableCopy, refuse_for,
-    rows_not_told_apart,
+    AlterationPlan, Blocked, Blocker, HeldRows, PlannedStatement, TableAlteration, TableChange,
+    TableCopy, refuse_for, refuse_unexpected, rows_not_told_apart,
 };
 pub use change::{ChangeEvent, ChangeStream, Position, PositionOrder};
 pub use connector::{
@@ -41,6 +42,7 @@ pub use connector::{
 pub use cursor::{INTEGER_OVERLAP, integer_overlap, integer_step, smallest_local, zone_of};
 pub use diagnose::{Check, CheckStatus, Diagnosis, Examination};
 pub use error::{Advice, ConnectorError, ErrorClass, Result};
+pub use facts::{ColumnFacts, TableFacts};
 pub use hashing::{HASH_COLUMN, HashFacts, HashRequest, Ordinal, PartHash, Parts, RowHash};
 pub use holds::{Calendar, Domain, Holds, OnLossy, Repertoire, Test, TextDomain};
 pub use images::{KeptRow, KeptRun, PutBack, RowImage, ShownValue, ShownWrite};

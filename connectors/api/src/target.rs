@@ -3,7 +3,7 @@
 use crate::{
     AlterationPlan, BatchStream, Column, Digest, Holds, KeptRow, KeyDigest, Lease, MadeTable,
     Marks, NativeType, Position, PutBack, Result, RowImage, ShownWrite, StreamPhase,
-    TableAlteration, TableName,
+    TableAlteration, TableFacts, TableName,
 };
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -363,12 +363,17 @@ pub trait Target: Send + Sync {
     /// for each table; changes nothing.
     async fn plan_alteration(&self, alteration: &TableAlteration) -> Result<AlterationPlan>;
 
+    /// What a table is, with everything of the database that depends on it; `None`: no such table.
+    /// Constant round trips; changes nothing.
+    async fn table_facts(&self, table: &TableName) -> Result<Option<TableFacts>>;
+
     /// Alters a table under the lease, stores what is made of it and, if its rows are
     /// to be loaded again, resets the stream that is loaded into it (its selection becomes empty),
     /// all in one transaction where DDL has them. No unit may be open on the table.
     ///
     /// # Errors
-    /// `TargetDiffers` if something stands in the way, with the table left as it was; `Transient`
+    /// `TargetDiffers` if something stands in the way, or if the table is not what the alteration
+    /// expects, with the table left as it was; `Transient`
     /// if other sessions kept the table locked for all tries.
     async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()>;
 

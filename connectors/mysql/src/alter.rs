@@ -8,15 +8,18 @@
 use crate::connect::{MysqlStore, Session};
 use crate::ddl;
 use crate::error;
+use crate::facts::{View, table_facts, views_of};
+use crate::online::{Way, of_column, of_type};
 use crate::sql::{identifier, identifiers, table as table_name, text};
 use crate::state;
 use crate::types::{Flavour, Parsed};
 use crate::widen;
 use crate::write::catalog::{self, ActualColumn, Shape};
+use crate::write::rights;
 use std::time::Duration;
 use syncset_connector::{
-    AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Result, TableAlteration,
-    TableChange, TableCopy, TargetColumn, TargetTable,
+    AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, PlannedStatement, Result,
+    TableAlteration, TableChange, TableCopy, TargetColumn, TargetTable, refuse_unexpected,
 };
 
 /// Tries to lock the table. Each waits [`LOCK_TIMEOUT_S`] at most: whoever comes after a waiting
@@ -47,12 +50,35 @@ pub(crate) async fn plan(
         .await?
         .ok_or_else(|| gone(table))?;
     let filled = filled(store, alteration).await?;
-    let flavour = store.facts().flavour;
-    let clauses = clauses(alteration, &shape, flavour)?;
+    let clauses = clauses(alteration, &shape, store.facts().flavour)?;
+    let mut blockers = blockers(alteration, &shape, &filled);
+    if alteration.changes.iter().any(breaks_views) {
+        let views = views_of(store, &table.name).await?;
+        blockers.extend(broken_views(alteration, &views));
+    }
+    let statements: Vec<_> = planned(alteration, &clauses).into_iter().collect();
+    let way = clauses.iter().map(|clause| clause.way).max();
+    let asks = match way {
+        Some(Way::Copy) if ways(alteration) < ALGORITHMS.len() => {
+            let sentence = format!("`{}`: {WOULD_COPY}", table.name);
+            let hint = copy_hint(table, &clauses);
+            vec![Blocker { sentence, hint }]
+        }
+        _ => Vec::new(),
+    };
     Ok(AlterationPlan {
-        statements: statement(table, &clauses, "").into_iter().collect(),
-        blockers: blockers(alteration, &shape, &filled),
+        statements,
+        blockers,
+        asks,
     })
+}
+
+/// The statement, with what it means; `None` if nothing is changed.
+fn planned(alteration: &TableAlteration, clauses: &[Clause]) -> Option<PlannedStatement> {
+    let sql = statement(&alteration.table, clauses, "")?;
+    let way = clauses.iter().map(|clause| clause.way).max()?;
+    let loses = |it: &TableChange| matches!(it, TableChange::Drop(_) | TableChange::Clear(_));
+    Some(way.statement(sql, alteration.changes.iter().any(loses)))
 }
 
 /// Alters the table and stores what is made of it.
@@ -65,6 +91,10 @@ pub(crate) async fn alter(
     let table = &alteration.table;
     let planned = plan(store, alteration).await?;
     refuse(table, planned.blockers)?;
+    if let Some(expected) = &alteration.expects {
+        let found = table_facts(store, &table.name).await?;
+        refuse_unexpected(table, expected, found.as_ref())?;
+    }
     let shape = catalog::shape(store, &table.name)
         .await?
         .ok_or_else(|| gone(table))?;
@@ -89,6 +119,7 @@ pub(crate) async fn alter(
     state::under_fences(session, &[lease], &before).await?;
     let way_count = ways(alteration);
     let altered = run(session, table, &clauses, (&comment, way_count)).await;
+    let altered = altered.map_err(|error| not_allowed(store, table, error));
     let reset = session
         .execute("SET SESSION lock_wait_timeout = @syncset_wait")
         .await;
@@ -102,7 +133,7 @@ pub(crate) async fn alter(
 async fn run(
     session: &mut Session,
     table: &TargetTable,
-    clauses: &[String],
+    clauses: &[Clause],
     (comment, way_count): (&str, usize),
 ) -> Result<()> {
     session
@@ -155,8 +186,16 @@ fn plain_text(value: &str) -> String {
     text(value).trim_start_matches("_utf8mb4").to_owned()
 }
 
+/// A part of the statement.
+struct Clause {
+    sql: String,
+    /// What it takes.
+    way: Way,
+}
+
 /// The whole statement; `None` if nothing is changed.
-fn statement(table: &TargetTable, clauses: &[String], more: &str) -> Option<String> {
+fn statement(table: &TargetTable, clauses: &[Clause], more: &str) -> Option<String> {
+    let clauses: Vec<_> = clauses.iter().map(|clause| clause.sql.as_str()).collect();
     (!clauses.is_empty()).then(|| {
         format!(
             "ALTER TABLE {} {}{more}",
@@ -167,74 +206,98 @@ fn statement(table: &TargetTable, clauses: &[String], more: &str) -> Option<Stri
 }
 
 /// What is changed, in the order in which it has to be named.
-fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Result<Vec<String>> {
+fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Result<Vec<Clause>> {
     let table = &alteration.table;
     let types = ddl::column_types(table, flavour)?;
+    let type_of = |name: &str| {
+        let place = table.columns.iter().position(|it| it.name == name);
+        place.map(|place| types[place].clone())
+    };
     let mut clauses = Vec::new();
-    let old_key = shape.primary_key();
-    let new_key = alteration.changes.iter().find_map(|change| match change {
-        TableChange::Key(key) => Some(key),
-        _ => None,
-    });
+    // A column that has to hold more, and NULL too, is named once.
+    let mut push = |sql: String, way: Way| {
+        if !clauses.iter().any(|it: &Clause| it.sql == sql) {
+            clauses.push(Clause { sql, way });
+        }
+    };
     for change in &alteration.changes {
         match change {
-            TableChange::Drop(name) => clauses.push(format!("DROP COLUMN {}", identifier(name))),
+            TableChange::Drop(name) => {
+                let sql = format!("DROP COLUMN {}", identifier(name));
+                push(sql, of_column(flavour));
+            }
             TableChange::Rename { from, to } => {
                 let from = identifier(from);
                 // Both at once is one clause.
-                clauses.push(match redefined(alteration, shape, &types, to) {
-                    Some(definition) => format!("CHANGE COLUMN {from} {definition}"),
-                    None => format!("RENAME COLUMN {from} TO {}", identifier(to)),
-                });
+                match redefined(alteration, shape, (&types, flavour), to) {
+                    Some((definition, way)) => {
+                        push(format!("CHANGE COLUMN {from} {definition}"), way);
+                    }
+                    None => {
+                        let sql = format!("RENAME COLUMN {from} TO {}", identifier(to));
+                        push(sql, Way::Inplace);
+                    }
+                }
             }
             TableChange::Add(column) => {
-                let place = table.columns.iter().position(|it| it.name == column.name);
-                let native = place.map_or_else(
-                    || ddl::map_type(column, flavour).native,
-                    |place| types[place].clone(),
-                );
-                clauses.push(format!(
-                    "ADD COLUMN {}",
-                    ddl::column_definition(column, &native, true)
-                ));
+                let own = || ddl::map_type(column, flavour).native;
+                let native = type_of(&column.name).unwrap_or_else(own);
+                let definition = ddl::column_definition(column, &native, true);
+                push(format!("ADD COLUMN {definition}"), of_column(flavour));
             }
             // A column that is made anew has no values, however large the table is.
             TableChange::Clear(name) => {
-                clauses.push(format!("DROP COLUMN {}", identifier(name)));
-                clauses.extend(shape.column(name).map(|it| nullable("ADD", it)));
+                let sql = format!("DROP COLUMN {}", identifier(name));
+                push(sql, of_column(flavour));
+                if let Some(actual) = shape.column(name) {
+                    push(nullable("ADD", actual), of_column(flavour));
+                }
             }
             TableChange::Relax(name) | TableChange::Widen(TargetColumn { name, .. }, _) => {
                 let is_renamed = alteration.name_before(name) != name;
-                let definition = redefined(alteration, shape, &types, name);
-                let definition = definition.filter(|_| !is_renamed);
-                let clause = definition.map(|it| format!("MODIFY COLUMN {it}"));
-                // One that has to hold more, and NULL too, is named once.
-                clauses.extend(clause.filter(|it| !clauses.contains(it)));
+                let redefined = redefined(alteration, shape, (&types, flavour), name);
+                if let Some((definition, way)) = redefined.filter(|_| !is_renamed) {
+                    push(format!("MODIFY COLUMN {definition}"), way);
+                }
             }
             TableChange::Key(_) => {}
         }
     }
-    if let (Some(old), Some(new)) = (old_key, new_key) {
-        clauses.extend(freed(alteration, shape, &old.columns, new));
-    }
-    if let Some(key) = new_key {
-        if old_key.is_some() {
-            clauses.push("DROP PRIMARY KEY".to_owned());
-        }
-        if !key.is_empty() {
-            clauses.push(format!("ADD PRIMARY KEY ({})", identifiers(key)));
-        }
-    }
+    clauses.extend(of_key(alteration, shape));
     Ok(clauses)
+}
+
+/// What replaces the primary key.
+fn of_key(alteration: &TableAlteration, shape: &Shape) -> Vec<Clause> {
+    let new_key = alteration.changes.iter().find_map(|change| match change {
+        TableChange::Key(key) => Some(key),
+        _ => None,
+    });
+    let Some(new_key) = new_key else {
+        return Vec::new();
+    };
+    let mut parts = Vec::new();
+    if let Some(old_key) = shape.primary_key() {
+        parts.extend(freed(alteration, shape, &old_key.columns, new_key));
+        parts.push("DROP PRIMARY KEY".to_owned());
+    }
+    if !new_key.is_empty() {
+        parts.push(format!("ADD PRIMARY KEY ({})", identifiers(new_key)));
+    }
+    let clause = |sql| Clause {
+        sql,
+        way: Way::Rebuild,
+    };
+    parts.into_iter().map(clause).collect()
 }
 
 /// What a column is defined as that has to hold more, or NULL; `None` if it does so already.
 fn redefined(
     alteration: &TableAlteration,
     shape: &Shape,
-    types: &[String],
+    (types, flavour): (&[String], Flavour),
     name: &str,
-) -> Option<String> {
+) -> Option<(String, Way)> {
     let actual = shape.column(alteration.name_before(name))?;
     let mut changes = alteration.changes.iter();
     let is_relaxed = changes.any(|it| matches!(it, TableChange::Relax(it) if it == name));
@@ -248,9 +311,15 @@ fn redefined(
         let native = &types[columns.position(|it| it.name == name)?];
         let holds = widen::holds(&actual.parsed, &Parsed::of(native));
         let nullable = is_relaxed || !actual.not_null;
-        (!holds).then(|| ddl::column_definition(column, native, nullable))
+        let way = of_type(flavour, &actual.parsed, &Parsed::of(native));
+        let way = if is_relaxed {
+            way.max(Way::Rebuild)
+        } else {
+            way
+        };
+        (!holds).then(|| (ddl::column_definition(column, native, nullable), way))
     });
-    wider.or_else(|| is_relaxed.then(|| nullable_definition(name, actual)))
+    wider.or_else(|| is_relaxed.then(|| (nullable_definition(name, actual), Way::Rebuild)))
 }
 
 /// Columns that leave the key may hold NULL again, if the source's may.
@@ -334,6 +403,33 @@ fn blockers(alteration: &TableAlteration, shape: &Shape, filled: &[String]) -> V
         }
     }
     blockers.extend(filled.iter().map(|column| holds_values(alteration, column)));
+    blockers
+}
+
+/// Whether a change leaves views behind that can be read no longer: the server itself does not mind.
+fn breaks_views(change: &TableChange) -> bool {
+    matches!(change, TableChange::Drop(_) | TableChange::Rename { .. })
+}
+
+fn broken_views(alteration: &TableAlteration, views: &[View]) -> Vec<Blocker> {
+    let name = &alteration.table.name;
+    let mut blockers = Vec::new();
+    for change in &alteration.changes {
+        let (column, what) = match change {
+            TableChange::Drop(column) => (column, "dropped"),
+            TableChange::Rename { from, .. } => (from, "renamed"),
+            _ => continue,
+        };
+        for view in views.iter().filter(|view| view.names(column)) {
+            let view = view.dependent();
+            blockers.push(Blocker {
+                sentence: format!(
+                    "column `{column}` of `{name}` cannot be {what}: {view} depends on it"
+                ),
+                hint: format!("drop {view} or change it, then run again; or undo the edit"),
+            });
+        }
+    }
     blockers
 }
 
@@ -462,17 +558,33 @@ fn no_room(table: &TargetTable) -> ConnectorError {
 }
 
 /// A copy of a table keeps everybody from writing to it for as long as it takes.
-fn would_copy(table: &TargetTable, clauses: &[String], cause: ConnectorError) -> ConnectorError {
+fn would_copy(table: &TargetTable, clauses: &[Clause], cause: ConnectorError) -> ConnectorError {
+    left_as_it_is(table, WOULD_COPY)
+        .with_hint(copy_hint(table, clauses))
+        .caused_by(cause)
+}
+
+const WOULD_COPY: &str = "the change would copy the table and lock it meanwhile";
+
+fn copy_hint(table: &TargetTable, clauses: &[Clause]) -> String {
     let sql = statement(table, clauses, "").unwrap_or_default();
-    left_as_it_is(
-        table,
-        "the change would copy the table and lock it meanwhile",
-    )
-    .with_hint(format!(
+    format!(
         "run it yourself when that suits: {sql}; or, for a wider column, agree with `--approve`; or \
          write to another table with `to:`"
-    ))
-    .caused_by(cause)
+    )
+}
+
+/// A right that is missing is for a person to give.
+fn not_allowed(store: &MysqlStore, table: &TargetTable, error: ConnectorError) -> ConnectorError {
+    if error.class != ErrorClass::Privilege {
+        return error;
+    }
+    left_as_it_is(table, "this user may not alter it")
+        .with_hint(format!(
+            "{}; or run the statement that `pipeline plan` shows as another user",
+            rights::grant(&["ALTER"], table, store.facts())
+        ))
+        .caused_by(error)
 }
 
 /// Errors of ALTER TABLE that a person has to do something about.

@@ -14,6 +14,8 @@ mod describe;
 mod diagnose;
 mod encode;
 mod error;
+mod facts;
+mod online;
 mod samples;
 mod source;
 mod sql;

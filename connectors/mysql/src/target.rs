@@ -4,6 +4,7 @@ use crate::alter;
 use crate::connect::{MysqlStore, Session};
 use crate::ddl;
 use crate::error;
+use crate::facts;
 use crate::sql::table as table_name;
 use crate::state;
 use crate::write::catalog::{self, Shape};
@@ -12,7 +13,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, Digest, ErrorClass, KeyDigest, Lease, MadeTable,
-    Result, ShownWrite, TableAlteration, TableName, Target, TargetColumn, TargetStatus,
+    Result, ShownWrite, TableAlteration, TableFacts, TableName, Target, TargetColumn, TargetStatus,
     TargetTable, TypeMapping, UnitStart, UnitWriter,
 };
 
@@ -80,6 +81,10 @@ impl Target for MysqlStore {
 
     async fn plan_alteration(&self, alteration: &TableAlteration) -> Result<AlterationPlan> {
         alter::plan(self, alteration).await
+    }
+
+    async fn table_facts(&self, table: &TableName) -> Result<Option<TableFacts>> {
+        facts::table_facts(self, table).await
     }
 
     async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()> {

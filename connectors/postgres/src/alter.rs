@@ -3,18 +3,20 @@
 //! Only what we made is dropped or renamed, and never with CASCADE: whatever else depends on it
 //! is named, and the table stays as it was.
 
-use crate::connect::{Session, TextRow};
+use crate::connect::{ServerFacts, Session, TextRow};
 use crate::ddl::{self, Need};
+use crate::facts::facts_in;
 use crate::sql::{quote_ident, quote_idents, quote_literal};
 use crate::state;
+use crate::widen;
 use crate::write::catalog::{self, Shape, target_name};
 use crate::write::status;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use syncset_connector::{
-    AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Marks, Result,
-    TableAlteration, TableChange, TargetColumn, TargetTable, TypeDefinition, refuse_for,
-    rows_not_told_apart,
+    AlterationPlan, Blocked, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Marks,
+    PlannedStatement, Result, TableAlteration, TableChange, TargetColumn, TargetTable,
+    TypeDefinition, refuse_for, refuse_unexpected, rows_not_told_apart,
 };
 
 /// Tries to lock the table. Each waits [`LOCK_TIMEOUT`] at most: whoever comes after a waiting
@@ -47,19 +49,26 @@ struct Facts {
 }
 
 impl Facts {
-    /// The type that a column has to get; `None` if its own, once it has all labels, will do.
-    fn wider_type(&self, alteration: &TableAlteration, column: &TargetColumn) -> Option<String> {
+    /// The type that a column has to get, and whether that writes the table anew; `None` if its own,
+    /// once it has all labels, will do.
+    fn wider_type(
+        &self,
+        alteration: &TableAlteration,
+        column: &TargetColumn,
+    ) -> Option<(String, bool)> {
         let before = alteration.name_before(&column.name);
         let actual = self.shape.as_ref()?.column(before)?;
         let mut actual = actual.clone();
         actual.labels.extend(labels_of(column).iter().cloned());
         status::column_difference(&alteration.table, column, &actual)?;
-        Some(ddl::map_type(column).native)
+        let native = ddl::map_type(column).native;
+        let rewrites = !widen::is_stored_alike(&actual.declared, &native);
+        Some((native, rewrites))
     }
 
     /// Statements that give enumerations the labels that they lack. What else the type is used for
     /// does not suffer.
-    fn new_labels(&self, alteration: &TableAlteration) -> Vec<String> {
+    fn new_labels(&self, alteration: &TableAlteration) -> Vec<PlannedStatement> {
         let mut statements = Vec::new();
         for change in &alteration.changes {
             let TableChange::Widen(column, _) = change else {
@@ -78,15 +87,31 @@ impl Facts {
                 {
                     let place = before.and_then(|before| quote_literal(before).ok());
                     let place = place.map_or(String::new(), |it| format!(" AFTER {it}"));
-                    statements.push(format!(
+                    let sql = format!(
                         "ALTER TYPE {} ADD VALUE IF NOT EXISTS {literal}{place}",
                         actual.bare
-                    ));
+                    );
+                    statements.push(PlannedStatement {
+                        // No label can be dropped again.
+                        reversible: false,
+                        ..beside_the_table(sql)
+                    });
                 }
                 before = Some(label);
             }
         }
         statements
+    }
+}
+
+/// A statement that leaves the table and those who use it alone.
+fn beside_the_table(sql: String) -> PlannedStatement {
+    PlannedStatement {
+        sql,
+        lock: "none on the table".to_owned(),
+        blocks: Blocked::Nobody,
+        rewrites: false,
+        reversible: true,
     }
 }
 
@@ -109,6 +134,7 @@ pub(crate) async fn plan(
     Ok(AlterationPlan {
         statements: labels.chain(statements(alteration, &facts)).collect(),
         blockers: blockers(alteration, &facts, user),
+        asks: Vec::new(),
     })
 }
 
@@ -117,19 +143,22 @@ pub(crate) async fn alter(
     session: &mut Session,
     lease: &Lease,
     alteration: &TableAlteration,
-    user: &str,
+    server: &ServerFacts,
 ) -> Result<()> {
     let looked = facts(session, alteration, &alteration.must_be_empty).await?;
-    refuse_for(&alteration.table, &blockers(alteration, &looked, user))?;
+    refuse_for(
+        &alteration.table,
+        &blockers(alteration, &looked, &server.user),
+    )?;
     // A label can be used only once it is committed, and a type that has one more does no harm.
     for statement in looked.new_labels(alteration) {
-        let added = session.execute(&statement).await;
+        let added = session.execute(&statement.sql).await;
         added.map_err(|error| explained(error, &alteration.table))?;
     }
     let is_altered = !statements(alteration, &looked).is_empty();
     let mut tries = 0;
     loop {
-        let altered = attempt(session, lease, alteration, (user, is_altered)).await;
+        let altered = attempt(session, lease, alteration, (server, is_altered)).await;
         let Err(error) = altered else { return Ok(()) };
         // The first error is the one to report; a broken session rolls back by itself.
         let _ = session.execute("ROLLBACK").await;
@@ -148,7 +177,7 @@ async fn attempt(
     session: &mut Session,
     lease: &Lease,
     alteration: &TableAlteration,
-    (user, is_altered): (&str, bool),
+    (server, is_altered): (&ServerFacts, bool),
 ) -> Result<()> {
     // What is only told otherwise from here on waits for nobody.
     let mode = match is_altered {
@@ -168,10 +197,17 @@ async fn attempt(
         return Err(state::fenced(lease));
     }
     // Looked at once more under the lock: nobody can add a dependent any more.
+    if let Some(expected) = &alteration.expects {
+        let found = facts_in(session, server, &alteration.table.name).await?;
+        refuse_unexpected(&alteration.table, expected, found.as_ref())?;
+    }
     let facts = facts(session, alteration, &[]).await?;
-    refuse_for(&alteration.table, &blockers(alteration, &facts, user))?;
+    refuse_for(
+        &alteration.table,
+        &blockers(alteration, &facts, &server.user),
+    )?;
     for statement in statements(alteration, &facts) {
-        session.execute(&statement).await?;
+        session.execute(&statement.sql).await?;
     }
     session
         .execute(&state::made_statement(&lease.key, &alteration.made))
@@ -183,59 +219,56 @@ async fn attempt(
     session.execute("COMMIT").await.map(drop)
 }
 
+/// An action of ALTER TABLE, which keeps everybody out, but only for a moment unless the table is
+/// written anew.
+fn action(table: &TargetTable, action: &str) -> PlannedStatement {
+    PlannedStatement {
+        sql: format!("ALTER TABLE {} {action}", target_name(&table.name)),
+        lock: "ACCESS EXCLUSIVE".to_owned(),
+        blocks: Blocked::Everyone,
+        rewrites: false,
+        reversible: true,
+    }
+}
+
+/// An action that takes values away.
+fn losing(table: &TargetTable, sql: &str) -> PlannedStatement {
+    PlannedStatement {
+        reversible: false,
+        ..action(table, sql)
+    }
+}
+
 /// The statements in order.
-fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<String> {
+fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<PlannedStatement> {
     let table = &alteration.table;
-    let alter = |action: String| format!("ALTER TABLE {} {action}", target_name(&table.name));
     let missing = facts.missing.iter();
-    let mut statements: Vec<String> = missing.filter_map(|need| need.create.clone()).collect();
+    let missing = missing.filter_map(|need| need.create.clone());
+    let mut statements: Vec<_> = missing.map(beside_the_table).collect();
     let mut dropped = Vec::new();
     for change in &alteration.changes {
         if let TableChange::Drop(name) = change {
-            statements.push(alter(format!("DROP COLUMN {}", quote_ident(name))));
+            let sql = format!("DROP COLUMN {}", quote_ident(name));
+            statements.push(losing(table, &sql));
             dropped.push(name);
         }
     }
-    let renames = renames(&alteration.changes);
-    for (from, to) in &renames {
-        statements.push(alter(format!(
-            "RENAME COLUMN {} TO {}",
-            quote_ident(from),
-            quote_ident(to)
-        )));
+    for (from, to) in &renames(&alteration.changes) {
+        let (from, to) = (quote_ident(from), quote_ident(to));
+        statements.push(action(table, &format!("RENAME COLUMN {from} TO {to}")));
     }
     for change in &alteration.changes {
         match change {
-            TableChange::Add(column) => statements.push(alter(format!(
-                "ADD COLUMN {} {}",
-                quote_ident(&column.name),
-                ddl::map_type(column).native
-            ))),
-            TableChange::Key(key) => {
-                let old = facts.primary_key.as_ref();
-                // A key goes with the first of its columns.
-                let old =
-                    old.filter(|(_, columns)| !columns.iter().any(|it| dropped.contains(&it)));
-                if let Some((name, columns)) = old {
-                    statements.push(alter(format!("DROP CONSTRAINT {}", quote_ident(name))));
-                    let renamed = columns
-                        .iter()
-                        .map(|name| renamed(name, &alteration.changes));
-                    for name in renamed.filter(|name| may_be_null(table, name)) {
-                        let name = quote_ident(&name);
-                        statements.push(alter(format!("ALTER COLUMN {name} DROP NOT NULL")));
-                    }
-                }
-                if !key.is_empty() {
-                    let key = quote_idents(key.iter().map(String::as_str));
-                    statements.push(alter(format!("ADD PRIMARY KEY ({key})")));
-                }
-            }
+            TableChange::Add(column) => statements.push(add(table, column)),
+            TableChange::Key(key) => statements.extend(of_key(alteration, facts, key, &dropped)),
             TableChange::Widen(column, _) => {
-                let native = facts.wider_type(alteration, column);
-                statements.extend(native.map(|native| {
+                let wider = facts.wider_type(alteration, column);
+                statements.extend(wider.map(|(native, rewrites)| {
                     let name = quote_ident(&column.name);
-                    alter(format!("ALTER COLUMN {name} TYPE {native}"))
+                    PlannedStatement {
+                        rewrites,
+                        ..action(table, &format!("ALTER COLUMN {name} TYPE {native}"))
+                    }
                 }));
             }
             TableChange::Drop(_)
@@ -245,24 +278,66 @@ fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<String> {
         }
     }
     // A column that was of the key takes NULL only without it.
-    statements.extend(of_left_columns(alteration, facts).into_iter().map(alter));
+    statements.extend(of_left_columns(alteration, facts));
+    statements
+}
+
+fn add(table: &TargetTable, column: &TargetColumn) -> PlannedStatement {
+    let (name, native) = (quote_ident(&column.name), ddl::map_type(column).native);
+    let definition = ddl::own(column).and_then(|native| native.definition.as_ref());
+    PlannedStatement {
+        // The server checks a domain's constraints row by row.
+        rewrites: matches!(definition, Some(TypeDefinition::Domain { .. })),
+        ..action(table, &format!("ADD COLUMN {name} {native}"))
+    }
+}
+
+/// What replaces the primary key. `dropped`: columns that went before.
+fn of_key(
+    alteration: &TableAlteration,
+    facts: &Facts,
+    key: &[String],
+    dropped: &[&String],
+) -> Vec<PlannedStatement> {
+    let table = &alteration.table;
+    let mut statements = Vec::new();
+    let old = facts.primary_key.as_ref();
+    // A key goes with the first of its columns.
+    let old = old.filter(|(_, columns)| !columns.iter().any(|it| dropped.contains(&it)));
+    if let Some((name, columns)) = old {
+        let sql = format!("DROP CONSTRAINT {}", quote_ident(name));
+        statements.push(action(table, &sql));
+        let renamed = columns
+            .iter()
+            .map(|name| renamed(name, &alteration.changes));
+        for name in renamed.filter(|name| may_be_null(table, name)) {
+            let name = quote_ident(&name);
+            statements.push(action(table, &format!("ALTER COLUMN {name} DROP NOT NULL")));
+        }
+    }
+    if !key.is_empty() {
+        let key = quote_idents(key.iter().map(String::as_str));
+        statements.push(action(table, &format!("ADD PRIMARY KEY ({key})")));
+    }
     statements
 }
 
 /// Actions about columns that are written no longer. A column that is made anew has no values,
 /// however large the table is, and what depends on it is found as for one that goes.
-fn of_left_columns(alteration: &TableAlteration, facts: &Facts) -> Vec<String> {
+fn of_left_columns(alteration: &TableAlteration, facts: &Facts) -> Vec<PlannedStatement> {
+    let table = &alteration.table;
     let mut actions = Vec::new();
     for change in &alteration.changes {
         match change {
             TableChange::Relax(name) => {
                 let name = quote_ident(name);
-                actions.push(format!("ALTER COLUMN {name} DROP NOT NULL"));
+                actions.push(action(table, &format!("ALTER COLUMN {name} DROP NOT NULL")));
             }
             TableChange::Clear(name) => {
                 let native = facts.types.get(name).map_or("text", String::as_str);
                 let name = quote_ident(name);
-                actions.push(format!("DROP COLUMN {name}, ADD COLUMN {name} {native}"));
+                let sql = format!("DROP COLUMN {name}, ADD COLUMN {name} {native}");
+                actions.push(losing(table, &sql));
             }
             _ => {}
         }
@@ -310,7 +385,9 @@ fn blockers(alteration: &TableAlteration, facts: &Facts, user: &str) -> Vec<Bloc
     if let Some(owner) = &facts.foreign_owner
         && !alteration.changes.is_empty()
     {
-        let statements = statements(alteration, facts).join("; ");
+        let statements = statements(alteration, facts).into_iter();
+        let statements: Vec<_> = statements.map(|it| it.sql).collect();
+        let statements = statements.join("; ");
         blockers.push(Blocker {
             sentence: format!("`{name}` belongs to {owner}, and only an owner may alter it"),
             hint: format!(

@@ -16,6 +16,7 @@ mod diagnose;
 mod digest;
 mod encode;
 mod error;
+mod facts;
 mod samples;
 mod source;
 mod sql;

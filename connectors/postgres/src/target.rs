@@ -5,6 +5,7 @@ use crate::connect::{PgStore, Session};
 use crate::connector::POOLER_NOTE;
 use crate::ddl::{self, Need};
 use crate::digest;
+use crate::facts::facts_in;
 use crate::write::catalog::{self, Shape, target_name};
 use crate::write::{PgUnit, analyze, holds, key_digest, status};
 use crate::{error, state};
@@ -12,7 +13,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, Digest, ErrorClass, KeyDigest, Lease, MadeTable,
-    Result, ShownWrite, TableAlteration, TableName, Target, TargetColumn, TargetStatus,
+    Result, ShownWrite, TableAlteration, TableFacts, TableName, Target, TargetColumn, TargetStatus,
     TargetTable, TypeMapping, UnitStart, UnitWriter,
 };
 
@@ -105,9 +106,14 @@ impl Target for PgStore {
         alter::plan(&mut session, alteration, &self.facts().user).await
     }
 
+    async fn table_facts(&self, table: &TableName) -> Result<Option<TableFacts>> {
+        let mut session = self.control().await?;
+        facts_in(&mut session, self.facts(), table).await
+    }
+
     async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()> {
         let mut session = self.writers.session(self, lease).await?;
-        let altered = alter::alter(&mut session, lease, alteration, &self.facts().user).await;
+        let altered = alter::alter(&mut session, lease, alteration, self.facts()).await;
         if session.is_usable() {
             self.writers.give_back(session, lease);
         }

@@ -25,6 +25,37 @@ pub(crate) fn holds(wide: &str, narrow: &str) -> bool {
     }
 }
 
+/// Whether the server takes the values of a column of the type `from` for those of the type `to` as
+/// they are stored, so that it does not write the table anew. Both as DDL spells them.
+pub(crate) fn is_stored_alike(from: &str, to: &str) -> bool {
+    let (from, to) = (Type::of(&in_full(from)), Type::of(&in_full(to)));
+    match (to.stem.as_str(), from.stem.as_str()) {
+        ("text" | "character varying", "character varying" | "text") => longer(&to, &from),
+        ("numeric", "numeric") => match (to.scale(), from.scale()) {
+            (None, _) => true,
+            (Some(to_scale), Some(scale)) => to_scale == scale && more_digits(&to, &from),
+            (Some(_), None) => false,
+        },
+        (to_stem, stem) if to_stem == stem && is_time(stem) => longer(&to, &from),
+        _ => from.stem == to.stem && from.numbers == to.numbers,
+    }
+}
+
+/// The name that `format_type` gives a type.
+fn in_full(name: &str) -> String {
+    let end = name.find(['(', ' ']).unwrap_or(name.len());
+    let (stem, rest) = name.split_at(end);
+    match stem {
+        "varchar" => format!("character varying{rest}"),
+        "decimal" => format!("numeric{rest}"),
+        "timestamptz" => format!("timestamp{rest} with time zone"),
+        "timestamp" | "time" if !name.contains(" time zone") => {
+            format!("{name} without time zone")
+        }
+        _ => name.to_owned(),
+    }
+}
+
 /// A type's name without its numbers, and the numbers.
 struct Type {
     stem: String,
@@ -40,6 +71,15 @@ impl Type {
         Self {
             stem: format!("{before}{after}"),
             numbers: numbers.collect(),
+        }
+    }
+
+    /// Digits behind the point; `None` for a number without limits.
+    fn scale(&self) -> Option<i32> {
+        match self.numbers.as_slice() {
+            [] => None,
+            [_] => Some(0),
+            [_, scale, ..] => Some(*scale),
         }
     }
 }
@@ -105,6 +145,35 @@ mod tests {
         for (wide, narrow) in pairs {
             assert!(holds(wide, narrow), "{wide} {narrow}");
             assert!(!holds(narrow, wide), "{narrow} {wide}");
+        }
+    }
+
+    #[test]
+    fn types_that_are_stored_alike_need_no_new_table() {
+        let alike = [
+            ("character varying(10)", "character varying(20)"),
+            ("character varying(10)", "varchar(20)"),
+            ("character varying(10)", "text"),
+            ("character varying", "text"),
+            ("numeric(10,2)", "numeric(12,2)"),
+            ("numeric(10,2)", "decimal"),
+            ("timestamp(3) without time zone", "timestamp(6)"),
+            ("timestamp(3) with time zone", "timestamptz"),
+            ("bigint", "bigint"),
+        ];
+        for (from, to) in alike {
+            assert!(is_stored_alike(from, to), "{from} {to}");
+        }
+        let other = [
+            ("integer", "bigint"),
+            ("real", "double precision"),
+            ("numeric(10,2)", "numeric(14,4)"),
+            ("character varying(20)", "character varying(10)"),
+            ("timestamp(6) without time zone", "timestamp(3)"),
+            ("text", "character varying(10)"),
+        ];
+        for (from, to) in other {
+            assert!(!is_stored_alike(from, to), "{from} {to}");
         }
     }
 

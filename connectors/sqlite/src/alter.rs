@@ -6,6 +6,7 @@
 use crate::cell::{integer, text};
 use crate::connect::{Database, Session, Writing, arguments};
 use crate::describe;
+use crate::facts::facts_in;
 use crate::sql;
 use crate::state::{check_fence, made};
 use crate::target::create_table;
@@ -13,9 +14,9 @@ use crate::types;
 use arrow_schema::DataType;
 use std::sync::Arc;
 use syncset_connector::{
-    AlterationPlan, Blocker, Column, ConnectorError, ErrorClass, HeldRows, Lease, Result,
-    TableAlteration, TableChange, TableName, TargetColumn, TargetTable, refuse_for,
-    rows_not_told_apart,
+    AlterationPlan, Blocked, Blocker, Column, ConnectorError, ErrorClass, HeldRows, Lease,
+    PlannedStatement, Result, TableAlteration, TableChange, TableName, TargetColumn, TargetTable,
+    refuse_for, refuse_unexpected, rows_not_told_apart,
 };
 
 /// Name of a table while it is made anew.
@@ -49,7 +50,35 @@ pub(crate) async fn plan(
     Ok(AlterationPlan {
         statements,
         blockers,
+        asks: Vec::new(),
     })
+}
+
+/// A statement that changes the schema and no row. There is one writer of a file at a time.
+fn quick(sql: String) -> PlannedStatement {
+    PlannedStatement {
+        sql,
+        lock: "write lock of the file".to_owned(),
+        blocks: Blocked::Writers,
+        rewrites: false,
+        reversible: true,
+    }
+}
+
+/// A statement that writes every row.
+fn rewriting(sql: String) -> PlannedStatement {
+    PlannedStatement {
+        rewrites: true,
+        ..quick(sql)
+    }
+}
+
+/// A statement that writes every row and leaves values out.
+fn losing(sql: String) -> PlannedStatement {
+    PlannedStatement {
+        reversible: false,
+        ..rewriting(sql)
+    }
 }
 
 /// Alters the table and stores what is made of it, in one transaction under the fence.
@@ -62,10 +91,14 @@ pub(crate) async fn alter(
     let place = format!("altering `{}`", table.name);
     let mut writing = Writing::begin(database, &place).await?;
     check_fence(&mut writing.session, lease).await?;
+    if let Some(expected) = &alteration.expects {
+        let found = facts_in(&mut writing.session, &table.name).await?;
+        refuse_unexpected(table, expected, found.as_ref())?;
+    }
     let planned = plan(&mut writing.session, alteration).await?;
     refuse_for(table, &planned.blockers)?;
     for statement in &planned.statements {
-        let ran = writing.session.run(statement, &place).await;
+        let ran = writing.session.run(&statement.sql, &place).await;
         ran.map_err(|error| explained(error, table))?;
     }
     made::store(&mut writing.session, &lease.key, &alteration.made).await?;
@@ -103,18 +136,19 @@ fn changes_key(alteration: &TableAlteration, primary_key: &[String]) -> bool {
     })
 }
 
-fn alterations(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
+fn alterations(alteration: &TableAlteration, there: &[Column]) -> Vec<PlannedStatement> {
     let table = sql::table(&alteration.table.name);
     let mut statements = Vec::new();
     for change in &alteration.changes {
         if let TableChange::Drop(name) = change {
             let name = sql::identifier(name);
-            statements.push(format!("ALTER TABLE {table} DROP COLUMN {name}"));
+            let sql = format!("ALTER TABLE {table} DROP COLUMN {name}");
+            statements.push(losing(sql));
         }
     }
     let rename = |from: &str, to: &str| {
         let (from, to) = (sql::identifier(from), sql::identifier(to));
-        format!("ALTER TABLE {table} RENAME COLUMN {from} TO {to}")
+        quick(format!("ALTER TABLE {table} RENAME COLUMN {from} TO {to}"))
     };
     // Names may be swapped or passed on: all go by way of names of ours.
     let renames: Vec<(&String, &String)> = renames(alteration).collect();
@@ -136,7 +170,8 @@ fn alterations(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
     for change in &alteration.changes {
         if let TableChange::Add(column) = change {
             let (name, native) = (sql::identifier(&column.name), types::map(column).0.native);
-            statements.push(format!("ALTER TABLE {table} ADD COLUMN {name} {native}"));
+            let sql = format!("ALTER TABLE {table} ADD COLUMN {name} {native}");
+            statements.push(quick(sql));
         }
     }
     statements
@@ -144,7 +179,7 @@ fn alterations(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
 
 /// Statements about columns that change in themselves. NOT NULL cannot be taken from a column, nor
 /// can it get another type: it is made anew, with its values or without.
-fn of_changed_columns(alteration: &TableAlteration, there: &[Column]) -> Vec<String> {
+fn of_changed_columns(alteration: &TableAlteration, there: &[Column]) -> Vec<PlannedStatement> {
     let table = sql::table(&alteration.table.name);
     let mut statements = Vec::new();
     for change in &alteration.changes {
@@ -171,16 +206,17 @@ fn of_changed_columns(alteration: &TableAlteration, there: &[Column]) -> Vec<Str
             (TableChange::Clear(_), None) => (actual.native.name.clone(), None),
             (_, None) => (actual.native.name.clone(), Some(quoted.clone())),
         };
-        statements.push(format!(
-            "ALTER TABLE {table} ADD COLUMN {MADE_ANEW} {declared}"
-        ));
+        let sql = format!("ALTER TABLE {table} ADD COLUMN {MADE_ANEW} {declared}");
+        statements.push(quick(sql));
+        let drop = format!("ALTER TABLE {table} DROP COLUMN {quoted}");
         if let Some(values) = values {
-            statements.push(format!("UPDATE {table} SET {MADE_ANEW} = {values}"));
+            let sql = format!("UPDATE {table} SET {MADE_ANEW} = {values}");
+            statements.extend([rewriting(sql), rewriting(drop)]);
+        } else {
+            statements.push(losing(drop));
         }
-        statements.push(format!("ALTER TABLE {table} DROP COLUMN {quoted}"));
-        statements.push(format!(
-            "ALTER TABLE {table} RENAME COLUMN {MADE_ANEW} TO {quoted}"
-        ));
+        let sql = format!("ALTER TABLE {table} RENAME COLUMN {MADE_ANEW} TO {quoted}");
+        statements.push(quick(sql));
     }
     statements
 }
@@ -219,7 +255,7 @@ fn renames(alteration: &TableAlteration) -> impl Iterator<Item = (&String, &Stri
 }
 
 /// The statements that make the table anew with the rows it has.
-fn rebuild(alteration: &TableAlteration, there: &[&str]) -> Vec<String> {
+fn rebuild(alteration: &TableAlteration, there: &[&str]) -> Vec<PlannedStatement> {
     let table = &alteration.table;
     let is_added = |name: &str| {
         let changes = &alteration.changes;
@@ -247,18 +283,23 @@ fn rebuild(alteration: &TableAlteration, there: &[&str]) -> Vec<String> {
         }
     }
     let (old, new) = (sql::table(&table.name), sql::identifier(REBUILT));
+    let mut changes = alteration.changes.iter();
+    let loses = changes.any(|it| matches!(it, TableChange::Drop(_) | TableChange::Clear(_)));
     vec![
-        create_table(&rebuilt),
-        format!(
+        quick(create_table(&rebuilt)),
+        rewriting(format!(
             "INSERT INTO {new} ({}) SELECT {} FROM {old}",
             sql::identifiers(&kept.0),
             sql::identifiers(&kept.1)
-        ),
-        format!("DROP TABLE {old}"),
-        format!(
+        )),
+        PlannedStatement {
+            reversible: !loses,
+            ..quick(format!("DROP TABLE {old}"))
+        },
+        quick(format!(
             "ALTER TABLE {new} RENAME TO {}",
             sql::identifier(&table.name.name)
-        ),
+        )),
     ]
 }
 
@@ -350,7 +391,7 @@ async fn filled(session: &mut Session, alteration: &TableAlteration) -> Result<V
 async fn tried(
     session: &mut Session,
     table: &TargetTable,
-    statements: &[String],
+    statements: &[PlannedStatement],
 ) -> Result<Option<Blocker>> {
     let schema = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL \
                   AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
@@ -366,7 +407,7 @@ async fn tried(
             .await;
     }
     for statement in statements {
-        if let Err(error) = scratch.run(statement, "trying").await {
+        if let Err(error) = scratch.run(&statement.sql, "trying").await {
             let cause = error.cause.map_or(error.message, |cause| cause.to_string());
             return Ok(Some(Blocker {
                 sentence: format!("`{}` cannot be altered: {cause}", table.name),

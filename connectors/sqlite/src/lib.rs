@@ -20,6 +20,7 @@ mod digest;
 mod disjoint;
 mod encode;
 mod error;
+mod facts;
 mod images;
 mod init;
 mod lease;

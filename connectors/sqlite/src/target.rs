@@ -6,6 +6,7 @@ use crate::decode::{DecodedColumn, Decoder};
 use crate::describe;
 use crate::digest::{ALGORITHM, KeySum, count};
 use crate::encode::plain;
+use crate::facts::facts_in;
 use crate::images;
 use crate::marks::is_there;
 use crate::scan::Scan;
@@ -19,8 +20,9 @@ use futures::TryStreamExt;
 use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, Digest, Domain, ErrorClass, Holds, KeyDigest,
-    Lease, MadeTable, Result, ShownWrite, TableAlteration, TableDescription, TableKind, TableName,
-    Target, TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep, UnitWriter,
+    Lease, MadeTable, Result, ShownWrite, TableAlteration, TableDescription, TableFacts, TableKind,
+    TableName, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep,
+    UnitWriter,
 };
 
 /// Bytes of one batch of keys.
@@ -91,6 +93,13 @@ impl Target for SqliteTarget {
         let plan = alter::plan(&mut session, alteration).await?;
         session.release();
         Ok(plan)
+    }
+
+    async fn table_facts(&self, table: &TableName) -> Result<Option<TableFacts>> {
+        let mut session = self.database.session().await?;
+        let facts = facts_in(&mut session, table).await?;
+        session.release();
+        Ok(facts)
     }
 
     async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()> {

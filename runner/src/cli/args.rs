@@ -81,6 +81,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: PipelineVerb,
     },
+    /// What became of the source's schema, and what the target makes of it
+    Schema {
+        #[command(subcommand)]
+        verb: SchemaVerb,
+    },
     /// Rows that a target refused and that wait in its state
     Rejected {
         #[command(subcommand)]
@@ -115,6 +120,43 @@ pub(crate) enum Shell {
     Zsh,
     /// `syncset completions fish > ~/.config/fish/completions/syncset.fish`
     Fish,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemaVerb {
+    /// Show what the next run would change of the target tables, and what waits for your word;
+    /// changes nothing
+    Diff(SchemaDiffArgs),
+    /// Agree to what `schema diff` shows: alter and load these tables, and no others
+    Approve(SchemaApproveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaDiffArgs {
+    /// Name of a file in pipelines/, without `.yaml`
+    pub(crate) name: String,
+    /// Only these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaApproveArgs {
+    /// Name of a file in pipelines/, without `.yaml`
+    pub(crate) name: String,
+    /// Only these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+    /// What `schema diff --output json` printed: do this and nothing else, and refuse with exit
+    /// code 5 if anything changed since
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Show and compare, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// When another run holds the lease: `fail` (exit 7), `skip` (exit 0) or `wait=DURATION`
+    #[arg(long, default_value = "fail", value_parser = parse_on_lock, value_name = "POLICY")]
+    pub(crate) on_lock: OnLock,
 }
 
 #[derive(Debug, Subcommand)]

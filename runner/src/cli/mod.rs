@@ -12,6 +12,7 @@ pub(crate) mod pipeline;
 pub(crate) mod quantity;
 mod rejected;
 pub(crate) mod render;
+mod schema;
 mod types;
 mod usage;
 
@@ -90,7 +91,8 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
         Verb::Connection { .. }
         | Verb::Doctor(_)
         | Verb::Pipeline { .. }
-        | Verb::Rejected { .. } => {}
+        | Verb::Rejected { .. }
+        | Verb::Schema { .. } => {}
     }
     let files = ProjectFiles::open(&cli.directory, &cli.set)?;
     let context = Context {
@@ -102,6 +104,7 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
         Verb::Doctor(args) => doctor::doctor(&context, &args).await,
         Verb::Pipeline { verb } => pipeline::dispatch(&context, verb).await,
         Verb::Rejected { verb } => rejected::dispatch(&context, verb).await,
+        Verb::Schema { verb } => schema::dispatch(&context, verb).await,
         Verb::Init(_) | Verb::Types { .. } | Verb::Completions { .. } | Verb::Man { .. } => {
             unreachable!("handled above")
         }

@@ -35,6 +35,7 @@ use crate::gone::Gone;
 use crate::hooks::{HookEnvironment, Hooks};
 use crate::open::Ends;
 use crate::orphan::suggest_adoption;
+use crate::plan_file::PlanFile;
 use crate::planned::{self, PlannedTable};
 use crate::progress::Progress;
 use crate::report::{Outcome, RunReport};
@@ -110,6 +111,8 @@ pub(crate) struct RunSettings<'a> {
     pub(crate) retention: Keep,
     /// `on_selection_change:` of the pipeline.
     pub(crate) on_selection_change: OnSelectionChange,
+    /// What was agreed to, if a table is altered only as long as nothing about it changed since.
+    pub(crate) plan: Option<&'a PlanFile>,
     /// Where its hooks run, and whether.
     pub(crate) hooks: &'a HookEnvironment,
     /// How the run shows itself.

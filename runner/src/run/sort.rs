@@ -13,6 +13,7 @@ use crate::run::context::RunContext;
 use crate::run::create;
 use crate::run::rounds::Work;
 use crate::run::table::TableRun;
+use crate::schema_diff;
 use std::sync::Arc;
 use syncset_connector::{ErrorClass, PipelineState, Retelling, TableAlteration, WriteMode};
 use syncset_pipeline::{DroppedColumn, SourceChange, SourceChangeKind};
@@ -35,7 +36,7 @@ pub(super) async fn sort_out(
             table.fail(failure.clone());
             continue;
         }
-        let decision = match decided(context, table, state, settings).await {
+        let mut decision = match decided(context, table, state, settings).await {
             Ok(decision) => decision,
             Err(Failures(failures)) => {
                 let first = failures.into_iter().next();
@@ -44,6 +45,13 @@ pub(super) async fn sort_out(
             }
         };
         tracing::debug!(table = table.stream(), action = ?decision.action, "decided");
+        if let Err(Failures(failures)) =
+            hold_to_plan(context, table, state, (&mut decision, settings)).await
+        {
+            let first = failures.into_iter().next();
+            table.fail(first.expect("a table is stopped by something"));
+            continue;
+        }
         if let Err(failure) = alter(context, table, &decision, settings).await {
             table.fail(failure);
             continue;
@@ -152,6 +160,28 @@ async fn decided(
     decide(&table.planned, state, key, rules)
 }
 
+/// Compares the world with the plan that a person agreed to, if there is one, and lets the store
+/// compare the target table once more when it alters it.
+async fn hold_to_plan(
+    context: &RunContext,
+    table: &TableRun,
+    state: &PipelineState,
+    (decision, settings): (&mut Decision, &RunSettings<'_>),
+) -> Result<(), Failures> {
+    let Some(plan) = settings.plan else {
+        return Ok(());
+    };
+    let rules = settings.rules();
+    let expected = plan
+        .still_holds(&context.ends, &table.planned, state, rules)
+        .await?;
+    fail_point("plan.compared");
+    if let Some(alteration) = &mut decision.alteration {
+        alteration.expects = expected;
+    }
+    Ok(())
+}
+
 /// Alters the target table if it has to be.
 async fn alter(
     context: &RunContext,
@@ -225,11 +255,8 @@ pub(super) async fn blocked(
     alteration: &TableAlteration,
 ) -> Result<(), Failure> {
     let plan = ends.target().plan_alteration(alteration).await?;
-    match plan.blockers.into_iter().next() {
+    match plan.blockers.into_iter().chain(plan.asks).next() {
         None => Ok(()),
-        Some(blocker) => {
-            let message = format!("table `{}`: {}", table.stream(), blocker.sentence);
-            Err(Failure::new(exit_code::APPROVAL, message).with_hint(blocker.hint))
-        }
+        Some(blocker) => Err(schema_diff::blocked(&table.planned, blocker)),
     }
 }

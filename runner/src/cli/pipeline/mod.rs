@@ -16,6 +16,7 @@ mod status;
 mod unlock;
 mod validate;
 
+pub(super) use run::print_report;
 pub(super) use run_summary::instant;
 pub(crate) use run_text::counts;
 pub(super) use some_rows::write_rows;

@@ -2,6 +2,7 @@
 
 use crate::cli::args::{Output, PlanArgs};
 use crate::cli::quantity::counted;
+use crate::cli::schema::meaning;
 use crate::cli::{Context, render};
 use crate::decision::{self, Action, Decision, decide, left_behind};
 use crate::exit_code;
@@ -12,9 +13,10 @@ use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
 use crate::rules::{Rules, not_agreed};
 use crate::run::agreement;
+use crate::schema_diff::{EditEntry, blocked};
 use serde::Serialize;
 use syncset_connector::{
-    Capture, Exactness, OnDelete, OnLossy, PipelineState, StreamPhase, WriteMode,
+    Capture, Exactness, OnDelete, OnLossy, PipelineState, PlannedStatement, StreamPhase, WriteMode,
 };
 use syncset_pipeline::{Guards, OutputValue, SelectionChange, SourceChange};
 
@@ -37,18 +39,6 @@ impl ColumnEntry {
     fn is_plain(&self) -> bool {
         self.fidelity == Exactness::Exact && self.source == self.target
     }
-}
-
-/// What an edit changed of the selection.
-#[derive(Serialize)]
-struct EditEntry {
-    part: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<String>,
-    #[serde(skip)]
-    sentence: String,
 }
 
 #[derive(Serialize)]
@@ -74,6 +64,9 @@ struct TableEntry {
     filtered_here: Option<String>,
     source_statements: Vec<String>,
     target_statements: Vec<String>,
+    /// Those of the target's statements that alter a table, with what they mean.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alteration: Vec<PlannedStatement>,
     notes: Vec<String>,
     failures: Vec<Failure>,
     #[serde(skip)]
@@ -167,6 +160,7 @@ async fn entry(
     let pipeline = &ends.key.pipeline;
     let mut notes = known(table, state, pipeline);
     let mut target_statements = table.status.create.clone();
+    let mut alteration_statements = Vec::new();
     let mut edited = Vec::new();
     let mut source_changes = Vec::new();
     let action = match decide(table, state, &ends.key, rules) {
@@ -176,22 +170,17 @@ async fn entry(
             }
             if let Some(alteration) = &decision.alteration {
                 let plan = ends.target().plan_alteration(alteration).await?;
-                target_statements.extend(plan.statements);
-                failures.extend(plan.blockers.into_iter().map(|blocker| {
-                    let message = format!("table `{}`: {}", table.stream(), blocker.sentence);
-                    Failure::new(exit_code::APPROVAL, message).with_hint(blocker.hint)
-                }));
+                let statements = plan.statements.iter().map(|it| it.sql.clone());
+                target_statements.extend(statements);
+                alteration_statements = plan.statements;
+                let in_the_way = plan.blockers.into_iter().chain(plan.asks);
+                failures.extend(in_the_way.map(|blocker| blocked(table, blocker)));
             }
             let left = decision.leaves.iter();
             notes.extend(left.map(|left| left_behind(ends.target_store(), left)));
             notes.extend(load_notes(table, &decision, pipeline));
             source_changes = decision.source;
-            edited.extend(decision.changes.into_iter().map(|change| EditEntry {
-                sentence: change.to_string(),
-                part: change.what,
-                before: change.before,
-                after: change.after,
-            }));
+            edited.extend(decision.changes.into_iter().map(EditEntry::of));
             Some(decision.action)
         }
         Err(Failures(found)) => {
@@ -220,6 +209,7 @@ async fn entry(
         filtered_here: table.plan.residual.clone(),
         source_statements: table.statements.clone(),
         target_statements,
+        alteration: alteration_statements,
         notes,
         failures,
         detail: detail(table, state),
@@ -467,6 +457,9 @@ fn print(entry: &TableEntry) {
     }
     for statement in &entry.target_statements {
         text.push_str(&format!("  target: {statement}\n"));
+        if let Some(told) = entry.alteration.iter().find(|it| it.sql == *statement) {
+            text.push_str(&format!("    {}\n", meaning(told)));
+        }
     }
     for note in &entry.notes {
         text.push_str(&format!("  note: {note}\n"));

@@ -47,6 +47,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             lease: context.files.project.lease,
             retention: context.files.project.retention,
             on_selection_change: spec.on_selection_change,
+            plan: None,
             hooks: &hooks,
             progress: Progress::new(context.output, &spec.name).told_to(
                 telemetry
@@ -181,7 +182,7 @@ fn code_of(reports: &[RunReport], args: &RunArgs) -> i32 {
 }
 
 /// The failures come after the tables and before the last line, so that they stand where eyes are.
-fn print_report(report: &RunReport) {
+pub(in crate::cli) fn print_report(report: &RunReport) {
     let has_summary = report.failures.is_empty() || !report.tables.is_empty();
     if has_summary {
         render::text_out(&run_text::tables(report));

@@ -37,6 +37,7 @@ pub(in crate::cli) async fn write_rows(
         consistency: Consistency::Table,
         // Only a run agrees to an edited selection.
         on_selection_change: OnSelectionChange::Fail,
+        plan: None,
         extent,
         is_measured: false,
         pipelines: &context.files.pipeline_names(),
