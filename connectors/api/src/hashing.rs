@@ -7,6 +7,39 @@ pub enum RowHash {
     /// The store's own, fastest hash. It compares with that of another store only where both say
     /// the same in their [`HashFacts`].
     Own,
+    /// The first 60 bits of the SHA-256 of the row's canonical form, the same in every store: of each
+    /// value, its length in bytes, a colon and its form in UTF-8; `~` for NULL; for a form of more
+    /// than 1,024 bytes `#` and its own SHA-256 in hexadecimal digits. A form for each column.
+    Canonical(Vec<ValueForm>),
+}
+
+impl RowHash {
+    /// Bits of the hash that may be set.
+    pub fn bits(&self) -> u32 {
+        match self {
+            Self::Own => 64,
+            Self::Canonical(_) => 60,
+        }
+    }
+}
+
+/// The canonical form of a value. Values that are equal between two types have the same form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ValueForm {
+    /// A whole or decimal number: its digits without zeros at the end of the decimals. A boolean is
+    /// 1 or 0.
+    Number,
+    /// A timestamp, in UTC if it has a zone: `2024-02-29 23:59:59.25`, without zeros at the end.
+    Moment,
+    /// A text.
+    Text,
+    /// A text without the blanks at its end.
+    Padded,
+    /// Bytes, or a UUID's: lower-case hexadecimal digits.
+    Bytes,
+    /// A date or a UUID as its text, `2024-02-29`, or that text.
+    Printed,
 }
 
 /// What a row's ordinal is: the number by which rows fall into parts.
@@ -62,6 +95,9 @@ pub struct PartHash {
     /// The sum of their hashes.
     pub sum: i128,
 }
+
+/// The name of [`RowHash::Canonical`] in [`HashFacts`].
+pub const CANONICAL_HASH: &str = "sha256-60";
 
 /// The column of [`Snapshot::read_hashes`](crate::Snapshot::read_hashes) that holds the hash.
 pub const HASH_COLUMN: &str = "hash";

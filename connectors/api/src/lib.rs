@@ -43,7 +43,10 @@ pub use cursor::{INTEGER_OVERLAP, integer_overlap, integer_step, smallest_local,
 pub use diagnose::{Check, CheckStatus, Diagnosis, Examination};
 pub use error::{Advice, ConnectorError, ErrorClass, Result};
 pub use facts::{ColumnFacts, TableFacts};
-pub use hashing::{HASH_COLUMN, HashFacts, HashRequest, Ordinal, PartHash, Parts, RowHash};
+pub use hashing::{
+    CANONICAL_HASH, HASH_COLUMN, HashFacts, HashRequest, Ordinal, PartHash, Parts, RowHash,
+    ValueForm,
+};
 pub use holds::{Calendar, Domain, Holds, OnLossy, Repertoire, Test, TextDomain};
 pub use images::{KeptRow, KeptRun, PutBack, RowImage, ShownValue, ShownWrite};
 pub use key::{KeyBound, KeyRange};

@@ -5,11 +5,12 @@
 //! types, only what the mapping of types is known to change is evened out:
 //! - numbers: zeros at the end of the decimals, a boolean is 1 or 0;
 //! - floats: the sign of zero; as 32 bits if one side has no more;
-//! - times: microseconds, whatever zone they are shown in, also where they are kept as texts;
+//! - times: in UTC, whatever zone they are shown in, also where they are kept as texts;
 //! - addresses: a host without the length of its network;
 //! - texts: blanks at the end of a CHAR;
 //! - JSON: the order of keys, blanks, how numbers are spelled.
 
+use super::rows::hex;
 use crate::fit;
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::cast::AsArray;
@@ -21,7 +22,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
-use syncset_connector::{Column, NativeType, TargetColumn};
+use syncset_connector::{Column, NativeType, TargetColumn, ValueForm};
 
 /// How the values of a column are brought to one form on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +101,27 @@ impl Form {
         }
     }
 
+    /// The form as servers write it; `None` if they do not write it alike. `stored`: the type that
+    /// the target keeps.
+    pub(super) fn by_servers(self, stored: &DataType) -> Option<ValueForm> {
+        Some(match (self, stored) {
+            (Self::Number, _) => ValueForm::Number,
+            (Self::Moment, _) => ValueForm::Moment,
+            (Self::Text, _) => ValueForm::Text,
+            (Self::Padded, _) => ValueForm::Padded,
+            (Self::Bytes, _) => ValueForm::Bytes,
+            (Self::Printed, DataType::Date32 | DataType::Utf8 | DataType::FixedSizeBinary(16)) => {
+                ValueForm::Printed
+            }
+            (Self::Same, DataType::Timestamp(..)) => ValueForm::Moment,
+            (Self::Same, DataType::Date32 | DataType::FixedSizeBinary(16)) => ValueForm::Printed,
+            (Self::Same, DataType::Binary) => ValueForm::Bytes,
+            (Self::Same, DataType::Utf8) => ValueForm::Text,
+            (Self::Same, other) if Class::of(other, None) == Class::Number => ValueForm::Number,
+            _ => return None,
+        })
+    }
+
     /// The canonical bytes of each value.
     ///
     /// # Errors
@@ -138,7 +160,8 @@ impl Form {
                         return Err(ArrowError::CastError(message));
                     }
                 };
-                plain(&cast(&cast(&micros, &DataType::Int64)?, &DataType::Utf8)?)
+                let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+                plain(&fit::text_forms(&cast(&micros, &local)?)?)
             }
             Self::Span => {
                 let texts = match array.data_type() {
@@ -154,7 +177,8 @@ impl Form {
                 let texts = cast(array, &DataType::Utf8)?;
                 Ok(mapped(&texts, plain_network))
             }
-            Self::Text | Self::Bytes => plain(array),
+            Self::Text => plain(array),
+            Self::Bytes => Ok(in_hex(&plain(array)?)),
             Self::Padded => {
                 let texts = cast(array, &DataType::Utf8)?;
                 Ok(mapped(&texts, |text| text.trim_end_matches(' ').into()))
@@ -233,6 +257,11 @@ fn is_bytes(data_type: &DataType) -> bool {
 /// The bytes of texts and bytes.
 fn plain(array: &ArrayRef) -> Result<BinaryArray, ArrowError> {
     Ok(cast(array, &DataType::Binary)?.as_binary::<i32>().clone())
+}
+
+/// Bytes as hexadecimal digits.
+fn in_hex(values: &BinaryArray) -> BinaryArray {
+    values.iter().map(|bytes| bytes.map(hex)).collect()
 }
 
 /// Another text for each text.
@@ -450,6 +479,18 @@ mod tests {
     }
 
     #[test]
+    fn moments_are_told_in_utc_and_bytes_in_digits() {
+        let moments = TimestampMicrosecondArray::from(vec![1_500_000, -1]);
+        let zoned = moments.clone().with_timezone("+02:00");
+
+        let expected = texts_of(["1970-01-01 00:00:01.5", "1969-12-31 23:59:59.999999"]);
+        assert_eq!(bytes(Form::Moment, moments), expected);
+        assert_eq!(bytes(Form::Moment, zoned), expected);
+        let binary = BinaryArray::from_vec(vec![b"\x00\xff", b""]);
+        assert_eq!(bytes(Form::Bytes, binary), texts_of(["00ff", ""]));
+    }
+
+    #[test]
     fn null_is_no_value_in_any_form() {
         for form in [
             Form::Same,
@@ -459,7 +500,6 @@ mod tests {
             Form::Text,
             Form::Padded,
             Form::Json,
-            Form::Bytes,
             Form::Printed,
         ] {
             let nothing = match form {

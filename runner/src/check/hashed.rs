@@ -17,7 +17,9 @@ use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use syncset_connector::{HashFacts, HashRequest, Ordinal, PartHash, Parts, RowHash};
+use syncset_connector::{
+    HashFacts, HashRequest, Ordinal, PartHash, Parts, RowHash, TableDescription,
+};
 use syncset_pipeline::OutputValue;
 
 /// Bits of an ordinal.
@@ -41,9 +43,18 @@ pub(crate) enum ModeChoice {
     Stream,
 }
 
-/// The requests to both sides.
-#[derive(Debug, Clone)]
+/// What both sides may be asked.
+#[derive(Debug)]
 pub(super) struct Requests {
+    /// The hashes that come into question, the best first; one at least.
+    hashes: Vec<RowHash>,
+    /// The columns at the source and at the target, in one order.
+    source: Vec<String>,
+    target: Vec<String>,
+}
+
+/// The requests to both sides.
+struct Request {
     source: HashRequest,
     target: HashRequest,
 }
@@ -68,7 +79,7 @@ impl Requests {
     /// Why the servers' hashes cannot tell how the tables differ.
     pub(super) fn of(
         planned: &PlannedTable,
-        forms: &RowForms,
+        (forms, there): (&RowForms, &TableDescription),
         choice: ModeChoice,
     ) -> Result<Self, String> {
         if choice == ModeChoice::Stream {
@@ -83,11 +94,7 @@ impl Requests {
         if !planned.fit.changes_nothing() {
             return Err("values are changed to fit, as `on_lossy` says".to_owned());
         }
-        if let Some(name) = forms.first_changed() {
-            return Err(format!(
-                "column `{name}` is kept in another form than at the source"
-            ));
-        }
+        let hashes = row_hashes(forms, there, choice)?;
         let outputs = planned.plan.outputs.iter();
         let read = outputs.map(|output| match &output.value {
             OutputValue::Column(name) => Ok(name.clone()),
@@ -96,15 +103,56 @@ impl Requests {
             }
         });
         let kept = planned.target.columns.iter().map(|it| it.name.clone());
-        let request = |columns| HashRequest {
-            columns,
-            hash: RowHash::Own,
+        Ok(Self {
+            hashes,
+            source: read.collect::<Result<_, _>>()?,
+            target: kept.collect(),
+        })
+    }
+
+    /// The requests for one kind of hash.
+    fn by(&self, hash: &RowHash) -> Request {
+        let request = |columns: &Vec<String>| HashRequest {
+            columns: columns.clone(),
+            hash: hash.clone(),
             ordinal: Ordinal::KeyHash,
         };
-        Ok(Self {
-            source: request(read.collect::<Result<_, _>>()?),
-            target: request(kept.collect()),
-        })
+        Request {
+            source: request(&self.source),
+            target: request(&self.target),
+        }
+    }
+}
+
+/// What both servers may be asked to hash the rows to, the best first.
+///
+/// # Errors
+/// Why there is nothing.
+fn row_hashes(
+    forms: &RowForms,
+    there: &TableDescription,
+    choice: ModeChoice,
+) -> Result<Vec<RowHash>, String> {
+    let changed = forms.first_changed();
+    let mut hashes: Vec<_> = changed
+        .is_none()
+        .then_some(RowHash::Own)
+        .into_iter()
+        .collect();
+    if choice == ModeChoice::Hash {
+        match forms.by_servers(there) {
+            Ok(forms) => hashes.push(RowHash::Canonical(forms)),
+            Err(name) if hashes.is_empty() => {
+                return Err(format!("values of column `{name}` are compared by syncset"));
+            }
+            Err(_) => {}
+        }
+    }
+    match changed {
+        Some(name) if hashes.is_empty() => Err(format!(
+            "column `{name}` is kept in another form than at the source"
+        )),
+        _ => Ok(hashes),
     }
 }
 
@@ -132,9 +180,9 @@ impl Steps {
     }
 
     /// By the hash of the key: every step reads the whole table.
-    fn by_hash() -> Self {
+    fn by_hash(bits: u32) -> Self {
         Self {
-            first_shift: BITS - 12,
+            first_shift: bits - 12,
             split_bits: 5,
             listed_per_part: 16,
             listed: 4_096,
@@ -185,20 +233,29 @@ pub(super) struct Hashing<'a> {
 
 impl Hashing<'_> {
     /// Compares all rows.
-    pub(super) async fn compare(&mut self, mut requests: Requests) -> Result<Told, Failure> {
-        let (there, here) = both(
-            self.target.hash_facts(&requests.target),
-            self.source.hash_facts(&requests.source),
-        )
-        .await?;
-        let steps = match agreed(here, there) {
-            Err(reason) => return Ok(Told::Nothing(reason)),
-            Ok((ordinal, steps)) => {
-                requests.source.ordinal = ordinal;
-                requests.target.ordinal = ordinal;
-                steps
+    pub(super) async fn compare(&mut self, requests: &Requests) -> Result<Told, Failure> {
+        let mut reason = String::new();
+        for hash in &requests.hashes {
+            let mut request = requests.by(hash);
+            let (there, here) = both(
+                self.target.hash_facts(&request.target),
+                self.source.hash_facts(&request.source),
+            )
+            .await?;
+            match agreed(here, there, hash.bits()) {
+                Err(why) => reason = why,
+                Ok((ordinal, steps)) => {
+                    request.source.ordinal = ordinal;
+                    request.target.ordinal = ordinal;
+                    return self.split(&request, steps).await;
+                }
             }
-        };
+        }
+        Ok(Told::Nothing(reason))
+    }
+
+    /// Splits what differs until few rows are left.
+    async fn split(&mut self, requests: &Request, steps: Steps) -> Result<Told, Failure> {
         let mut within = None;
         let mut shift = steps.first_shift;
         let mut rows = (0, 0);
@@ -223,7 +280,7 @@ impl Hashing<'_> {
             rows_split += count;
             match steps.after(&parts, count, (rows_split, rows.0.max(rows.1))) {
                 Step::List => {
-                    let keys = self.differing_keys(&requests, &parts).await?;
+                    let keys = self.differing_keys(requests, &parts).await?;
                     return Ok(Told::Differing { rows, keys });
                 }
                 Step::Read => {
@@ -234,7 +291,7 @@ impl Hashing<'_> {
             }
             let next = shift.saturating_sub(steps.split_bits);
             shift = match largest.filter(|_| requests.source.ordinal == Ordinal::Key) {
-                Some(number) => self.fitting(&requests, shift, number).await?.min(next),
+                Some(number) => self.fitting(requests, shift, number).await?.min(next),
                 None => next,
             };
             within = Some(parts);
@@ -244,7 +301,7 @@ impl Hashing<'_> {
     /// How a part is split whose keys may lie close together, far from others.
     async fn fitting(
         &mut self,
-        requests: &Requests,
+        requests: &Request,
         shift: u32,
         number: i64,
     ) -> Result<u32, Failure> {
@@ -264,7 +321,7 @@ impl Hashing<'_> {
     /// The keys under which the two sides differ in some parts.
     async fn differing_keys(
         &mut self,
-        requests: &Requests,
+        requests: &Request,
         within: &Parts,
     ) -> Result<Keys, Failure> {
         let (source, target) = (self.source.key_schema(), self.target.key_schema());
@@ -304,6 +361,7 @@ impl Hashing<'_> {
 fn agreed(
     source: Result<HashFacts, String>,
     target: Result<HashFacts, String>,
+    bits: u32,
 ) -> Result<(Ordinal, Steps), String> {
     let (source, target) = (source?, target?);
     if source.name != target.name {
@@ -317,7 +375,7 @@ fn agreed(
         return Err(format!("the servers hash values of `{name}` differently"));
     }
     if !source.has_key_ordinal || !target.has_key_ordinal {
-        return Ok((Ordinal::KeyHash, Steps::by_hash()));
+        return Ok((Ordinal::KeyHash, Steps::by_hash(bits)));
     }
     let (first, last) = united(source.keys, target.keys);
     Ok((Ordinal::Key, Steps::by_key(first, last)))
@@ -492,7 +550,7 @@ mod tests {
             keys: has_key_ordinal.then_some((1, 9)),
         };
         let by = |left: HashFacts, right: HashFacts| {
-            agreed(Ok(left), Ok(right)).map(|(ordinal, _)| ordinal)
+            agreed(Ok(left), Ok(right), BITS).map(|(ordinal, _)| ordinal)
         };
 
         let by_key = by(facts("a", "1", true), facts("a", "1", true));

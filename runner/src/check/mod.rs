@@ -158,7 +158,7 @@ async fn compare(
         planned,
         forms: &forms,
         there: &there,
-        requests: Requests::of(planned, &forms, settings.how.mode),
+        requests: Requests::of(planned, (&forms, &there), settings.how.mode),
         choice: settings.how.mode,
     };
     if let Some(first) = table.first_look(&state, checked).await? {
@@ -263,7 +263,7 @@ impl Table<'_> {
                     target: &mut target,
                     forms: self.forms,
                 };
-                hashing.compare(requests.clone()).await?
+                hashing.compare(requests).await?
             }
         };
         let (rows, keys) = match told {

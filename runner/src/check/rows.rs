@@ -12,7 +12,7 @@ use arrow_schema::ArrowError;
 use arrow_select::take::take;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use syncset_connector::{TableDescription, TargetTable};
+use syncset_connector::{TableDescription, TargetTable, ValueForm};
 
 /// Longest form that is written down as it is.
 const FORM_BYTES_MAX: usize = 1_024;
@@ -66,6 +66,20 @@ impl RowForms {
         let mut columns = self.names.iter().zip(&self.forms);
         let changed = columns.find(|(_, form)| **form != Form::Same);
         changed.map(|(name, _)| name.as_str())
+    }
+
+    /// The forms as servers write them.
+    ///
+    /// # Errors
+    /// The first column whose form they do not write alike.
+    pub(super) fn by_servers(&self, there: &TableDescription) -> Result<Vec<ValueForm>, String> {
+        let columns = self.names.iter().zip(&self.forms);
+        let form = |(name, form): (&String, &Form)| {
+            let stored = there.column(name);
+            let known = stored.and_then(|stored| form.by_servers(&stored.data_type));
+            known.ok_or_else(|| name.clone())
+        };
+        columns.map(form).collect()
     }
 
     /// Hashes rows in the order of the target's columns.
@@ -172,7 +186,8 @@ fn digest<'a>(values: impl Iterator<Item = Option<&'a [u8]>>, text: &mut Vec<u8>
     u64::from_be_bytes(first)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         write!(text, "{byte:02x}").expect("writing into memory cannot fail");
@@ -183,6 +198,11 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow_array::StringArray;
+    use arrow_array::cast::AsArray;
+    use arrow_cast::{CastOptions, cast_with_options};
+    use arrow_schema::{DataType, Field, Schema, TimeUnit};
+    use std::sync::Arc;
 
     fn hash(values: &[Option<&str>]) -> u64 {
         let values = values.iter().map(|value| value.map(str::as_bytes));
@@ -216,5 +236,78 @@ mod tests {
     fn hash_is_the_one_that_is_documented() {
         // `printf '1:5~2:ab' | sha256sum`
         assert_eq!(hash(&[Some("5"), None, Some("ab")]), 0x8494_b4dc_a14e_6c3a);
+    }
+
+    /// The first 60 bits of the hashes of the golden rows, and those that the servers are held to.
+    fn golden_hashes() -> (Vec<u64>, Vec<u64>) {
+        let golden = include_str!("../../../tests/golden/canonical_rows.json");
+        let golden: serde_json::Value = serde_json::from_str(golden).expect("the file is JSON");
+        let golden = golden.as_array().expect("a list");
+        let texts = |column: usize| -> ArrayRef {
+            let text = |line: &serde_json::Value| line["row"][column].as_str().map(str::to_owned);
+            Arc::new(golden.iter().map(text).collect::<StringArray>())
+        };
+        let read = |column: usize, data_type: &DataType| {
+            let options = CastOptions {
+                safe: false,
+                ..CastOptions::default()
+            };
+            cast_with_options(&texts(column), data_type, &options).expect("it is such a value")
+        };
+        let bytes = |text: Option<&str>| -> Option<Vec<u8>> {
+            let digits = |at: usize| u8::from_str_radix(&text?[at..at + 2], 16).ok();
+            (0..text?.len()).step_by(2).map(digits).collect()
+        };
+        let binary: BinaryArray = texts(9).as_string::<i32>().iter().map(bytes).collect();
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let columns = vec![
+            read(0, &DataType::Int64),
+            read(1, &DataType::Int32),
+            read(2, &DataType::Decimal128(20, 4)),
+            read(3, &DataType::Boolean),
+            read(4, &utc),
+            read(5, &DataType::Timestamp(TimeUnit::Microsecond, None)),
+            read(6, &DataType::Date32),
+            texts(7),
+            texts(8),
+            Arc::new(binary),
+            texts(10),
+        ];
+        let fields = columns.iter().enumerate();
+        let fields = fields
+            .map(|(place, array)| Field::new(place.to_string(), array.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let batch = RecordBatch::try_new(schema, columns).expect("columns of one length");
+        let forms = RowForms {
+            names: (0..11).map(|place: u32| place.to_string()).collect(),
+            forms: vec![
+                Form::Number,
+                Form::Number,
+                Form::Number,
+                Form::Number,
+                Form::Moment,
+                Form::Moment,
+                Form::Printed,
+                Form::Text,
+                Form::Text,
+                Form::Bytes,
+                Form::Printed,
+            ],
+            key: vec![0],
+        };
+        let hashed = forms.hash(&batch).expect("every value has its form");
+        let expected = golden.iter().map(|line| {
+            let hash = line["hash"].as_str().expect("a hash");
+            hash.parse().expect("a number")
+        });
+        let found = hashed.hashes.iter().map(|(_, row)| row >> 4);
+        (found.collect(), expected.collect())
+    }
+
+    #[test]
+    fn golden_rows_have_their_hashes_here_too() {
+        let (found, expected) = golden_hashes();
+
+        assert_eq!(found, expected);
     }
 }

@@ -13,12 +13,12 @@ for_every_pair!(
 /// A moment that no overlap reaches.
 const LONG_AGO: &str = "2024-05-01 10:00:00";
 
-pub(super) const COLUMNS: [(&str, Kind); 9] = [
+/// Floats are left out: no two servers print them alike, so no server hashes them.
+pub(super) const COLUMNS: [(&str, Kind); 8] = [
     ("id", Kind::BigInt),
     ("name", Kind::Text),
     ("amount", Kind::Decimal(12, 2)),
     ("is_open", Kind::Bool),
-    ("ratio", Kind::Float),
     ("day", Kind::Date),
     ("at", Kind::Instant),
     ("picture", Kind::Bytes),
@@ -36,7 +36,6 @@ pub(super) fn row(id: u32) -> TextRow {
         &format!("ä {id}"),
         &format!("{id}.5"),
         "true",
-        "0.1",
         "2024-02-29",
         "2024-02-29 23:59:59.25",
         "00ff",
@@ -69,19 +68,29 @@ pub(super) async fn synced(pair: &Pair, capture: &str) -> (SampleTable, SampleTa
     (table, copy)
 }
 
-/// The only table of a check, and its exit code. Where servers hash the rows, reading them finds the
-/// same.
+/// The only table of a check, and its exit code. Where servers can hash the rows, hashing and
+/// reading them find the same.
 pub(super) async fn checked(pair: &Pair) -> (i32, Value) {
     let (code, table) = checked_by(pair, "auto").await;
-    if table["mode"] == "hash" {
-        let (same, mut streamed) = checked_by(pair, "stream").await;
-        for key in ["mode", "duration_ms"] {
-            streamed[key] = table[key].clone();
-        }
-        let streamed_object = streamed.as_object_mut().expect("a table");
-        streamed_object.remove("mode_reason");
-        assert_eq!((code, &table), (same, &streamed));
+    let engines = [pair.source.engine(), pair.target.engine()];
+    if engines.contains(&Engine::Sqlite) {
+        assert_eq!(table["mode"], "stream", "{table}");
+        return (code, table);
     }
+    let other = match table["mode"] == "hash" {
+        true => "stream",
+        false => "hash",
+    };
+    let (same, mut again) = checked_by(pair, other).await;
+    assert_eq!(again["mode"], other, "{again}");
+    for key in ["mode", "mode_reason", "duration_ms"] {
+        let again = again.as_object_mut().expect("a table");
+        match table.get(key) {
+            Some(value) => again.insert(key.to_owned(), value.clone()),
+            None => again.remove(key),
+        };
+    }
+    assert_eq!((code, &table), (same, &again));
     (code, table)
 }
 

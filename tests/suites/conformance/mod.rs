@@ -93,6 +93,7 @@ macro_rules! claims_of_engine {
 mod bags;
 mod checks;
 pub(crate) mod exceptions;
+mod hashes;
 mod leases;
 mod loads;
 pub(crate) mod pair;

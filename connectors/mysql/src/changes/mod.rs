@@ -10,6 +10,7 @@ mod chunk;
 mod condition;
 mod cursor;
 mod estimated;
+mod hash;
 mod key_text;
 mod low;
 mod open;

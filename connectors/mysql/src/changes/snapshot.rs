@@ -3,6 +3,7 @@
 
 use super::bound::Activity;
 use super::chunk::range_conditions;
+use super::hash::{self, HashSql};
 use super::open::open_verified;
 use super::position::Watermark;
 use super::read::{batches, changes, rows_by_key_sql, rows_sql};
@@ -18,8 +19,9 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use syncset_connector::{
-    BatchStream, ChangeStream, ConnectorError, Digest, ErrorClass, KeyDigest, KeyRange, Position,
-    Result, Snapshot, SnapshotRequest, SnapshotToken, TableRead, Window, WindowState,
+    BatchStream, ChangeStream, ConnectorError, Digest, ErrorClass, HashFacts, HashRequest,
+    KeyDigest, KeyRange, PartHash, Parts, Position, Result, Snapshot, SnapshotRequest,
+    SnapshotToken, TableRead, Window, WindowState,
 };
 
 /// Keys that one statement looks for.
@@ -400,6 +402,62 @@ impl Snapshot for MysqlSnapshot {
         batches(session, &table.read, rules, &sql, &columns).await
     }
 
+    async fn hash_facts(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+    ) -> Result<std::result::Result<HashFacts, String>> {
+        let (session, table) = self.table(table);
+        let (mut facts, sql) = match hash::facts(&table.read, &table.shape, request) {
+            Ok(facts) => facts,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let rows = session.rows(&sql).await?;
+        facts.keys = rows.first().map_or(Ok(None), hash::read_ends)?;
+        Ok(Ok(facts))
+    }
+
+    async fn hash_parts(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+        within: Option<&Parts>,
+        shift: u32,
+    ) -> Result<Vec<PartHash>> {
+        let (session, table) = self.table(table);
+        let hashes = HashSql::of(&table.read, &table.shape, request).map_err(not_hashed)?;
+        let rows = session.rows(&hashes.parts(within, shift)).await?;
+        rows.iter().map(hash::read_part).collect()
+    }
+
+    async fn part_ends(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+        part: &Parts,
+    ) -> Result<Option<(i64, i64)>> {
+        let (session, table) = self.table(table);
+        let hashes = HashSql::of(&table.read, &table.shape, request).map_err(not_hashed)?;
+        let rows = session.rows(&hashes.ends(part)).await?;
+        rows.first().map_or(Ok(None), hash::read_ends)
+    }
+
+    async fn read_hashes(
+        &mut self,
+        table: usize,
+        request: &HashRequest,
+        within: &Parts,
+    ) -> Result<BatchStream<'_>> {
+        let rules = self.rules;
+        let (session, table) = self.table(table);
+        let hashes = HashSql::of(&table.read, &table.shape, request).map_err(not_hashed)?;
+        let sql = hashes.rows(within);
+        let hash = hash::hash_column();
+        let mut columns = table.read.key_columns();
+        columns.push(&hash);
+        batches(session, &table.read, rules, &sql, &columns).await
+    }
+
     async fn share(&mut self) -> Result<Option<SnapshotToken>> {
         Ok(None)
     }
@@ -411,4 +469,8 @@ impl Snapshot for MysqlSnapshot {
             self.session.close().await;
         }
     }
+}
+
+fn not_hashed(reason: String) -> ConnectorError {
+    ConnectorError::new(ErrorClass::Unsupported, reason)
 }

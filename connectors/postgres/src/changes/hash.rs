@@ -9,6 +9,7 @@
 //! - it hashes what `=` calls equal alike, such as `1.0` and `1.00`. Every type where that is more
 //!   than one value is hashed as its text.
 
+use super::canonical;
 use super::read::select_list;
 use super::shape::Shape;
 use crate::connect::TextRow;
@@ -16,7 +17,8 @@ use crate::error;
 use crate::sql::{quote_ident, quote_literal};
 use crate::types::base_type;
 use syncset_connector::{
-    Column, HashFacts, HashRequest, Ordinal, PartHash, Parts, Result, TableRead,
+    CANONICAL_HASH, Column, HashFacts, HashRequest, Ordinal, PartHash, Parts, Result, RowHash,
+    TableRead, ValueForm,
 };
 
 /// The first version that has the hash.
@@ -114,7 +116,11 @@ impl<'a> HashSql<'a> {
         read: &'a TableRead,
         shape: &'a Shape,
         request: &HashRequest,
+        server: &HashingServer,
     ) -> std::result::Result<Self, String> {
+        if let RowHash::Canonical(forms) = &request.hash {
+            return Self::canonical(read, shape, (request, forms), server);
+        }
         let (ordinal, known) = match request.ordinal {
             Ordinal::Key => match key_number(read) {
                 Some(column) => {
@@ -134,6 +140,42 @@ impl<'a> HashSql<'a> {
             read,
             shape,
             hash: format!("pg_catalog.hash_record_extended({row}, {ordinal})"),
+            ordinal,
+            by: request.ordinal,
+        })
+    }
+
+    fn canonical(
+        read: &'a TableRead,
+        shape: &'a Shape,
+        (request, forms): (&HashRequest, &[ValueForm]),
+        server: &HashingServer,
+    ) -> std::result::Result<Self, String> {
+        if server.encoding == "SQL_ASCII" {
+            return Err("the database has no encoding (`SQL_ASCII`)".to_owned());
+        }
+        let columns = columns(read, &request.columns);
+        let mut written = Vec::with_capacity(columns.len());
+        for (column, form) in columns.iter().zip(forms) {
+            let place = place(shape, column);
+            written.push(canonical::written(column, &place, *form, &server.encoding)?);
+        }
+        let ordinal = match (request.ordinal, key_number(read)) {
+            (Ordinal::Key, Some(column)) => format!("{}::pg_catalog.int8", place(shape, column)),
+            (Ordinal::Key, None) => return Err("the key is not one whole number".to_owned()),
+            (Ordinal::KeyHash, _) => {
+                let part = |key: &String| {
+                    let index = request.columns.iter().position(|name| name == key)?;
+                    written.get(index).cloned()
+                };
+                let parts: Option<Vec<_>> = read.key.iter().map(part).collect();
+                canonical::hash(&parts.ok_or("a column of the key is not compared")?)
+            }
+        };
+        Ok(Self {
+            read,
+            shape,
+            hash: canonical::hash(&written),
             ordinal,
             by: request.ordinal,
         })
@@ -220,10 +262,14 @@ pub(super) fn question(
     if server.version_num < VERSION_MIN {
         return Err("the server is older than PostgreSQL 14".to_owned());
     }
-    HashSql::of(read, shape, request)?;
+    HashSql::of(read, shape, request, server)?;
     let mut forms = Vec::new();
     let (mut probed, mut probes) = (Vec::new(), Vec::new());
-    for column in columns(read, &request.columns) {
+    let own = match &request.hash {
+        RowHash::Own => columns(read, &request.columns),
+        _ => Vec::new(),
+    };
+    for column in own {
         let form = Form::of(column);
         let native = without_length(base_type(&column.native));
         forms.push(format!("{form:?}"));
@@ -254,7 +300,10 @@ pub(super) fn question(
     let list: Vec<_> = std::iter::once(ends).chain(probes).collect();
     Ok(Question {
         sql: format!("SELECT {}", list.join(", ")),
-        name: format!("postgres-record-1:{}:{}", server.encoding, forms.join(",")),
+        name: match &request.hash {
+            RowHash::Own => format!("postgres-record-1:{}:{}", server.encoding, forms.join(",")),
+            _ => CANONICAL_HASH.to_owned(),
+        },
         probed,
         has_key_ordinal: number.is_some(),
     })

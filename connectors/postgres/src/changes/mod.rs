@@ -5,6 +5,7 @@
 //! tables; read the rows at or above the old bound; store the new bound with the rows.
 
 mod bound;
+mod canonical;
 mod check;
 mod chunk;
 mod condition;

@@ -388,8 +388,10 @@ impl Snapshot for PgSnapshot {
         within: Option<&Parts>,
         shift: u32,
     ) -> Result<Vec<PartHash>> {
+        let server = self.server.clone();
         let (session, table) = self.table(table);
-        let hashes = HashSql::of(&table.read, &table.shape, request).map_err(not_hashed)?;
+        let hashes =
+            HashSql::of(&table.read, &table.shape, request, &server).map_err(not_hashed)?;
         let rows = session.rows(&hashes.parts(within, shift)?).await?;
         rows.iter().map(read_part).collect()
     }
@@ -400,8 +402,10 @@ impl Snapshot for PgSnapshot {
         request: &HashRequest,
         part: &Parts,
     ) -> Result<Option<(i64, i64)>> {
+        let server = self.server.clone();
         let (session, table) = self.table(table);
-        let hashes = HashSql::of(&table.read, &table.shape, request).map_err(not_hashed)?;
+        let hashes =
+            HashSql::of(&table.read, &table.shape, request, &server).map_err(not_hashed)?;
         let rows = session.rows(&hashes.ends(part)?).await?;
         rows.first().map_or(Ok(None), read_ends)
     }
@@ -412,8 +416,10 @@ impl Snapshot for PgSnapshot {
         request: &HashRequest,
         within: &Parts,
     ) -> Result<BatchStream<'_>> {
+        let server = self.server.clone();
         let (session, table) = self.table(table);
-        let hashes = HashSql::of(&table.read, &table.shape, request).map_err(not_hashed)?;
+        let hashes =
+            HashSql::of(&table.read, &table.shape, request, &server).map_err(not_hashed)?;
         let sql = hashes.rows(within)?;
         let hash = computed_column(HASH_COLUMN, DataType::Int64);
         let mut columns = table.read.key_columns();
