@@ -294,3 +294,45 @@ async fn tables_whose_hashes_do_not_compare_are_read() {
     let (code, checked) = lab.checked("hash").await;
     assert_eq!((code, counts(&checked)), (4, [1, 0, 0, 0]), "{checked}");
 }
+
+#[tokio::test]
+async fn sample_is_of_the_same_keys_on_both_sides() {
+    let lab = Lab::with_rows(3_000, "bigint", "i").await;
+    lab.drift("UPDATE t SET v = 'other' WHERE id % 10 = 0 AND id < 2900")
+        .await;
+
+    for mode in ["auto", "stream"] {
+        let (code, table) = lab.checked(&format!("{mode} --sample 25%")).await;
+
+        // Which keys are chosen is the hash's own affair; how many is not.
+        let [different, missing, extra, undecided] = counts(&table);
+        assert_eq!((code, missing, extra, undecided), (4, 0, 0, 0), "{table}");
+        assert!((30..120).contains(&different), "{mode}: {different}");
+        let rows = table["rows_source"].as_u64().expect("a number");
+        assert!((500..1_000).contains(&rows), "{mode}: {rows}");
+        assert_eq!(table["rows_target"], rows, "{table}");
+        let note = table["notes"][0].as_str().expect("a note");
+        assert!(note.contains("a sample was compared: 25 %"), "{note}");
+    }
+}
+
+#[tokio::test]
+async fn check_without_time_names_what_is_left() {
+    let lab = Lab::with_rows(10, "bigint", "i").await;
+    let check = "pipeline check p --max-seconds 0 --output json";
+
+    let output = lab.project.syncset(check.split(' ')).await;
+    let table = output.json()["tables"][0].clone();
+    let in_time = lab.checked("auto --max-seconds 600").await;
+
+    assert_eq!((output.code, &table["verdict"]), (9, &json!("unfinished")));
+    assert_eq!(
+        (&table["complete"], table.get("mode")),
+        (&json!(false), None)
+    );
+    assert_eq!(in_time.0, 0);
+    let text = "pipeline check p --max-seconds 0".split(' ');
+    let text = lab.project.syncset(text).await.expect_code(9);
+    let hint = "syncset pipeline check p --tables public.t";
+    assert!(text.stdout.contains(hint), "{}", text.stdout);
+}

@@ -6,6 +6,7 @@
 
 use super::look::{key_as, unkept};
 use super::rows::RowForms;
+use super::sample::Share;
 use super::side::{Keys, Side};
 use super::{ROWS_LISTED_MAX, both};
 use crate::failure::Failure;
@@ -27,6 +28,9 @@ const BITS: u32 = 64;
 
 /// Parts that a range of keys falls into, at most.
 const PARTS_MAX: i128 = 1 << 10;
+
+/// Parts that one statement names, at most.
+const PARTS_DIFFERING_MAX: usize = 5_000;
 
 /// Rows outside of the largest part, if that alone decides how parts are split.
 const ROWS_BESIDE_MAX: u64 = 100_000;
@@ -207,7 +211,9 @@ impl Steps {
     fn after(self, parts: &Parts, count: u64, (rows_split, rows): (u64, u64)) -> Step {
         let listed = self.listed_per_part * parts.numbers.len() as u64;
         let is_first = rows_split == count;
-        if count <= listed.max(self.listed) || parts.shift == 0 {
+        if parts.numbers.len() > PARTS_DIFFERING_MAX {
+            Step::Read
+        } else if count <= listed.max(self.listed) || parts.shift == 0 {
             Step::List
         } else if rows_split > 2 * rows || (!is_first && count > ROWS_LISTED_MAX) {
             Step::Read
@@ -229,6 +235,7 @@ pub(super) struct Hashing<'a> {
     pub(super) source: &'a mut Side,
     pub(super) target: &'a mut Side,
     pub(super) forms: &'a RowForms,
+    pub(super) sample: Option<Share>,
 }
 
 impl Hashing<'_> {
@@ -242,7 +249,7 @@ impl Hashing<'_> {
                 self.source.hash_facts(&request.source),
             )
             .await?;
-            match agreed(here, there, hash.bits()) {
+            match agreed(here, there, (hash.bits(), self.sample)) {
                 Err(why) => reason = why,
                 Ok((ordinal, steps)) => {
                     request.source.ordinal = ordinal;
@@ -256,7 +263,8 @@ impl Hashing<'_> {
 
     /// Splits what differs until few rows are left.
     async fn split(&mut self, requests: &Request, steps: Steps) -> Result<Told, Failure> {
-        let mut within = None;
+        let mut within = self.sample.map(|sample| sample.parts(steps.first_shift));
+        let mut is_first = true;
         let mut shift = steps.first_shift;
         let mut rows = (0, 0);
         let mut rows_split = 0;
@@ -268,7 +276,7 @@ impl Hashing<'_> {
                     .hash_parts(&requests.source, within.as_ref(), shift),
             )
             .await?;
-            if within.is_none() {
+            if std::mem::take(&mut is_first) {
                 let count = |parts: &[PartHash]| parts.iter().map(|part| part.row_count).sum();
                 rows = (count(&here), count(&there));
             }
@@ -361,7 +369,7 @@ impl Hashing<'_> {
 fn agreed(
     source: Result<HashFacts, String>,
     target: Result<HashFacts, String>,
-    bits: u32,
+    (bits, sample): (u32, Option<Share>),
 ) -> Result<(Ordinal, Steps), String> {
     let (source, target) = (source?, target?);
     if source.name != target.name {
@@ -374,7 +382,8 @@ fn agreed(
     if let Some(((name, _), _)) = probes.find(|(left, right)| left != right) {
         return Err(format!("the servers hash values of `{name}` differently"));
     }
-    if !source.has_key_ordinal || !target.has_key_ordinal {
+    let by_key = source.has_key_ordinal && target.has_key_ordinal;
+    if !by_key || sample.is_some() {
         return Ok((Ordinal::KeyHash, Steps::by_hash(bits)));
     }
     let (first, last) = united(source.keys, target.keys);
@@ -527,6 +536,9 @@ mod tests {
         let first = steps.after(&parts(11, 977), rows, (rows, rows));
         let second = steps.after(&parts(7, 15_632), rows, (2 * rows, rows));
         assert_eq!([first, second], [Step::Split, Step::Read]);
+        // More parts differ than a statement names.
+        let first = steps.after(&parts(7, 5_001), 6_000, (6_000, rows));
+        assert_eq!(first, Step::Read);
         // Nothing is left to split.
         let last = steps.after(&parts(0, 2), 5_000, (5_000, 5_000));
         assert_eq!(last, Step::List);
@@ -550,7 +562,7 @@ mod tests {
             keys: has_key_ordinal.then_some((1, 9)),
         };
         let by = |left: HashFacts, right: HashFacts| {
-            agreed(Ok(left), Ok(right), BITS).map(|(ordinal, _)| ordinal)
+            agreed(Ok(left), Ok(right), (BITS, None)).map(|(ordinal, _)| ordinal)
         };
 
         let by_key = by(facts("a", "1", true), facts("a", "1", true));

@@ -12,12 +12,14 @@ mod hashed;
 mod look;
 mod report;
 mod rows;
+mod sample;
 mod side;
 mod writes;
 
 pub(crate) use again::{Again, Reader, Seen};
 pub(crate) use hashed::ModeChoice;
 pub(crate) use report::{CheckReport, CheckedTable, Kind, Mode, Sample, Verdict, exit_code_of};
+pub(crate) use sample::Share;
 pub(crate) use writes::{TableWrites, writes};
 
 use crate::cli::quantity::counted;
@@ -63,6 +65,10 @@ pub(crate) struct CheckSettings<'a> {
 pub(crate) struct How {
     /// By the servers' hashes, or by reading every row.
     pub(crate) mode: ModeChoice,
+    /// Compare a part of the keys only.
+    pub(crate) sample: Option<Share>,
+    /// Begin no table after this moment, and leave the one that is being compared.
+    pub(crate) until: Option<Instant>,
 }
 
 /// The stores of a check.
@@ -106,10 +112,11 @@ pub(crate) async fn check(
         let clock = Instant::now();
         let table = Arc::new(table);
         let mut checked = CheckedTable::new(table.stream(), &table.target.name.to_string());
-        let compared = compare(&stores, &table, there, settings, &mut checked).await;
-        match compared {
-            Ok(()) => {}
-            Err(failure) => checked.fail(failure),
+        let comparing = compare(&stores, &table, there, settings, &mut checked);
+        match in_time(comparing, settings.how.until).await {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => checked.fail(failure),
+            None => checked = CheckedTable::unfinished(table.stream(), &checked.target),
         }
         checked.duration_ms = millis(clock);
         tables.push(checked);
@@ -127,6 +134,15 @@ pub(crate) async fn check(
         duration_ms: millis(clock),
         tables,
     })
+}
+
+/// What comes of something that ends in time; `None`: it did not.
+async fn in_time<T>(work: impl Future<Output = T>, until: Option<Instant>) -> Option<T> {
+    match until {
+        Some(until) if until <= Instant::now() => None,
+        Some(until) => tokio::time::timeout_at(until.into(), work).await.ok(),
+        None => Some(work.await),
+    }
 }
 
 fn millis(since: Instant) -> u64 {
@@ -160,7 +176,9 @@ async fn compare(
         there: &there,
         requests: Requests::of(planned, (&forms, &there), settings.how.mode),
         choice: settings.how.mode,
+        sample: settings.how.sample,
     };
+    checked.notes.extend(table.sample.map(Share::sentence));
     if let Some(first) = table.first_look(&state, checked).await? {
         table.second_look(first, settings.samples, checked).await?;
     }
@@ -203,6 +221,7 @@ struct Table<'a> {
     /// What the servers are asked to hash, or why they are not.
     requests: Result<Requests, String>,
     choice: ModeChoice,
+    sample: Option<Share>,
 }
 
 /// What differs in the snapshots of a look.
@@ -217,9 +236,10 @@ impl Table<'_> {
     /// Opens both sides, the target first: see [`is_drift`].
     async fn open(&self, stored: &StreamState) -> Result<(Side, Side), Failure> {
         let (planned, forms) = (self.planned, self.forms);
-        let target = Side::target(self.stores.reader, planned, forms, self.there).await?;
+        let mut target = Side::target(self.stores.reader, planned, forms, self.there).await?;
         let source = self.stores.ends.source();
-        let source = Side::source(source, planned, forms, &stored.position).await?;
+        let mut source = Side::source(source, planned, forms, &stored.position).await?;
+        (target.sample, source.sample) = (self.sample, self.sample);
         Ok((target, source))
     }
 
@@ -262,6 +282,7 @@ impl Table<'_> {
                     source: &mut source,
                     target: &mut target,
                     forms: self.forms,
+                    sample: self.sample,
                 };
                 hashing.compare(requests).await?
             }

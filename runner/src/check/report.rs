@@ -20,6 +20,8 @@ pub(crate) enum Verdict {
     Failed,
     /// It cannot be compared.
     Skipped,
+    /// The time was up before it was compared.
+    Unfinished,
 }
 
 /// How a table was compared.
@@ -134,6 +136,16 @@ impl CheckedTable {
             exit_code: exit_code::DONE,
             notes: Vec::new(),
             failure: None,
+        }
+    }
+
+    /// A table for which there was no time.
+    pub(super) fn unfinished(table: &str, target: &str) -> Self {
+        Self {
+            verdict: Verdict::Unfinished,
+            complete: false,
+            exit_code: exit_code::RETRY,
+            ..Self::new(table, target)
         }
     }
 

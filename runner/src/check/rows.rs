@@ -103,6 +103,15 @@ impl RowForms {
         })
     }
 
+    /// The hashes of the keys of rows in the order of the target's columns.
+    pub(super) fn key_hashes(&self, batch: &RecordBatch) -> Result<Vec<u64>, Failure> {
+        let keys = batch.project(&self.key).map_err(|error| {
+            let message = format!("rows have no such key: {error}");
+            Failure::new(exit_code::FAILED, message)
+        })?;
+        self.hash_keys(&keys)
+    }
+
     /// The hashes of keys whose columns are those of the key, in key order.
     pub(super) fn hash_keys(&self, keys: &RecordBatch) -> Result<Vec<u64>, Failure> {
         let columns = self.columns(keys.columns(), self.key.iter().copied())?;

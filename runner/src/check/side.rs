@@ -1,6 +1,7 @@
 //! One side of a comparison: its rows as hashes, from one snapshot.
 
 use super::rows::{HashedRows, RowForms};
+use super::sample::Share;
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::fit::Losses;
@@ -68,6 +69,8 @@ pub(super) struct Side {
     /// Types of the key's columns.
     key_schema: SchemaRef,
     end: End,
+    /// Which keys are looked at when all rows are read.
+    pub(super) sample: Option<Share>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +99,7 @@ impl Side {
             forms: forms.clone(),
             key_schema,
             end: End::Source,
+            sample: None,
         })
     }
 
@@ -117,6 +121,7 @@ impl Side {
             forms: forms.clone(),
             key_schema,
             end: End::Target,
+            sample: None,
         })
     }
 
@@ -130,7 +135,11 @@ impl Side {
         let Scope::Keys(keys) = scope else {
             let mut stream = self.snapshot.read_chunk(0, &KeyRange::all()).await?;
             while let Some(batch) = stream.next().await {
-                let batch = written(planned, end, batch)?;
+                let mut batch = written(planned, end, batch)?;
+                if let Some(sample) = self.sample {
+                    let keys = forms.key_hashes(&batch)?;
+                    batch = kept(&batch, keys.into_iter().map(|key| sample.holds(key)))?;
+                }
                 take(&forms.hash(&batch)?);
             }
             return Ok(());
@@ -153,15 +162,8 @@ impl Side {
                     continue;
                 }
                 // A store finds rows by what it calls equal, such as `a` and `A`.
-                let mask: BooleanArray = rows
-                    .hashes
-                    .iter()
-                    .map(|(key, _)| Some(asked.contains(key)))
-                    .collect();
-                let batch = filter_record_batch(&batch, &mask).map_err(|error| {
-                    let message = format!("rows that were found by their keys: {error}");
-                    Failure::new(exit_code::FAILED, message)
-                })?;
+                let keys = rows.hashes.iter().map(|(key, _)| asked.contains(key));
+                let batch = kept(&batch, keys)?;
                 take(&forms.hash(&batch)?);
             }
         }
@@ -264,6 +266,15 @@ pub(super) fn target_read(planned: &PlannedTable, there: &Arc<TableDescription>)
         all_written: false,
         batch_bytes: planned.plan.read.batch_bytes,
     }
+}
+
+/// Some of the rows.
+fn kept(batch: &RecordBatch, is_kept: impl Iterator<Item = bool>) -> Result<RecordBatch, Failure> {
+    let mask: BooleanArray = is_kept.map(Some).collect();
+    filter_record_batch(batch, &mask).map_err(|error| {
+        let message = format!("rows cannot be chosen by their keys: {error}");
+        Failure::new(exit_code::FAILED, message)
+    })
 }
 
 /// The rows of a batch as they are, or would be, at the target.

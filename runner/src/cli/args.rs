@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::check::ModeChoice;
+use crate::check::{ModeChoice, Share};
 use crate::cli::connection::DiscoverArgs;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::init::InitArgs;
@@ -329,6 +329,13 @@ pub(crate) struct CheckArgs {
     /// How rows are compared
     #[arg(long, value_enum, default_value_t = ModeChoice::Auto)]
     pub(crate) mode: ModeChoice,
+    /// Compare this part of the keys, such as `5%`: the same keys on both sides, chosen by their
+    /// hashes
+    #[arg(long, value_parser = Share::parse, value_name = "PERCENT")]
+    pub(crate) sample: Option<Share>,
+    /// Stop after so many seconds, and exit with 9 if tables are left
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_seconds: Option<u64>,
 }
 
 #[derive(Debug, Args)]

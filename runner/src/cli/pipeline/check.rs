@@ -7,7 +7,7 @@ use crate::cli::args::{CheckArgs, Output};
 use crate::cli::quantity::{count, counted, duration, rows};
 use crate::cli::{Context, render};
 use crate::failure::Failures;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Compares and prints; changes nothing.
 pub(crate) async fn check(context: &Context, args: &CheckArgs) -> Result<i32, Failures> {
@@ -16,7 +16,11 @@ pub(crate) async fn check(context: &Context, args: &CheckArgs) -> Result<i32, Fa
         project: &context.files.project.name,
         tables: &args.tables,
         samples: args.samples,
-        how: How { mode: args.mode },
+        how: How {
+            mode: args.mode,
+            sample: args.sample,
+            until: args.max_seconds.and_then(in_seconds),
+        },
     };
     let report = check::check(&spec, &settings).await?;
     if context.output == Output::Text {
@@ -25,6 +29,11 @@ pub(crate) async fn check(context: &Context, args: &CheckArgs) -> Result<i32, Fa
         render::json(&report);
     }
     Ok(report.exit_code)
+}
+
+/// The moment in so many seconds; `None`: it never comes.
+fn in_seconds(seconds: u64) -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_secs(seconds))
 }
 
 /// Prints a check for people.
@@ -45,6 +54,7 @@ pub(super) fn print(report: &CheckReport) {
         (Verdict::Undecided, "undecided"),
         (Verdict::Failed, "failed"),
         (Verdict::Skipped, "skipped"),
+        (Verdict::Unfinished, "unfinished"),
     ] {
         match codes(verdict) {
             0 => {}
@@ -58,6 +68,16 @@ pub(super) fn print(report: &CheckReport) {
         parts.join(", "),
         duration(Duration::from_millis(report.duration_ms)),
     ));
+    let left = report.tables.iter();
+    let left = left.filter(|table| table.verdict == Verdict::Unfinished);
+    let left: Vec<_> = left.map(|table| table.table.as_str()).collect();
+    if !left.is_empty() {
+        render::text_out(&format!(
+            "hint: the rest: syncset pipeline check {} --tables {}\n",
+            report.pipeline,
+            left.join(",")
+        ));
+    }
 }
 
 fn table_text(table: &CheckedTable) -> String {
@@ -67,6 +87,7 @@ fn table_text(table: &CheckedTable) -> String {
         Verdict::Different => "different".to_owned(),
         Verdict::Undecided | Verdict::Failed => "not compared".to_owned(),
         Verdict::Skipped => "skipped".to_owned(),
+        Verdict::Unfinished => "unfinished, its time was up".to_owned(),
     };
     let time = duration(Duration::from_millis(table.duration_ms));
     let mode = match table.mode {
