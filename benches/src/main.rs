@@ -1,11 +1,12 @@
 //! End-to-end benches: each prints the reference, ours and the ratio.
 //!
-//! `cargo run --release -p syncset-benches -- [ROWS] [copy|replace|mysql|mariadb]` after
+//! `cargo run --release -p syncset-benches -- [ROWS] [copy|replace|drift|mysql|mariadb]` after
 //! `cargo build --release -p syncset`; without a second word all of them. `-- tables [COUNT]` for
 //! many tables over distant links.
 //! Starts servers of its own with durable settings; `SYNCSET_BIN` names another binary.
 
 mod across;
+mod drift;
 mod measured;
 mod replace;
 mod tables;
@@ -58,7 +59,7 @@ async fn main() {
             across::measure(SERVER, flavour, rows, &binary()).await;
         }
     }
-    if !wanted("copy") && !wanted("replace") {
+    if !["copy", "replace", "drift"].into_iter().any(wanted) {
         return;
     }
     let server = PostgresServer::start_own(SERVER);
@@ -80,6 +81,9 @@ async fn main() {
         let (target, whole) = bench.first_load().await;
         bench.change(&target).await;
         bench.interrupted(whole).await;
+    }
+    if wanted("drift") {
+        bench.drift().await;
     }
     if wanted("replace") {
         for keyed in [true, false] {

@@ -44,8 +44,13 @@ pub(crate) fn run_shell(script: &str) -> Measured {
 
 /// Runs a pipeline once, to its end.
 pub(crate) fn run_syncset(binary: &Path, folder: &Path, name: &str) -> Measured {
+    run_verb(binary, folder, &["pipeline", "run", name], 0)
+}
+
+/// Runs a verb that must end with this exit code.
+pub(crate) fn run_verb(binary: &Path, folder: &Path, words: &[&str], code: i32) -> Measured {
     let started = Instant::now();
-    let mut child = spawn_syncset(binary, folder, name);
+    let mut child = spawn_syncset(binary, folder, words);
     let status_file = format!("/proc/{}/status", child.id());
     let watched = std::thread::spawn(move || {
         let mut peak_bytes = None;
@@ -57,22 +62,27 @@ pub(crate) fn run_syncset(binary: &Path, folder: &Path, name: &str) -> Measured 
     });
     let status = child.wait().expect("our own child can be waited for");
     let wall = started.elapsed();
-    assert!(status.success(), "`pipeline run {name}` failed: {status}");
+    assert!(
+        status.code() == Some(code),
+        "`{}` ended with {status}",
+        words.join(" ")
+    );
     let peak_bytes = watched.join().expect("watching does not panic");
     Measured { wall, peak_bytes }
 }
 
 /// Runs a pipeline and kills it after a while.
 pub(crate) fn kill_syncset(binary: &Path, folder: &Path, name: &str, after: Duration) {
-    let mut child = spawn_syncset(binary, folder, name);
+    let mut child = spawn_syncset(binary, folder, &["pipeline", "run", name]);
     std::thread::sleep(after);
     child.kill().expect("our own child can be killed");
     child.wait().expect("our own child can be waited for");
 }
 
-fn spawn_syncset(binary: &Path, folder: &Path, name: &str) -> Child {
+fn spawn_syncset(binary: &Path, folder: &Path, words: &[&str]) -> Child {
     Command::new(binary)
-        .args(["pipeline", "run", name, "-C"])
+        .args(words)
+        .arg("-C")
         .arg(folder)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
