@@ -254,6 +254,11 @@ impl ProjectFiles {
     }
 }
 
+/// Whether a folder is in a project.
+pub(crate) fn is_in_project(start: &Path) -> bool {
+    find(start).is_ok()
+}
+
 /// The folder that holds `syncset.yaml`: this one or the nearest above it.
 fn find(start: &Path) -> Result<PathBuf, Failure> {
     let wrong = |message: String| Failure::new(exit_code::CONFIG, message);

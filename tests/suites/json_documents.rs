@@ -401,6 +401,8 @@ async fn checks(seen: &mut Seen) {
     target.execute(edits).await;
     let checked = seen.run("pipeline check", "pipeline check drift").await;
     assert_eq!(checked["exit_code"], 4, "{checked}");
+    let two = "check shop.orders sqlite:drift.db#orders --key id";
+    seen.run("check", two).await;
     seen.run("pipeline repair", "pipeline repair drift --dry-run")
         .await;
     seen.run("pipeline repair", "pipeline repair drift").await;

@@ -47,6 +47,13 @@ impl Buckets {
         self.0.iter().map(|bucket| bucket.count).sum()
     }
 
+    /// How many rows there are by the first bits of their keys' hashes, in `cells` cells, a power of
+    /// two.
+    pub(super) fn rows_by_cell(&self, cells: usize) -> Vec<u64> {
+        let rows = |buckets: &[Bucket]| buckets.iter().map(|bucket| bucket.count).sum();
+        self.0.chunks(self.0.len() / cells).map(rows).collect()
+    }
+
     /// The buckets that differ; so many that they hold about `rows_max` rows on one side, and one at
     /// least.
     pub(super) fn differing(&self, other: &Self, rows_max: u64) -> Differing {

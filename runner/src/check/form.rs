@@ -122,6 +122,16 @@ impl Form {
         })
     }
 
+    /// Whether values of these columns can be equal at all.
+    pub(super) fn compares(sent: &TargetColumn, stored: &Column) -> bool {
+        let is_open = |class| matches!(class, Class::Text | Class::Other);
+        let (here, there) = (
+            Class::of(&sent.data_type, sent.native.as_ref()),
+            Class::of(&stored.data_type, Some(&stored.native)),
+        );
+        Self::of(sent, stored) != Self::Printed || here == there || is_open(here) || is_open(there)
+    }
+
     /// The canonical bytes of each value.
     ///
     /// # Errors

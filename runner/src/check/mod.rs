@@ -9,17 +9,23 @@ mod again;
 mod buckets;
 mod form;
 mod hashed;
+mod junit;
 mod look;
+mod page;
 mod report;
 mod rows;
 mod sample;
 mod side;
+mod tables;
 mod writes;
 
 pub(crate) use again::{Again, Reader, Seen};
 pub(crate) use hashed::ModeChoice;
+pub(crate) use junit::junit;
+pub(crate) use page::{is_page, page, past_of};
 pub(crate) use report::{CheckReport, CheckedTable, Kind, Mode, Sample, Verdict, exit_code_of};
 pub(crate) use sample::Share;
+pub(crate) use tables::check_tables;
 pub(crate) use writes::{TableWrites, writes};
 
 use crate::cli::quantity::counted;
@@ -31,6 +37,7 @@ use crate::run::rejected_keys;
 use crate::stop::seconds_since_epoch;
 use hashed::{Hashing, Requests, Told};
 use look::{Found, Rows, candidates, difference, held, in_buckets, is_drift, listed, looked_up};
+use report::Certainty;
 use rows::RowForms;
 use side::{InFlight, Scope, Side};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -299,6 +306,7 @@ impl Table<'_> {
             }
         };
         checked.mode = Some(Mode::Hash);
+        checked.draw_drift();
         (checked.rows_source, checked.rows_target) = rows;
         if keys.source.num_rows() == 0 {
             both(done(target.close()), done(source.close())).await?;
@@ -326,6 +334,7 @@ impl Table<'_> {
         let ((target, right), (mut source, left)) =
             both(in_buckets(target), in_buckets(source)).await?;
         (checked.rows_source, checked.rows_target) = (left.rows(), right.rows());
+        checked.draw(&left, &right);
         let differing = left.differing(&right, ROWS_LISTED_MAX);
         if differing.is_empty() {
             both(done(target.close()), done(source.close())).await?;
@@ -386,6 +395,11 @@ impl Table<'_> {
                 continue;
             }
             let is_drift = now == kind && first.is_drift(&here, &in_flight, key);
+            let certainty = match is_drift {
+                true => Certainty::Drift,
+                false => Certainty::Undecided,
+            };
+            checked.mark(key, rows, certainty);
             match (is_drift, now) {
                 (false, _) => checked.undecided += rows,
                 (true, Kind::Extra) => drop(extra.insert(key)),

@@ -1,6 +1,8 @@
 //! What a check found.
 
 use super::again::Seen;
+use super::buckets::Buckets;
+use super::page::{CELLS, Cell};
 use crate::exit_code;
 use crate::failure::Failure;
 use arrow_array::RecordBatch;
@@ -34,6 +36,15 @@ pub(crate) enum Mode {
     Stream,
 }
 
+/// Whether a difference is one for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// It is.
+    Drift,
+    /// It may be in flight.
+    Undecided,
+}
+
 /// How a row differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +55,17 @@ pub(crate) enum Kind {
     Missing,
     /// Only the target has it.
     Extra,
+}
+
+impl Kind {
+    /// Its name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Different => "different",
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+        }
+    }
 }
 
 /// One row that differs.
@@ -59,6 +81,35 @@ pub(crate) struct Sample {
     /// True if it may be in flight.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) undecided: bool,
+}
+
+impl Sample {
+    /// Its key for people.
+    pub(crate) fn key_text(&self) -> String {
+        let part = |part: &Option<String>| match part {
+            Some(text) => format!("{text:?}"),
+            None => "null".to_owned(),
+        };
+        let key: Vec<_> = self.key.iter().map(part).collect();
+        format!("[{}]", key.join(", "))
+    }
+
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
+        let columns = match self.columns.as_slice() {
+            [] => String::new(),
+            columns => format!(": {}", columns.join(", ")),
+        };
+        let undecided = match self.undecided {
+            true => " (undecided)",
+            false => "",
+        };
+        format!(
+            "{} {}{columns}{undecided}",
+            self.kind.name(),
+            self.key_text()
+        )
+    }
 }
 
 /// One table of a check.
@@ -97,6 +148,9 @@ pub(crate) struct CheckedTable {
     /// Keys of all rows that differ for certain, in the source's types.
     #[serde(skip)]
     pub(crate) drifted_keys: Vec<RecordBatch>,
+    /// Rows and differences by the first bits of their keys' hashes; empty if nothing was read.
+    #[serde(skip)]
+    pub(crate) map: Vec<Cell>,
     /// What the target has under these keys.
     #[serde(skip)]
     pub(crate) seen: Seen,
@@ -131,6 +185,7 @@ impl CheckedTable {
             complete: true,
             samples: Vec::new(),
             drifted_keys: Vec::new(),
+            map: Vec::new(),
             seen: Seen::new(),
             duration_ms: 0,
             exit_code: exit_code::DONE,
@@ -160,6 +215,35 @@ impl CheckedTable {
             Kind::Different => self.different += rows,
             Kind::Missing => self.missing += rows,
             Kind::Extra => self.extra += rows,
+        }
+    }
+
+    /// Draws the map of the rows of both sides.
+    pub(super) fn draw(&mut self, source: &Buckets, target: &Buckets) {
+        let source = source.rows_by_cell(CELLS);
+        let rows = source.into_iter().zip(target.rows_by_cell(CELLS));
+        let cell = |(source, target)| Cell {
+            source,
+            target,
+            ..Cell::default()
+        };
+        self.map = rows.map(cell).collect();
+    }
+
+    /// Draws a map of which only the rows that differ are known.
+    pub(super) fn draw_drift(&mut self) {
+        self.map = vec![Cell::default(); CELLS];
+    }
+
+    /// Marks rows that differ on the map.
+    pub(super) fn mark(&mut self, key: u64, rows: u64, certainty: Certainty) {
+        let bits = u64::BITS - CELLS.trailing_zeros();
+        let cell = usize::try_from(key >> bits).expect("so few bits fit");
+        if let Some(cell) = self.map.get_mut(cell) {
+            match certainty {
+                Certainty::Drift => cell.drifted += rows,
+                Certainty::Undecided => cell.undecided += rows,
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use arrow_schema::ArrowError;
 use arrow_select::take::take;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use syncset_connector::{TableDescription, TargetTable, ValueForm};
+use syncset_connector::{Column, TableDescription, TargetColumn, TargetTable, ValueForm};
 
 /// Longest form that is written down as it is.
 const FORM_BYTES_MAX: usize = 1_024;
@@ -80,6 +80,11 @@ impl RowForms {
             known.ok_or_else(|| name.clone())
         };
         columns.map(form).collect()
+    }
+
+    /// Whether values of these columns can be equal at all.
+    pub(super) fn compares(sent: &TargetColumn, stored: &Column) -> bool {
+        Form::compares(sent, stored)
     }
 
     /// Hashes rows in the order of the target's columns.

@@ -110,8 +110,19 @@ impl Side {
         forms: &Arc<RowForms>,
         there: &Arc<TableDescription>,
     ) -> Result<Self, Failure> {
-        let read = Arc::new(target_read(planned, there));
+        let read = target_read(planned, there);
+        Self::reading(store, planned, forms, read).await
+    }
+
+    /// Rows that are already as the target has them.
+    pub(super) async fn reading(
+        store: &dyn Source,
+        planned: &Arc<PlannedTable>,
+        forms: &Arc<RowForms>,
+        read: TableRead,
+    ) -> Result<Self, Failure> {
         let key_schema = read.key_schema();
+        let read = Arc::new(read);
         let snapshot = store
             .open_snapshot(&[SnapshotRequest { read, from: None }], None)
             .await?;

@@ -54,6 +54,8 @@ pub(crate) enum Output {
     Json,
     /// JSON events, one a line (`pipeline run` only)
     Ndjson,
+    /// A JUnit report (`pipeline check` and `check` only)
+    Junit,
 }
 
 /// How the log is printed.
@@ -86,6 +88,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: SchemaVerb,
     },
+    /// Compare two tables that no pipeline connects; writes nothing
+    Check(CheckTablesArgs),
     /// Rows that a target refused and that wait in its state
     Rejected {
         #[command(subcommand)]
@@ -336,6 +340,32 @@ pub(crate) struct CheckArgs {
     /// Stop after so many seconds, and exit with 9 if tables are left
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_seconds: Option<u64>,
+    /// Write the result as a page of HTML, too; it remembers the checks of the page it replaces
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckTablesArgs {
+    /// `CONNECTION.TABLE`, `CONNECTION.SCHEMA.TABLE` or `URL#TABLE`
+    pub(crate) left: String,
+    /// The same for the table to compare it with
+    pub(crate) right: String,
+    /// Columns that tell rows apart, in both tables
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN", required = true)]
+    pub(crate) key: Vec<String>,
+    /// Compare only these columns, and the key; default: all of LEFT
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
+    pub(crate) columns: Vec<String>,
+    /// Compare only rows for which this is true on their side, as `where:` of a pipeline
+    #[arg(long = "where", value_name = "EXPR")]
+    pub(crate) condition: Option<String>,
+    /// Rows that differ to name, at most
+    #[arg(long, default_value_t = 10, value_name = "ROWS")]
+    pub(crate) samples: usize,
+    /// Write the result as a page of HTML, too; it remembers the checks of the page it replaces
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! From the command line to a verb and back to an exit code.
 
 pub(crate) mod args;
+mod check;
 mod choice;
 mod completions;
 pub(crate) mod connection;
@@ -75,6 +76,19 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
             verb: PipelineVerb::Run(_)
         }
     );
+    let is_check = matches!(
+        cli.verb,
+        Verb::Check(_)
+            | Verb::Pipeline {
+                verb: PipelineVerb::Check(_)
+            }
+    );
+    if cli.output == Output::Junit && !is_check {
+        let message = "`--output junit` is for `pipeline check` and `check` only";
+        return Err(Failure::new(exit_code::CONFIG, message)
+            .with_hint("use `--output json`")
+            .into());
+    }
     if cli.output == Output::Ndjson && !is_run {
         let message = "`--output ndjson` is for `pipeline run` only";
         return Err(Failure::new(exit_code::CONFIG, message)
@@ -88,18 +102,23 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
         Verb::Init(args) => {
             return init::init(&cli.directory, &cli.set, cli.output, args).await;
         }
-        Verb::Connection { .. }
+        Verb::Check(_)
+        | Verb::Connection { .. }
         | Verb::Doctor(_)
         | Verb::Pipeline { .. }
         | Verb::Rejected { .. }
         | Verb::Schema { .. } => {}
     }
-    let files = ProjectFiles::open(&cli.directory, &cli.set)?;
+    let files = match &cli.verb {
+        Verb::Check(_) => check::files(&cli.directory, &cli.set)?,
+        _ => ProjectFiles::open(&cli.directory, &cli.set)?,
+    };
     let context = Context {
         files,
         output: cli.output,
     };
     match cli.verb {
+        Verb::Check(args) => check::check(&context, &args).await,
         Verb::Connection { verb } => connection::dispatch(&context, verb).await,
         Verb::Doctor(args) => doctor::doctor(&context, &args).await,
         Verb::Pipeline { verb } => pipeline::dispatch(&context, verb).await,

@@ -15,7 +15,8 @@ static RESULT_LOST: AtomicBool = AtomicBool::new(false);
 /// Prints failures: `error:`, `cause:` and `hint:` lines, or one JSON document on stdout.
 pub(crate) fn failures(failures: &Failures, output: Output) {
     match output {
-        Output::Text => failures.0.iter().for_each(failure),
+        // A report that nothing was compared for has no case to hold them.
+        Output::Text | Output::Junit => failures.0.iter().for_each(failure),
         Output::Json | Output::Ndjson => json(&serde_json::json!({
             "exit_code": failures.exit_code(),
             "failures": failures.0,

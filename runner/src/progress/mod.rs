@@ -47,7 +47,7 @@ impl Progress {
     pub(crate) fn new(output: Output, pipeline: &str) -> Self {
         Self::of(match output {
             Output::Ndjson => View::Events,
-            Output::Json => View::Silent,
+            Output::Json | Output::Junit => View::Silent,
             Output::Text if is_watched() => View::Screen(Screen::new(pipeline)),
             Output::Text => View::Lines(Instant::now()),
         })

@@ -14,7 +14,7 @@ for_every_pair!(
 const LONG_AGO: &str = "2024-05-01 10:00:00";
 
 /// Floats are left out: no two servers print them alike, so no server hashes them.
-pub(super) const COLUMNS: [(&str, Kind); 8] = [
+const COLUMNS: [(&str, Kind); 8] = [
     ("id", Kind::BigInt),
     ("name", Kind::Text),
     ("amount", Kind::Decimal(12, 2)),

@@ -91,6 +91,7 @@ macro_rules! claims_of_engine {
 }
 
 mod bags;
+mod check_tables;
 mod checks;
 pub(crate) mod exceptions;
 mod hashes;

@@ -44,7 +44,7 @@ pub(crate) async fn test(context: &Context, names: &[String]) -> Result<i32, Fai
     let code = exit_code::of_tables(&codes.collect::<Vec<_>>());
     match context.output {
         Output::Text => results.iter().for_each(print),
-        Output::Json | Output::Ndjson => {
+        Output::Json | Output::Ndjson | Output::Junit => {
             render::json(&serde_json::json!({ "exit_code": code, "connections": results }));
         }
     }

@@ -1,12 +1,13 @@
 //! `pipeline check`: prints what differs between source and target.
 
-use crate::check::{
-    self, CheckReport, CheckSettings, CheckedTable, How, Kind, Mode, Sample, Verdict,
-};
+use crate::check::{self, CheckReport, CheckSettings, CheckedTable, How, Mode, Verdict};
 use crate::cli::args::{CheckArgs, Output};
 use crate::cli::quantity::{count, counted, duration, rows};
 use crate::cli::{Context, render};
-use crate::failure::Failures;
+use crate::exit_code;
+use crate::failure::{Failure, Failures};
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Compares and prints; changes nothing.
@@ -23,11 +24,7 @@ pub(crate) async fn check(context: &Context, args: &CheckArgs) -> Result<i32, Fa
         },
     };
     let report = check::check(&spec, &settings).await?;
-    if context.output == Output::Text {
-        print(&report);
-    } else {
-        render::json(&report);
-    }
+    show(context.output, &report, args.html.as_deref())?;
     Ok(report.exit_code)
 }
 
@@ -37,7 +34,7 @@ fn in_seconds(seconds: u64) -> Option<Instant> {
 }
 
 /// Prints a check for people.
-pub(super) fn print(report: &CheckReport) {
+pub(in crate::cli) fn print(report: &CheckReport) {
     for table in &report.tables {
         render::text_out(&table_text(table));
         if let Some(failure) = &table.failure {
@@ -100,7 +97,7 @@ fn table_text(table: &CheckedTable) -> String {
         table.table, table.target
     );
     for sample in &table.samples {
-        text.push_str(&sample_text(sample));
+        text.push_str(&format!("  {}\n", sample.line()));
     }
     if table.rejected > 0 {
         let wait = counted(table.rejected, "rejected row waits", "rejected rows wait");
@@ -136,24 +133,47 @@ fn found(table: &CheckedTable) -> String {
     )
 }
 
-fn sample_text(sample: &Sample) -> String {
-    let part = |part: &Option<String>| match part {
-        Some(text) => format!("{text:?}"),
-        None => "null".to_owned(),
+/// Prints a check as it is asked for, and writes its page.
+pub(in crate::cli) fn show(
+    output: Output,
+    report: &CheckReport,
+    page: Option<&Path>,
+) -> Result<(), Failure> {
+    match output {
+        Output::Text => print(report),
+        Output::Junit => render::text_out(&check::junit(report)),
+        Output::Json | Output::Ndjson => render::json(report),
+    }
+    page.map_or(Ok(()), |file| write_page(file, report))
+}
+
+/// Replaces the page of the checks before this one, and nothing else.
+fn write_page(file: &Path, report: &CheckReport) -> Result<(), Failure> {
+    let shown = file.display();
+    let failed = |error: std::io::Error| {
+        let message = format!("cannot write the page `{shown}`: {error}");
+        Failure::new(exit_code::FAILED, message).with_hint("check the folder and its rights")
     };
-    let key: Vec<_> = sample.key.iter().map(part).collect();
-    let kind = match sample.kind {
-        Kind::Different => "different",
-        Kind::Missing => "missing",
-        Kind::Extra => "extra",
+    let old = match std::fs::read_to_string(file) {
+        Ok(old) => old,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed(error)),
     };
-    let columns = match sample.columns.as_slice() {
-        [] => String::new(),
-        columns => format!(": {}", columns.join(", ")),
-    };
-    let undecided = match sample.undecided {
-        true => " (undecided)",
-        false => "",
-    };
-    format!("  {kind} [{}]{columns}{undecided}\n", key.join(", "))
+    if !old.trim().is_empty() && !check::is_page(&old) {
+        let message = format!("`{shown}` is no page of a check, so it is not replaced");
+        return Err(
+            Failure::new(exit_code::FAILED, message).with_hint("name another file with `--html`")
+        );
+    }
+    let at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let html = check::page(report, &at, check::past_of(&old, &report.pipeline));
+    // Whoever reads it meanwhile sees the old page or the new one.
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    std::fs::write(&beside, html)
+        .and_then(|()| std::fs::rename(&beside, file))
+        .map_err(|error| {
+            let _ = std::fs::remove_file(&beside);
+            failed(error)
+        })
 }

@@ -1,7 +1,7 @@
 //! `pipeline ...`: one file per verb.
 
 mod adopt;
-mod check;
+pub(super) mod check;
 mod history;
 mod list;
 mod plan;
