@@ -34,7 +34,9 @@ pub(crate) async fn check_tables(
         let message = format!("`{}` has no such table", spec.source.name);
         Failure::new(exit_code::CONFIG, message)
     })?;
-    let there = reader.describe(&[planned.target.name.clone()]).await?;
+    let there = reader
+        .describe(std::slice::from_ref(&planned.target.name))
+        .await?;
     let source = reader.source().ok_or_else(|| {
         let message = format!("`{}` cannot be read", spec.target.kind);
         Failure::new(exit_code::CONFIG, message)
