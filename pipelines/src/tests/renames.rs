@@ -31,12 +31,15 @@ fn changes(plan: &TablePlan) -> Vec<String> {
     changes.map(ToString::to_string).collect()
 }
 
+/// Columns of the source, and what is said of them.
+type Case<'a> = (&'a [(&'a str, i64)], &'a [&'a str]);
+
 const BEFORE: [(&str, i64); 3] = [("id", 1), ("a", 2), ("b", 3)];
 
 #[test]
 fn columns_are_known_by_their_numbers() {
     let renamed = "renamed column `a` -> `x`";
-    let cases: [(&[(&str, i64)], &[&str]); 6] = [
+    let cases: [Case; 6] = [
         (&[("id", 1), ("x", 2), ("b", 3)], &[renamed]),
         (
             &[("id", 1), ("b", 2), ("a", 3)],
