@@ -298,7 +298,10 @@ fn map(cells: &[Cell]) -> String {
         // Where servers hash the rows, nobody has counted those of a partition.
         let is_counted = cell.source + cell.target > 0;
         for rows in [cell.source, cell.target] {
-            let rows = is_counted.then(|| count(rows)).unwrap_or("–".to_owned());
+            let rows = match is_counted {
+                true => count(rows),
+                false => "–".to_owned(),
+            };
             write!(html, "<td class=\"number\">{rows}</td>").expect(MEMORY);
         }
         for rows in [cell.drifted, cell.undecided] {

@@ -188,10 +188,10 @@ mod tests {
           hint: did you mean `syncset pipeline`?
         syncset pipeline rnu p
           unknown verb `rnu`
-          hint: the verbs of `syncset pipeline` are `list`, `validate`, `plan`, `run`, `check`, `repair`, `status`, `history`, `reset`, `adopt`, `unlock`
+          hint: the verbs of `syncset pipeline` are `list`, `validate`, `plan`, `run`, `check`, `repair`, `revert`, `status`, `history`, `reset`, `adopt`, `unlock`
         syncset pipeline frobnicate p
           unknown verb `frobnicate`
-          hint: the verbs of `syncset pipeline` are `list`, `validate`, `plan`, `run`, `check`, `repair`, `status`, `history`, `reset`, `adopt`, `unlock`
+          hint: the verbs of `syncset pipeline` are `list`, `validate`, `plan`, `run`, `check`, `repair`, `revert`, `status`, `history`, `reset`, `adopt`, `unlock`
         syncset pipeline run p --jbos 4
           unknown argument `--jbos`
           hint: did you mean `--jobs`?
