@@ -275,7 +275,7 @@ fn the_selection_text_is_canonical() {
     let same = only("tables:\n  customers:\n    where: ' id > 5'\n    columns: [name, id]\n");
     let other = only("tables: { customers: { columns: [id, name], where: \"id > 6\" } }\n");
 
-    insta::assert_snapshot!(one.selection_text, @r#"{"capture":{"column":null,"mode":"full"},"columns":[{"column":"id","to":"id"},{"column":"name","to":"name"}],"key":["id"],"to":"public.customers","where":"id > 5","choice":["id","name"],"source":{"columns":{"id":null,"name":null},"types":{"id":"int64","name":"utf8"}}}"#);
+    insta::assert_snapshot!(one.selection_text, @r#"{"capture":{"column":null,"mode":"full"},"columns":[{"column":"id","to":"id"},{"column":"name","to":"name"}],"key":["id"],"to":"public.customers","where":"id > 5","choice":["id","name"],"source":{"columns":{"id":null,"name":null},"nullable":{"id":false,"name":true},"types":{"id":"int64","name":"utf8"}}}"#);
     // Of the text without how the columns were chosen: tables that are loaded already stay so.
     assert_eq!(
         one.read.selection,
@@ -349,7 +349,7 @@ fn marks_are_part_of_the_selection_and_of_nothing_else() {
     assert_eq!(soft.marks.deleted_at.as_deref(), Some("_deleted_at"));
     assert_eq!(soft.marks.synced_at.as_deref(), Some("_synced_at"));
     assert_eq!(outputs(&soft), outputs(&plain));
-    insta::assert_snapshot!(soft.selection_text, @r#"{"capture":{"column":null,"mode":"full"},"columns":[{"column":"id","to":"id"}],"key":["id"],"to":"public.ref_size","where":null,"on_delete":"soft","synced_at":"_synced_at","choice":"*","source":{"columns":{"id":null},"types":{"id":"int64"}}}"#);
+    insta::assert_snapshot!(soft.selection_text, @r#"{"capture":{"column":null,"mode":"full"},"columns":[{"column":"id","to":"id"}],"key":["id"],"to":"public.ref_size","where":null,"on_delete":"soft","synced_at":"_synced_at","choice":"*","source":{"columns":{"id":null},"nullable":{"id":false},"types":{"id":"int64"}}}"#);
 }
 
 #[test]
