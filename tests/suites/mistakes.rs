@@ -101,8 +101,8 @@ async fn mistakes_of_a_pipeline_are_refused_before_anything_is_touched() {
             &["best_effort", "source_sql"],
         ),
         (
-            "  public.orders: { mask: { status: hash } }\n",
-            &["`mask` is not supported", "exclude"],
+            "  public.orders: { transform: [{ plugin: tidy }] }\n",
+            &["`transform` is not supported", "derive"],
         ),
     ];
 

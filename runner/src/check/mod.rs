@@ -2,8 +2,9 @@
 //!
 //! Both sides are asked at the same time for counts and sums of hashes, by parts of their keys:
 //! hashes that the servers compute where those compare, else our own hashes of every row. Parts that
-//! differ are listed row by row, from the same snapshots. What differs then is looked at once more, in later snapshots: only a row that differs again, whose source has not changed
-//! between the two looks, and that was at the target by the stored watermark, is drift.
+//! differ are listed row by row, from the same snapshots. What differs then is looked at once more,
+//! in later snapshots: only a row that differs again, whose source has not changed between the two
+//! looks, and that was at the target by the stored watermark, is drift.
 
 mod again;
 mod buckets;
