@@ -247,9 +247,7 @@ async fn pass_requests(
             return;
         };
         wait_out_blackhole(link).await;
-        if !link.client_spoke.swap(true, Ordering::SeqCst) {
-            link.shared.round_trips.fetch_add(1, Ordering::SeqCst);
-        }
+        link.client_spoke.store(true, Ordering::SeqCst);
         let bytes = &buffer[..count];
         let moment = scanner
             .statements(bytes)
@@ -302,7 +300,10 @@ async fn pass_answers(
                     return;
                 };
                 wait_out_blackhole(link).await;
-                link.client_spoke.store(false, Ordering::SeqCst);
+                // Counted when it ends: before the client can go on, and never for a goodbye.
+                if link.client_spoke.swap(false, Ordering::SeqCst) {
+                    link.shared.round_trips.fetch_add(1, Ordering::SeqCst);
+                }
                 let bytes = &buffer[..count];
                 if link.matched.borrow().is_some() {
                     swallowed.extend_from_slice(bytes);

@@ -91,13 +91,16 @@ async fn what_changed_behind_our_back_is_told_and_loses_nothing() {
     error: table `public.orders`: column `status` of `public.orders` is integer at the target and needs to be text
     hint: at the target: ALTER TABLE "public"."orders" ALTER COLUMN "status" TYPE text
     # column renamed at the source
-      exit 2
-    error: `public.orders` has no column `status` (pipelines/p.yaml:5:34)
-    hint: the columns are `state`, `amount`, `updated_at`, `seen_at`, `id`
+      exit 5
+    stdout:
+    public.orders  failed      0 read, 0 written, 0 deleted, [time]
+    p: failed after [time], exit code 5
+    error: table `public.orders`: the source renamed column `status` to `state`, and `columns` names it (pipelines/p.yaml:5:34)
+    hint: write `state` there
     # table renamed at the source
-      exit 2
-    error: no table `public.orders` in the source (pipelines/p.yaml:5:3)
-    hint: the source has `public.keyless`, `public.bills`
+      exit 5
+    error: table `public.orders`: the source renamed it to `public.bills` (pipelines/p.yaml:5:3)
+    hint: write `public.bills: { to: "public.orders" }` there, with the settings that it has; its rows are compared and stay
     # target table of another pipeline
       exit 8
     stdout:
