@@ -5,6 +5,7 @@
 //! when the pipe closes, for whatever reason this process ended, it ends the server and removes
 //! the folder.
 
+use crate::account::folder_of_servers;
 use crate::cluster::free_port;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -99,8 +100,8 @@ impl Instance {
     pub(crate) fn start(flavour: Flavour, config: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("syncset-my-")
-            .tempdir_in("/tmp")
-            .expect("a folder can be created in /tmp")
+            .tempdir_in(folder_of_servers())
+            .expect("a folder can be created where servers keep their data")
             .keep();
         let programs = Programs::find(flavour);
         // The keeper comes first, so that a half-made server is removed too.
