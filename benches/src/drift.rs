@@ -3,7 +3,7 @@
 
 use super::{Bench, COLUMNS, ROUNDS, report};
 use crate::measured::{Measured, median, run_shell, run_verb};
-use kit::Database;
+use kit::{Database, Proxy};
 
 /// One side's rows hashed by the server in the cheapest way.
 const REFERENCE: &str = "SELECT sum(hash_record_extended(ROW(:columns), 0)) FROM orders";
@@ -22,6 +22,7 @@ impl Bench {
         }
 
         self.compared("equal", &target, 0);
+        let bytes = self.moved(&target, 0).await;
         let step = (self.rows / 100).max(2);
         target
             .execute(&format!(
@@ -31,8 +32,30 @@ impl Bench {
             .await;
         target.execute("VACUUM ANALYZE orders").await;
         let changed = target.value("SELECT count(*) FROM orders WHERE note = 'drift'");
-        let changed = format!("{} changed and 5 missing", changed.await);
+        let drifted: u64 = changed.await.parse().expect("a number of rows");
+        let changed = format!("{drifted} changed and 5 missing");
         self.compared(&changed, &target, DIFFERENT);
+        let with_drift = self.moved(&target, DIFFERENT).await;
+        println!(
+            "bytes between syncset and both servers by hash: {bytes} if equal, {with_drift} if not: \
+             {} for each of these rows",
+            with_drift.saturating_sub(bytes) / (drifted + 5)
+        );
+    }
+
+    /// Bytes that one check by hash moves to and from both servers.
+    async fn moved(&self, target: &Database, code: i32) -> u64 {
+        let before = || Proxy::before(self.server.host(), self.server.port());
+        let (before_source, before_target) = (before().await, before().await);
+        self.write_pipeline(
+            "drift",
+            &self.source.url_through(before_source.port()),
+            &target.url_through(before_target.port()),
+        );
+        let words = ["pipeline", "check", "drift", "--mode", "hash"];
+        run_verb(&self.binary, self.folder.path(), &words, code);
+        self.write_project("drift", target);
+        before_source.bytes() + before_target.bytes()
     }
 
     fn compared(&self, what: &str, target: &Database, code: i32) {

@@ -114,17 +114,20 @@ impl Bench {
 
     /// Writes a project whose pipeline `name` copies the source into `target`.
     fn write_project(&self, name: &str, target: &Database) {
+        self.write_pipeline(name, &self.source.url(), &target.url());
+    }
+
+    /// The same with the URLs by which the databases are reached.
+    fn write_pipeline(&self, name: &str, source: &str, target: &str) {
         let folder = self.folder.path();
         std::fs::create_dir_all(folder.join("pipelines")).expect("the folder is ours");
         let write =
             |path: PathBuf, text: String| std::fs::write(path, text).expect("the folder is ours");
         write(folder.join("syncset.yaml"), "version: 1\n".into());
         let pipeline = format!(
-            "version: 1\nsource: \"{}\"\ntarget: \"{}\"\n\
+            "version: 1\nsource: \"{source}\"\ntarget: \"{target}\"\n\
              capture: {{ mode: cursor, column: updated_at, written_by: database }}\n\
-             tables:\n  public.orders:\n    columns: [{COLUMNS}]\n",
-            self.source.url(),
-            target.url()
+             tables:\n  public.orders:\n    columns: [{COLUMNS}]\n"
         );
         write(folder.join(format!("pipelines/{name}.yaml")), pipeline);
     }

@@ -4,12 +4,12 @@ use crate::capture_setting::mode_name;
 use crate::nearest::{columns_of, listed};
 use crate::planner::Planner;
 use crate::problem::{Place, Problems};
-use crate::spec::{Name, OverlapSetting};
+use crate::spec::{Consistency, Name, OverlapSetting};
 use crate::write_plan;
 use arrow_schema::DataType;
 use syncset_connector::{
-    Capture, CaptureMode, Column, CursorSpec, NullCursor, Overlap, TableKind, Windows, WriteMode,
-    WrittenBy,
+    Capture, CaptureMode, Column, CursorSpec, NullCursor, Overlap, TableKind, TableRead, Windows,
+    WriteMode, WrittenBy,
 };
 
 /// What a cursor column counts.
@@ -55,8 +55,21 @@ pub(crate) fn capture(planner: &Planner, problems: &mut Problems) -> Option<Capt
         );
         return None;
     }
+    check_search(planner, problems);
     match setting.mode {
         CaptureMode::Full => Some(Capture::Full),
+        CaptureMode::Hash if planner.is_keyless() => {
+            problems.hinted(
+                setting.place,
+                format!("`capture: hash` of `{stream}` finds rows by their key, and there is none"),
+                format!(
+                    "{}; or use `capture: full`, which replaces the table in place",
+                    planner.key_advice()
+                ),
+            );
+            None
+        }
+        CaptureMode::Hash => Some(Capture::Hash),
         CaptureMode::Xmin => {
             if !matches!(
                 planner.table.kind,
@@ -79,6 +92,64 @@ pub(crate) fn capture(planner: &Planner, problems: &mut Problems) -> Option<Capt
             );
             None
         }
+    }
+}
+
+/// The mode that a selection names. What `full` has left `hash` goes on with, and the other way
+/// round, so going from one to the other loads nothing again.
+pub(crate) fn loaded_by(capture: &Capture) -> CaptureMode {
+    match capture.mode() {
+        CaptureMode::Hash => CaptureMode::Full,
+        mode => mode,
+    }
+}
+
+/// What a user should know.
+pub(crate) fn notes(planner: &Planner, read: &TableRead) -> Option<String> {
+    let mode = mode_name(read.capture.mode());
+    match planner.settings.capture.find_deletes {
+        Some(search) if search.every.is_zero() => Some(format!(
+            "each run looks for deleted rows, which `capture: {mode}` does not see"
+        )),
+        Some(search) => Some(format!(
+            "deleted rows, which `capture: {mode}` does not see, are looked for every {}",
+            humantime::format_duration(search.every)
+        )),
+        None if read.capture == Capture::Hash
+            && planner.spec.consistency == Consistency::Pipeline =>
+        {
+            Some(
+                "each run reads the whole table: with `consistency: pipeline`, `capture: hash` \
+                 does what `full` does"
+                    .to_owned(),
+            )
+        }
+        None if read.capture.has_windows() && planner.write_mode() != WriteMode::Append => Some(
+            format!("rows deleted at the source stay: `capture: {mode}` does not see deletes"),
+        ),
+        None => None,
+    }
+}
+
+/// What `find_deletes` does not go with.
+fn check_search(planner: &Planner, problems: &mut Problems) {
+    let Some(search) = planner.settings.capture.find_deletes else {
+        return;
+    };
+    let stream = &planner.selected.stream;
+    if planner.write_mode() == WriteMode::Append {
+        problems.hinted(
+            search.place,
+            format!("`find_deletes` of `{stream}` does not go with `mode: append`"),
+            "rows that were appended stay: remove it",
+        );
+    } else if planner.spec.consistency == Consistency::Pipeline {
+        problems.hinted(
+            search.place,
+            format!("`find_deletes` of `{stream}` does not go with `consistency: pipeline`"),
+            "it searches after the changes of all tables are committed, and would delete apart \
+             from them; use `capture: full` for this table, which sees deleted rows",
+        );
     }
 }
 

@@ -4,12 +4,14 @@ use crate::fields::{Fields, choice, duration, text, wrong_type};
 use crate::nearest::nearest;
 use crate::problem::{Place, Problems};
 use crate::schema::Section;
-use crate::spec::{CaptureSetting, Name, OverlapSetting};
+use crate::spec::{CaptureSetting, FindDeletes, Name, OverlapSetting};
 use crate::yaml::{Entry, Node, Value};
+use std::time::Duration;
 use syncset_connector::{CaptureMode, NullCursor, WrittenBy};
 
-const MODES: [(&str, CaptureMode); 3] = [
+const MODES: [(&str, CaptureMode); 4] = [
     ("full", CaptureMode::Full),
+    ("hash", CaptureMode::Hash),
     ("cursor", CaptureMode::Cursor),
     ("xmin", CaptureMode::Xmin),
 ];
@@ -25,8 +27,16 @@ const NULL_CURSORS: [(&str, NullCursor); 3] = [
     ("error", NullCursor::Error),
 ];
 
+/// How deleted rows are looked for beside a mode that does not see them.
+const SEARCHES: [(&str, ()); 1] = [("hash", ())];
+
 /// Keys that only `mode: cursor` has.
 const CURSOR_KEYS: [&str; 5] = ["column", "written_by", "overlap", "zone", "null_cursor"];
+
+/// How long after a search for deleted rows the next one is due, where nobody says.
+const FIND_DELETES_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+const FIND_DELETES_EXAMPLE: &str = "find_deletes: { mode: hash, every: 24h }";
 
 const EXAMPLE: &str = "capture: { mode: cursor, column: updated_at, written_by: database }";
 
@@ -38,7 +48,8 @@ pub(crate) fn mode_name(mode: CaptureMode) -> &'static str {
         .map_or("", |(name, _)| *name)
 }
 
-/// What `capture` is where nobody says: every run reads the whole table, which is never wrong.
+/// What `capture` is where nobody says: every run reads the whole table, which is never wrong. Where
+/// hashes save that, the plan takes them instead.
 pub(crate) fn by_default(place: Place) -> CaptureSetting {
     CaptureSetting {
         mode: CaptureMode::Full,
@@ -49,6 +60,7 @@ pub(crate) fn by_default(place: Place) -> CaptureSetting {
         overlap: None,
         zone: None,
         null_cursor: None,
+        find_deletes: None,
     }
 }
 
@@ -89,6 +101,9 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<CaptureSettin
         by_default: false,
         ..by_default(node.place)
     };
+    if let Some(node) = fields.value("find_deletes") {
+        setting.find_deletes = find_deletes(node, mode, problems);
+    }
     if mode == CaptureMode::Cursor {
         read_cursor(&fields, &mut setting, problems);
         return Some(setting);
@@ -133,6 +148,35 @@ fn read_cursor(fields: &Fields, setting: &mut CaptureSetting, problems: &mut Pro
             problems,
         );
     }
+}
+
+/// Reads `find_deletes:`; the shorthand `find_deletes: hash` takes the default for the rest.
+fn find_deletes(node: &Node, mode: CaptureMode, problems: &mut Problems) -> Option<FindDeletes> {
+    let node = &in_full(node);
+    if matches!(mode, CaptureMode::Full | CaptureMode::Hash) {
+        problems.hinted(
+            node.place,
+            format!(
+                "`find_deletes` means nothing with `mode: {}`",
+                mode_name(mode)
+            ),
+            "remove it: each run finds deleted rows",
+        );
+        return None;
+    }
+    let what = ("`find_deletes`", FIND_DELETES_EXAMPLE);
+    let fields = Fields::of(node, Section::FindDeletes, what, problems)?;
+    if let Some(node) = fields.value("mode") {
+        choice(node, Section::FindDeletes, "mode", &SEARCHES, problems)?;
+    }
+    let every = match fields.value("every") {
+        Some(node) => duration(node, "`every`", "every: 24h", problems)?,
+        None => FIND_DELETES_EVERY,
+    };
+    Some(FindDeletes {
+        every,
+        place: node.place,
+    })
 }
 
 fn overlap(node: &Node, problems: &mut Problems) -> Option<OverlapSetting> {

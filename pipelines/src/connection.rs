@@ -4,6 +4,7 @@ use crate::fields::{Fields, text, wrong_type};
 use crate::interpolate::interpolate;
 use crate::nearest::{listed, nearest};
 use crate::problem::{Lookup, Place, Problems};
+use crate::read_replica::{READ_REPLICA, replica_of};
 use crate::spec::ConnectionSpec;
 use crate::unsupported;
 use crate::yaml::{Entry, Node, Value};
@@ -96,7 +97,8 @@ impl Context<'_> {
     ) -> Option<ConnectionSpec> {
         let before = problems.count();
         let mut values = BTreeMap::new();
-        for entry in entries.iter().filter(|entry| entry.key != "type") {
+        let is_value = |entry: &&Entry| entry.key != "type" && entry.key != READ_REPLICA;
+        for entry in entries.iter().filter(is_value) {
             let what = format!("`{}`", entry.key);
             let example = format!("{}: \"...\"", entry.key);
             if let Some(raw) = text(&entry.node, &what, &example, problems)
@@ -144,8 +146,10 @@ impl Context<'_> {
     }
 
     fn check_keys(&self, info: &ConnectorInfo, entries: &[Entry], problems: &mut Problems) {
+        let is_server = info.capabilities.shows_writers;
         let known: Vec<_> = ["type", "url"]
             .into_iter()
+            .chain(is_server.then_some(READ_REPLICA))
             .chain(info.settings.iter().map(|setting| setting.name))
             .collect();
         for entry in entries {
@@ -193,6 +197,7 @@ impl Context<'_> {
             path: self.path.to_owned(),
             place,
             places,
+            read_replica: None,
         }
     }
 
@@ -332,6 +337,13 @@ fn named_or_inline(
     problems: &mut Problems,
 ) -> Option<ConnectionSpec> {
     let Value::Scalar { text: raw, .. } = &node.value else {
+        if let Some(named) = replica_of(node) {
+            problems.hinted(
+                named.place,
+                "`read_replica` belongs to a connection of `syncset.yaml`",
+                format!("give the connection a name there, as in `{side}: crm`"),
+            );
+        }
         return context.connection(side, node, problems);
     };
     let filled = context.fill(raw, node.place, problems)?;

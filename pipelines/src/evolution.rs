@@ -274,8 +274,10 @@ impl Planner<'_> {
     /// What became of the type of a column that is the same one as before.
     fn retyped(&self, stored: &Stored, column: &str) -> Option<SourceChange> {
         let before = stored.type_of(column);
-        let native = spelled(&self.table.column(column)?.native);
-        if before.is_empty() || before == native {
+        let described = &self.table.column(column)?.native;
+        let native = spelled(described);
+        // An older version stored nothing but the name of a type that is made of others.
+        if before.is_empty() || before == native || before == described.name {
             return None;
         }
         let kind = match self.push.widens(&before, &native) {
@@ -392,10 +394,39 @@ impl Planner<'_> {
     }
 }
 
-/// A type with its labels, as it is stored.
+/// A type with its labels, or with what else it is made of, as it is stored.
 pub(crate) fn spelled(native: &NativeType) -> String {
+    let name = &native.name;
     match &native.definition {
-        Some(TypeDefinition::Enum { labels }) => format!("{} {}", native.name, json!(labels)),
-        _ => native.name.clone(),
+        Some(TypeDefinition::Enum { labels }) => format!("{name} {}", json!(labels)),
+        Some(definition) => format!("{name}{}", made_of(definition)),
+        None => name.clone(),
+    }
+}
+
+/// What a type is made of; empty if its name says all that there is.
+fn made_of(definition: &TypeDefinition) -> String {
+    let listed = |needs: &[(String, TypeDefinition)]| {
+        let needs = needs.iter().map(|(name, it)| (name, made_of(it)));
+        let needs = needs.filter(|(_, made_of)| !made_of.is_empty());
+        needs
+            .map(|(name, made_of)| format!(" with {name}{made_of}"))
+            .collect::<String>()
+    };
+    match definition {
+        TypeDefinition::Enum { labels } => format!(" ({})", labels.join(", ")),
+        TypeDefinition::Composite { attributes, needs } => {
+            let attributes = attributes.iter();
+            let attributes: Vec<_> = attributes
+                .map(|(name, native)| format!("{name} {native}"))
+                .collect();
+            format!(" ({}){}", attributes.join(", "), listed(needs))
+        }
+        TypeDefinition::Domain { base, needs } => {
+            let needs = needs.as_deref().map(std::slice::from_ref);
+            format!(" over {base}{}", listed(needs.unwrap_or_default()))
+        }
+        TypeDefinition::Needs(needs) => listed(needs),
+        TypeDefinition::Extension { .. } => String::new(),
     }
 }

@@ -7,6 +7,7 @@
 //! The order: [`parse_project`], [`parse_pipeline`], [`select_tables`] with the tables the source
 //! lists, [`plan_tables`] with those it describes.
 
+mod capture_default;
 mod capture_plan;
 mod capture_setting;
 mod condition;
@@ -30,6 +31,7 @@ mod plan;
 mod planner;
 mod problem;
 mod project;
+mod read_replica;
 mod renames;
 pub mod scaffold;
 mod schema;
@@ -64,13 +66,15 @@ pub use schema_setting::{
     DroppedColumn, KeyChangeSetting, NewColumn, NullableColumn, Preset, RenamedColumn,
     SchemaSetting, TypeChange, UnmaskedColumns,
 };
-pub use select::{GoneTable, Selected, gone_tables, is_selected, named_stream, select_tables};
+pub use select::{
+    GoneTable, Selected, find_deletes, gone_tables, is_selected, named_stream, select_tables,
+};
 pub use selection::{SelectionChange, selection_changes};
 pub use spec::{
-    CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, Hook, HookAction,
-    HookError, HookWhen, KEEP_DEFAULT, Keep, LEASE_DEFAULT, LossySetting, MAX_REWRITE_ROWS_DEFAULT,
-    Name, OnSelectionChange, OverlapSetting, PipelineSpec, Project, TableRule, TableSettings,
-    WherePushdown, WriteSetting,
+    CaptureSetting, ColumnChoice, Condition, ConnectionSpec, Consistency, CopySetting, Hook,
+    HookAction, HookError, HookWhen, KEEP_DEFAULT, Keep, LEASE_DEFAULT, LossySetting,
+    MAX_REWRITE_ROWS_DEFAULT, Name, OnSelectionChange, OverlapSetting, PipelineSpec, Project,
+    TableRule, TableSettings, WherePushdown, WriteSetting,
 };
 pub use table_pattern::{TablePattern, display as display_table};
 pub use template::Template;

@@ -367,6 +367,7 @@ impl Planner<'_> {
         settings.key = None;
         settings.capture.mode = CaptureMode::Full;
         settings.capture.column = None;
+        settings.capture.find_deletes = None;
         settings.write.mode = Some(WriteMode::Replace);
         settings.write.synced_at = None;
         settings.on_delete = OnDelete::Keep;

@@ -15,6 +15,9 @@ const EXAMPLE: &str = "mask: { email: { hmac_sha256: \"${MASK_KEY}\" } }";
 /// Keys of a mask that hold its secret.
 const SECRETS: [&str; 2] = ["hmac_sha256", "key"];
 
+/// Whoever sees a masked value can try all shorter keys, and a fingerprint tells which one it was.
+const KEY_BYTES_MIN: usize = 16;
+
 /// Digits of a fingerprint: enough to tell keys apart, too few to find one by.
 const FINGERPRINT_DIGITS: usize = 8;
 
@@ -189,6 +192,16 @@ fn one_mask(fields: &Fields, place: Place, problems: &mut Problems) -> Option<Ma
 
 fn key(node: &Node, problems: &mut Problems) -> Option<MaskKey> {
     let secret = text(node, "the key of a mask", EXAMPLE, problems)?.text;
+    if secret.len() < KEY_BYTES_MIN {
+        problems.hinted(
+            node.place,
+            format!(
+                "the key of a mask has {} bytes, so few that it can be guessed",
+                secret.len()
+            ),
+            format!("take one of {KEY_BYTES_MIN} or more, such as `openssl rand -hex 32` prints"),
+        );
+    }
     let digest = Sha256::new()
         .chain_update("syncset mask key\0")
         .chain_update(&secret)

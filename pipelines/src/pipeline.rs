@@ -21,7 +21,7 @@ const ON_SELECTION_CHANGE: [(&str, OnSelectionChange); 3] = [
 ];
 
 /// Keys at the top that every table takes over unless it says otherwise.
-const SHARED: [&str; 3] = ["capture", "rejects", "guards"];
+const SHARED: [&str; 4] = ["capture", "rejects", "guards", "copy"];
 
 const TABLES_EXAMPLE: &str = "tables: { public.customers: { columns: [id, name] } }";
 

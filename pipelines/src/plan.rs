@@ -9,10 +9,11 @@ use crate::planner::Planner;
 use crate::problem::{Place, Problems};
 use crate::schema_setting::SchemaSetting;
 use crate::select::Selected;
-use crate::spec::PipelineSpec;
+use crate::spec::{CopySetting, PipelineSpec};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use syncset_connector::{
     Marks, Mask, OnDelete, OnLossy, Predicate, TableDescription, TableName, TableRead, WriteMode,
 };
@@ -39,6 +40,9 @@ pub struct TablePlan {
     /// DataFusion SQL that decides, on our side, which of the read rows are selected; all its
     /// columns are quoted and among those that are read. Only with `where_pushdown: best_effort`.
     pub residual: Option<String>,
+    /// The condition of a slice alone, over columns of the source, if it has a form that every store
+    /// may evaluate.
+    pub slice: Option<Predicate>,
     /// The columns of the target in order.
     pub outputs: Vec<Output>,
     /// What happens to values that the target cannot keep, for each of `outputs`.
@@ -53,6 +57,9 @@ pub struct TablePlan {
     pub on_delete: OnDelete,
     /// Columns that the target fills itself.
     pub marks: Marks,
+    /// How long after a search for rows that are gone the next one is due; `None`: the capture sees
+    /// them, or they stay.
+    pub find_deletes: Option<Duration>,
     /// Rows of a table without a key that one run may delete and insert.
     pub max_rewrite_rows: u64,
     /// How many rows may be rejected before the table fails.
@@ -72,6 +79,8 @@ pub struct TablePlan {
     pub lost: Vec<LostColumn>,
     /// What a run does about changes of the source's table.
     pub schema: SchemaSetting,
+    /// What comes along with a table that is created.
+    pub copy: CopySetting,
     /// What a user should know.
     pub notes: Vec<String>,
     /// Where the table's entry is in the pipeline file.

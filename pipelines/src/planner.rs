@@ -1,5 +1,6 @@
 //! The plan of one table.
 
+use crate::capture_default;
 use crate::capture_plan;
 use crate::capture_setting::mode_name;
 use crate::condition::{conjuncts, predicate};
@@ -39,6 +40,8 @@ pub(crate) struct Planner<'a> {
 pub(crate) struct Rows {
     pub(crate) filter: Filter,
     pub(crate) residual: Option<Resolved>,
+    /// The condition of a slice, if it has a form that every store may evaluate.
+    pub(crate) slice: Option<Predicate>,
 }
 
 impl Planner<'_> {
@@ -78,6 +81,10 @@ impl Planner<'_> {
             return None;
         }
         let (capture, rows) = (capture?, rows?);
+        let (capture, why_whole) = match self.settings.capture.by_default {
+            true => capture_default::chosen(self, &outputs, rows.residual.is_some()),
+            false => (capture, None),
+        };
         let mut needed: Vec<String> = key.clone();
         if let Capture::Cursor(cursor) = &capture {
             needed.push(cursor.column.clone());
@@ -102,10 +109,11 @@ impl Planner<'_> {
         };
         Some(TablePlan {
             stream: self.selected.stream.clone(),
-            notes: self.notes(&read, rows.residual.is_some(), &ignored),
+            notes: self.notes(&read, (rows.residual.is_some(), why_whole), &ignored),
             selection_text: self.with_source(selection, read.columns.iter().chain(&needed)),
             read: Arc::new(read),
             residual: rows.residual.map(|residual| residual.sql),
+            slice: rows.slice,
             outputs,
             lossy,
             target,
@@ -115,6 +123,11 @@ impl Planner<'_> {
                 .collect(),
             write,
             on_delete: self.on_delete(),
+            find_deletes: self
+                .settings
+                .capture
+                .find_deletes
+                .map(|search| search.every),
             marks,
             max_rewrite_rows: self.settings.max_rewrite_rows,
             max_rejects: self.settings.max_rejects,
@@ -123,6 +136,7 @@ impl Planner<'_> {
             source_changes,
             lost: Vec::new(),
             schema: self.settings.schema,
+            copy: self.settings.copy,
             place: self.selected.place,
         })
     }
@@ -218,6 +232,7 @@ impl Planner<'_> {
         let all = Rows {
             filter: Filter::All,
             residual: None,
+            slice: None,
         };
         let (text, is_source_sql) = match &self.settings.condition {
             None => return Some(all),
@@ -231,6 +246,7 @@ impl Planner<'_> {
             return Some(Rows {
                 filter: Filter::SourceSql(text.text.clone()),
                 residual: None,
+                slice: None,
             });
         }
         match resolve(&text.text, self.table) {
@@ -260,8 +276,9 @@ impl Planner<'_> {
             return true;
         }
         let mode = self.settings.capture.mode;
+        let sees_movement = matches!(mode, CaptureMode::Full | CaptureMode::Hash);
         let reason = match (&moves.clock, moves.sub_query) {
-            (Some(clock), _) if mode == CaptureMode::Full && !is_source_sql => {
+            (Some(clock), _) if sees_movement && !is_source_sql => {
                 problems.hinted(
                     text.place,
                     format!("`where` of `{stream}` reads the clock (`{clock}`)"),
@@ -269,7 +286,7 @@ impl Planner<'_> {
                 );
                 return true;
             }
-            _ if mode == CaptureMode::Full => return false,
+            _ if sees_movement => return false,
             (Some(clock), _) => format!("reads the clock (`{clock}`)"),
             (None, true) => "has a sub-query".to_owned(),
             (None, false) => return false,
@@ -281,7 +298,7 @@ impl Planner<'_> {
                  changed, and `capture: {}` does not see that",
                 mode_name(mode)
             ),
-            "use `capture: full` for this table, or a condition over its columns only",
+            "use `capture: hash` or `full` for this table, or a condition over its columns only",
         );
         true
     }
@@ -298,6 +315,7 @@ impl Planner<'_> {
                 return Some(Rows {
                     filter: Filter::Predicate(predicate),
                     residual: None,
+                    slice: None,
                 });
             }
             Err(reason) => reason,
@@ -318,6 +336,7 @@ impl Planner<'_> {
         Some(Rows {
             filter,
             residual: Some(resolved),
+            slice: None,
         })
     }
 
@@ -362,7 +381,7 @@ impl Planner<'_> {
             _ => None,
         };
         let mut selection = json!({
-            "capture": { "column": cursor, "mode": mode_name(capture.mode()) },
+            "capture": { "column": cursor, "mode": mode_name(capture_plan::loaded_by(capture)) },
             "columns": columns,
             "key": key,
             "to": target.to_string(),
@@ -385,22 +404,26 @@ impl Planner<'_> {
         selection
     }
 
-    fn notes(&self, read: &TableRead, has_residual: bool, ignored: &[String]) -> Vec<String> {
+    /// What a user should know. `why_whole`: why a table is read whole if nobody asked for that.
+    fn notes(
+        &self,
+        read: &TableRead,
+        (has_residual, why_whole): (bool, Option<&str>),
+        ignored: &[String],
+    ) -> Vec<String> {
         let mut notes = Vec::new();
         notes.extend(ignored.iter().map(|name| {
             format!("column `{name}` is new at the source and not copied (`new_column: ignore`)")
         }));
         if self.settings.capture.by_default {
-            notes.push("`capture` is not set: every run reads the whole table (`full`)".to_owned());
+            notes.push(why_whole.map_or_else(
+                || capture_default::COMPARED.to_owned(),
+                capture_default::told,
+            ));
         }
         notes.extend(write_plan::notes(self, read));
         notes.extend(marks::notes(self));
-        if read.capture.has_windows() && self.write_mode() != WriteMode::Append {
-            let mode = mode_name(read.capture.mode());
-            notes.push(format!(
-                "rows deleted at the source stay: `capture: {mode}` does not see deletes"
-            ));
-        }
+        notes.extend(capture_plan::notes(self, read));
         if has_residual {
             notes.push(
                 "`where` is evaluated here: rows that are not selected are read and dropped"

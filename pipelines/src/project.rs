@@ -3,6 +3,7 @@
 use crate::connection::{Context, scheme};
 use crate::fields::{Fields, duration, text, version, wrong_type};
 use crate::problem::{Lookup, Problem, Problems, Source};
+use crate::read_replica::join_replicas;
 use crate::schema::Section;
 use crate::spec::{ConnectionSpec, Keep, LEASE_DEFAULT, Project};
 use crate::yaml::{self, Value};
@@ -103,6 +104,7 @@ fn connections(
             found.insert(entry.key.clone(), connection);
         }
     }
+    join_replicas(&mut found, entries, problems);
     found
 }
 

@@ -2,9 +2,10 @@
 
 use crate::nearest::listed;
 use crate::problem::{Place, Problem, Problems};
-use crate::spec::{PipelineSpec, TableRule};
+use crate::spec::{PipelineSpec, TableRule, TableSettings};
 use crate::table_pattern::{Part, TablePattern, display, split_parts};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use syncset_connector::{TableEntry, TableKind, TableName};
 
 /// A table of the source that the pipeline copies.
@@ -140,9 +141,18 @@ pub fn select_tables(
 /// Whether the pipeline is about the table that made this stream, as far as its file tells
 /// without the source: a bare name may mean a table of any schema.
 pub fn is_selected(spec: &PipelineSpec, stream: &str) -> bool {
-    let Some(table) = table_of(stream) else {
-        return false;
-    };
+    settings_of(spec, stream).is_some()
+}
+
+/// How long after a search of this stream for deleted rows the next one is due, as far as the file
+/// tells without the source; `None`: it is not searched.
+pub fn find_deletes(spec: &PipelineSpec, stream: &str) -> Option<Duration> {
+    let search = settings_of(spec, stream)?.capture.find_deletes;
+    search.map(|search| search.every)
+}
+
+fn settings_of<'a>(spec: &'a PipelineSpec, stream: &str) -> Option<&'a TableSettings> {
+    let table = table_of(stream)?;
     let exact = spec.tables.iter().find(|rule| {
         rule.pattern.is_exact()
             && (rule.pattern.matches(&table) || rule.pattern.names_in_any_schema(&table))
@@ -150,7 +160,7 @@ pub fn is_selected(spec: &PipelineSpec, stream: &str) -> bool {
     let mut globs = spec.tables.iter();
     let rule = exact
         .or_else(|| globs.find(|rule| !rule.pattern.is_exact() && rule.pattern.matches(&table)));
-    rule.is_some_and(|rule| rule.settings.is_some())
+    rule?.settings.as_ref()
 }
 
 /// The stream that a name on a command line means, among `streams`: written whole, or without its

@@ -9,8 +9,8 @@ use crate::problem::{Place, Problems};
 use crate::schema::Section;
 use crate::schema_setting;
 use crate::spec::{
-    ColumnChoice, Condition, MAX_REWRITE_ROWS_DEFAULT, Name, TableSettings, WherePushdown,
-    WriteSetting,
+    ColumnChoice, Condition, CopySetting, MAX_REWRITE_ROWS_DEFAULT, Name, TableSettings,
+    WherePushdown, WriteSetting,
 };
 use crate::template::Template;
 use crate::yaml::{Entry, Node, Value};
@@ -130,7 +130,40 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
             .map(|node| guards::read(node, problems))
             .unwrap_or_default(),
         schema: schema_setting::read(&fields, problems),
+        copy: copied(&fields, problems),
     })
+}
+
+/// What comes along with a table that is created.
+fn copied(fields: &Fields, problems: &mut Problems) -> CopySetting {
+    const EXAMPLE: &str = "copy: { indexes: true }";
+    let fields = fields
+        .value("copy")
+        .and_then(|node| Fields::of(node, Section::Copy, ("`copy`", EXAMPLE), problems));
+    let mut is_set = |key: &str| {
+        let node = fields.as_ref().and_then(|fields| fields.value(key));
+        let (what, example) = (format!("`{key}`"), format!("copy: {{ {key}: true }}"));
+        let set = node.and_then(|node| flag(node, &what, &example, problems));
+        set.unwrap_or_default()
+    };
+    CopySetting {
+        indexes: is_set("indexes"),
+        foreign_keys: is_set("foreign_keys"),
+        comments: is_set("comments"),
+    }
+}
+
+fn flag(node: &Node, what: &str, example: &str, problems: &mut Problems) -> Option<bool> {
+    let word = text(node, what, example, problems)?;
+    match word.text.as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        other => {
+            let message = format!("{what} is `true` or `false`, not `{other}`");
+            problems.hinted(node.place, message, format!("for example `{example}`"));
+            None
+        }
+    }
 }
 
 fn columns(fields: &Fields, problems: &mut Problems) -> ColumnChoice {

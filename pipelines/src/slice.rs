@@ -41,11 +41,21 @@ impl Planner<'_> {
                 return None;
             }
         };
-        let Rows { filter, residual } = rows?;
-        let pushed = predicate(&slice.tree, self.table).and_then(|predicate| {
+        let Rows {
+            filter, residual, ..
+        } = rows?;
+        let common = predicate(&slice.tree, self.table);
+        let pushed = common.clone().and_then(|predicate| {
             self.push.can_push(self.table, &predicate)?;
             Ok(predicate)
         });
+        let rows = |filter, residual| {
+            Some(Rows {
+                filter,
+                residual,
+                slice: common.ok(),
+            })
+        };
         let filter = match (filter, pushed) {
             (Filter::All, Ok(slice)) => Filter::Predicate(slice),
             (Filter::Predicate(selected), Ok(slice)) => {
@@ -53,18 +63,18 @@ impl Planner<'_> {
             }
             (filter @ Filter::SourceSql(_), _) => {
                 let residual = Some(both(residual, slice));
-                return Some(Rows { filter, residual });
+                return rows(filter, residual);
             }
             (filter, Err(_)) if self.settings.pushdown == WherePushdown::BestEffort => {
                 let residual = Some(both(residual, slice));
-                return Some(Rows { filter, residual });
+                return rows(filter, residual);
             }
             (_, Err(reason)) => {
                 self.not_pushed("`--where`", text.place, &reason, problems);
                 return None;
             }
         };
-        Some(Rows { filter, residual })
+        rows(filter, residual)
     }
 
     /// Notes that the source cannot evaluate a condition exactly.

@@ -78,6 +78,8 @@ pub struct ConnectionSpec {
     pub place: Place,
     /// Where the value of each key is.
     pub places: BTreeMap<String, Place>,
+    /// A replica of it, at which a check looks first.
+    pub read_replica: Option<Box<ConnectionSpec>>,
 }
 
 impl ConnectionSpec {
@@ -262,6 +264,19 @@ pub struct TableSettings {
     pub guards: Guards,
     /// What a run does when the source's table changes.
     pub schema: SchemaSetting,
+    /// What comes along with a table that is created.
+    pub copy: CopySetting,
+}
+
+/// `copy:`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CopySetting {
+    /// Indexes that are not unique.
+    pub indexes: bool,
+    /// Foreign keys between tables of the pipeline.
+    pub foreign_keys: bool,
+    /// Comments of tables and columns.
+    pub comments: bool,
 }
 
 /// One entry of `mask:`.
@@ -344,6 +359,17 @@ pub struct CaptureSetting {
     pub zone: Option<Name>,
     /// What to do with NULL cursors; `None`: not said.
     pub null_cursor: Option<NullCursor>,
+    /// How rows that are gone are looked for; `None`: they are not.
+    pub find_deletes: Option<FindDeletes>,
+}
+
+/// `find_deletes:` as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FindDeletes {
+    /// How long after a search the next one is due.
+    pub every: Duration,
+    /// Where it is.
+    pub place: Place,
 }
 
 /// An overlap as written.

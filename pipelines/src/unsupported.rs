@@ -43,18 +43,11 @@ const KEYS: &[(Section, &str, &str)] = &[
     ),
     (Section::Table, "transform", DERIVE_INSTEAD),
     (Section::Table, "hooks", HOOKS_INSTEAD),
-    (Section::Capture, "find_deletes", FIND_DELETES_INSTEAD),
 ];
 
 /// What to do about a value that is refused: section, key, value.
 const VALUES: &[(Section, &str, &str, &str)] = &[
     (Section::Pipeline, "mode", "two_way", ONE_WAY_INSTEAD),
-    (
-        Section::Capture,
-        "mode",
-        "hash",
-        "use `full`: it compares the rows and writes only those that differ",
-    ),
     (Section::Capture, "mode", "log", CAPTURE_INSTEAD),
     (Section::Capture, "mode", "triggers", CAPTURE_INSTEAD),
 ];
@@ -63,10 +56,8 @@ const ONE_WAY_INSTEAD: &str = "name a `source` and a `target`: this version copi
 const STATE_INSTEAD: &str = "take it out: the state is kept at the target, in `_syncset`";
 const HOOKS_INSTEAD: &str = "write `hooks:` at the top of the pipeline: the report that a command is given names each table";
 const DERIVE_INSTEAD: &str = "compute the column with `derive: { NAME: \"an expression\" }`";
-const FIND_DELETES_INSTEAD: &str =
-    "use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows";
 const CAPTURE_INSTEAD: &str =
-    "use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`";
+    "use `hash`, `cursor` with a column that grows with every change, or `xmin` in PostgreSQL";
 
 /// What to do instead of a key of a later version; `None` if it is no such key.
 pub(crate) fn instead_of_key(section: Section, key: &str) -> Option<&'static str> {

@@ -18,7 +18,7 @@ impl Planner<'_> {
         }
     }
 
-    fn is_keyless(&self) -> bool {
+    pub(crate) fn is_keyless(&self) -> bool {
         self.settings.key.is_none() && self.table.primary_key.is_empty()
     }
 
@@ -46,6 +46,8 @@ pub(crate) fn write(planner: &Planner, problems: &mut Problems) -> WriteMode {
     let (mode, place) = (planner.write_mode(), planner.settings.write.place);
     let captured = mode_name(capture.mode);
     match (mode, capture.mode) {
+        // Its capture says so.
+        (WriteMode::Upsert, CaptureMode::Hash) if planner.is_keyless() => {}
         (WriteMode::Upsert, _) if planner.is_keyless() => {
             let advice = planner.key_advice();
             let advice = match (planner.settings.write.mode, capture.mode) {

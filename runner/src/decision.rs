@@ -4,9 +4,9 @@ use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::gone::Gone;
 use crate::planned::PlannedTable;
-use crate::reshape::{Reshape, Unfit, reshape};
+use crate::reshape::{Reshape, Unfit, released, reshape};
 use crate::rules::Rules;
-use crate::since::Since;
+use crate::since::{Since, agreement};
 use serde::Serialize;
 use syncset_connector::{
     About, HeldRows, MadeTable, PipelineKey, PipelineState, Retelling, Store, StreamPhase,
@@ -25,7 +25,7 @@ pub(crate) enum Action {
     Load,
     /// Go on with the chunks of a load that was interrupted.
     Resume,
-    /// Read what changed since the watermark.
+    /// Read what changed since the watermark, or differs by its hashes.
     Follow,
     /// Read the whole table, as its capture mode does in each run.
     Full,
@@ -127,11 +127,13 @@ pub(crate) fn decide(
     };
     let mut alteration = reshape.map(|reshape| reshape.alteration);
     if let Some(alteration) = &mut alteration {
+        alteration.released = released(alteration, &state.made);
         if keeps_rows {
             alteration.rows = HeldRows::Stay;
         }
         if rules.is_approved(table) {
             alteration.agree_to_copy();
+            alteration.made.agreed = stored.map_or_else(String::new, |it| agreement(table, it));
         }
     }
     if table.write() == WriteMode::Append && !table.status.empty {
@@ -171,13 +173,9 @@ fn action(
     (asked, keeps_rows): (Asked, bool),
     rules: Rules<'_>,
 ) -> Action {
-    let has_windows = table.plan.read.capture.has_windows();
+    let follows = table.plan.read.capture.heals_loads();
     let Some(stored) = stored else {
-        return if has_windows {
-            Action::Load
-        } else {
-            Action::Full
-        };
+        return if follows { Action::Load } else { Action::Full };
     };
     if asked.edit || asked.source {
         return Action::Approve;
@@ -194,7 +192,7 @@ fn action(
     if !table.status.exists {
         return Action::Reload("the target table is gone".into());
     }
-    if !has_windows {
+    if !follows {
         return Action::Full;
     }
     match stored.phase {
@@ -266,7 +264,7 @@ fn needed_reshape(
 }
 
 /// What was made of the target table.
-fn made_of<'a>(table: &PlannedTable, state: &'a PipelineState) -> Option<&'a MadeTable> {
+pub(crate) fn made_of<'a>(table: &PlannedTable, state: &'a PipelineState) -> Option<&'a MadeTable> {
     let target = &table.target.name;
     state.made.iter().find(|made| is_same(&made.target, target))
 }

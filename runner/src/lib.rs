@@ -4,6 +4,7 @@
 
 mod check;
 mod cli;
+mod copied;
 mod decision;
 mod dotenv;
 mod exit_code;
@@ -11,6 +12,7 @@ mod fail_point;
 mod failure;
 mod files;
 mod fit;
+mod foreign_keys;
 mod gone;
 mod hooks;
 mod logging;
@@ -31,6 +33,8 @@ mod reshape;
 mod rules;
 mod run;
 mod schema_diff;
+mod schema_history;
+mod search_times;
 mod since;
 mod stop;
 #[cfg(feature = "otel")]

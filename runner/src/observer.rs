@@ -48,6 +48,8 @@ pub(crate) enum UnitKind {
     Chunk(u32),
     /// Changes since the watermark.
     Window,
+    /// Rows that differ by their hashes.
+    Differences,
     /// The end of a load: rows that are gone are looked for.
     Settle,
     /// Rows that were refused before.

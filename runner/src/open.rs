@@ -1,5 +1,6 @@
 //! Opens the stores of a pipeline.
 
+use crate::check::Reader;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::registry;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use syncset_connector::{OpenOptions, PipelineKey, Role, Source, StateStore, Store, Target};
 use syncset_pipeline::{ConnectionSpec, PipelineSpec};
+use tokio::sync::OnceCell;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -21,6 +23,15 @@ pub(crate) struct Ends {
     pub(crate) key: PipelineKey,
     source: Arc<Box<dyn Store>>,
     target: Arc<Box<dyn Store>>,
+    /// Opens the target once more, to be read.
+    reader: Arc<ReaderOnce>,
+}
+
+/// The target as it is read, opened when somebody asks for it.
+struct ReaderOnce {
+    target: ConnectionSpec,
+    jobs: usize,
+    opened: OnceCell<Reader>,
 }
 
 impl Ends {
@@ -47,6 +58,11 @@ impl Ends {
             key,
             source: Arc::new(source),
             target: Arc::new(target),
+            reader: Arc::new(ReaderOnce {
+                target: spec.target.clone(),
+                jobs,
+                opened: OnceCell::new(),
+            }),
         };
         let missing = |what: &str, spec: &ConnectionSpec| {
             let kind = &spec.kind;
@@ -84,6 +100,17 @@ impl Ends {
         self.target.target().expect("checked when it was opened")
     }
 
+    /// The target in sessions that only read it.
+    pub(crate) async fn target_reader(&self) -> Result<&Reader, Failure> {
+        let ReaderOnce {
+            target,
+            jobs,
+            opened,
+        } = self.reader.as_ref();
+        let open = || Reader::open(target, &self.key, *jobs);
+        opened.get_or_try_init(open).await
+    }
+
     /// The state.
     pub(crate) fn state(&self) -> &dyn StateStore {
         self.target.state().expect("checked when it was opened")
@@ -91,6 +118,10 @@ impl Ends {
 
     /// Closes both in an orderly way, if nobody else uses them.
     pub(crate) async fn close(self) {
+        let reader = Arc::into_inner(self.reader);
+        if let Some(reader) = reader.and_then(|once| once.opened.into_inner()) {
+            reader.close().await;
+        }
         for store in [self.source, self.target] {
             if let Some(store) = Arc::into_inner(store) {
                 store.close().await;

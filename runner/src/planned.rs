@@ -1,12 +1,15 @@
 //! From the files and what both stores say to a plan: what a run would do with each table.
 
 use crate::cli::args::AllowedDeletes;
+use crate::copied::{self, CopiedIndex};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::fit::{self, Fit};
+use crate::foreign_keys::{self, Beside};
 use crate::gone::{self, Gone};
 use crate::open::Ends;
 use crate::related;
+use arrow_schema::DataType;
 use std::sync::Arc;
 use syncset_connector::{
     Exactness, Holds, Mask, OnDelete, OnLossy, PipelineState, ReadPlan, TableDescription,
@@ -51,6 +54,10 @@ pub(crate) struct PlannedTable {
     pub(crate) row_estimate: Option<u64>,
     /// Streams of the tables that its rows refer to, itself left out.
     pub(crate) parents: Vec<String>,
+    /// What the source's further unique keys become, if we create the table.
+    pub(crate) indexes: Vec<CopiedIndex>,
+    /// Whether its foreign keys could be decided by all tables of the pipeline.
+    pub(crate) beside: Beside,
     /// What stops this table.
     pub(crate) failures: Vec<Failure>,
 }
@@ -155,7 +162,16 @@ pub(crate) async fn plan(
     let gone: Vec<_> = gone.into_iter().filter(|gone| gone.is_of(only)).collect();
     let mut selected = keep_only(selected, only, &gone)?;
     remember(&mut selected, &state);
-    let tables = draft(ends, spec, selected, slice).await?;
+    let mut tables = draft(ends, spec, selected, slice).await?;
+    if !only.is_empty() {
+        tables.iter_mut().for_each(|it| it.beside = Beside::Some);
+    }
+    let rules = foreign_keys::Rules {
+        target: ends.target(),
+        consistency: spec.consistency,
+        alike: spec.source.kind == spec.target.kind,
+    };
+    foreign_keys::add(&mut tables, &rules);
     let planned = complete(ends, spec, tables, state).await?;
     Ok(Planned { gone, ..planned })
 }
@@ -194,8 +210,11 @@ pub(crate) async fn draft(
 
     let context = TransformContext::new(chrono::Utc::now());
     let mut tables = Vec::with_capacity(plans.len());
+    let alike = spec.source.kind == spec.target.kind;
     for plan in plans {
-        tables.push(compile(ends, plan, &context)?);
+        let mut table = compile(ends, plan, &context)?;
+        table.indexes = copied::of(&table, ends.target(), alike);
+        tables.push(table);
     }
     Ok(tables)
 }
@@ -344,6 +363,8 @@ fn compile(
         byte_estimate: description.byte_estimate,
         row_estimate: description.row_estimate,
         parents: Vec::new(),
+        indexes: Vec::new(),
+        beside: Beside::All,
         failures: Vec::new(),
         plan,
     })
@@ -443,6 +464,27 @@ fn unfit_columns(ends: &Ends, table: &PlannedTable, holds: &[Holds]) -> Vec<Fail
 pub(crate) fn native_name(column: &TargetColumn) -> String {
     match &column.native {
         Some(native) => native.name.clone(),
-        None => column.data_type.to_string(),
+        None => computed_name(&column.data_type),
     }
+}
+
+/// The type of a computed column as SQL would spell it.
+fn computed_name(data_type: &DataType) -> String {
+    let name = match data_type {
+        DataType::Boolean => "boolean",
+        DataType::Int16 => "smallint",
+        DataType::Int32 => "integer",
+        DataType::Int64 => "bigint",
+        DataType::Float32 => "real",
+        DataType::Float64 => "double precision",
+        DataType::Utf8 => "text",
+        DataType::Binary => "bytes",
+        DataType::Date32 => "date",
+        DataType::Time64(_) => "time",
+        DataType::Timestamp(_, None) => "timestamp",
+        DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
+        DataType::Decimal128(precision, scale) => return format!("decimal({precision},{scale})"),
+        other => return other.to_string(),
+    };
+    name.to_owned()
 }

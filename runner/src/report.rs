@@ -1,14 +1,15 @@
 //! What a run did: kept while it runs, stored with the run, printed at the end.
 
+use crate::check::{Digest, Mode};
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::fit::Losses;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What became of one table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// Loaded from the start, or the rest of it.
@@ -67,6 +68,28 @@ impl ExactRows {
     }
 }
 
+/// What was compared by hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ComparedSides {
+    /// By the servers' hashes, or by our own of every row.
+    pub(crate) mode: Mode,
+    /// Selected rows of the source.
+    pub(crate) rows_source: u64,
+    /// Rows of the target before the run wrote anything for it.
+    pub(crate) rows_target: u64,
+    /// What tells the rows of the source from others.
+    pub(crate) source_hash: Digest,
+}
+
+/// What the search for rows that are gone has found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct SearchReport {
+    /// Rows of the source that the target lacked, although no change of theirs is waiting.
+    pub(crate) rows_missed: u64,
+    /// Rows that only the target had.
+    pub(crate) rows_deleted: u64,
+}
+
 /// One table of a run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TableReport {
@@ -87,6 +110,12 @@ pub(crate) struct TableReport {
     pub(crate) deletes_pending: u64,
     /// Rows the target refused, which wait in `_syncset`.
     pub(crate) rows_rejected: u64,
+    /// How both sides were compared by hashes, if they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compared: Option<ComparedSides>,
+    /// What the search for rows that are gone has found, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) search: Option<SearchReport>,
     /// What a repair or a revert did to single rows.
     #[serde(rename = "row_outcomes", skip_serializing_if = "Option::is_none")]
     pub(crate) exact: Option<ExactRows>,
@@ -96,6 +125,9 @@ pub(crate) struct TableReport {
     pub(crate) bytes_read: u64,
     /// Time spent on it.
     pub(crate) duration_ms: u64,
+    /// For how long its chunks waited for each other under `--max-load`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) rested_ms: u64,
     /// Up to when the target has seen the source's changes, if the watermark is a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) watermark_at: Option<DateTime<Utc>>,
@@ -121,10 +153,13 @@ impl TableReport {
             rows_deleted: 0,
             deletes_pending: 0,
             rows_rejected: 0,
+            compared: None,
+            search: None,
             exact: None,
             values_lost: Losses::new(),
             bytes_read: 0,
             duration_ms: 0,
+            rested_ms: 0,
             watermark_at: None,
             exit_code: exit_code::DONE,
             warnings: Vec::new(),

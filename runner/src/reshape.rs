@@ -6,12 +6,14 @@
 
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::foreign_keys::Beside;
 use crate::origin::{self, ByNow};
 use crate::planned::PlannedTable;
 use std::collections::BTreeSet;
 use syncset_connector::{
-    About, Difference, HeldRows, MadeColumn, MadeTable, TableAlteration, TableChange, TableCopy,
-    TargetColumn, WriteMode,
+    About, Comments, Difference, Domain as ValueDomain, HeldRows, IndexKind, MadeColumn, MadeIndex,
+    MadeTable, ReleasedKeys, SchemaVersion, TableAlteration, TableChange, TableCopy, TargetColumn,
+    WriteMode,
 };
 use syncset_pipeline::{DroppedColumn, Renames, SourceChangeKind};
 
@@ -36,13 +38,14 @@ impl Reshape {
                 | TableChange::Clear(changed) => changed == name,
                 TableChange::Rename { from, to } => from == name || to == name,
                 TableChange::Add(column) | TableChange::Widen(column, _) => column.name == *name,
-                TableChange::Key(_) => false,
+                TableChange::DropIndex(_) | TableChange::Key(_) => false,
             }),
             // The key goes with a column that gets another name.
             About::Key => changes.iter().any(|change| match change {
                 TableChange::Key(_) => true,
                 TableChange::Rename { to, .. } => self.alteration.table.key.contains(to),
-                TableChange::Drop(_)
+                TableChange::DropIndex(_)
+                | TableChange::Drop(_)
                 | TableChange::Relax(_)
                 | TableChange::Clear(_)
                 | TableChange::Widen(..)
@@ -65,6 +68,10 @@ pub(crate) fn made_whole(planned: &PlannedTable) -> MadeTable {
         target: planned.target.name.clone(),
         columns: wanted(planned),
         key: planned.target.key.clone(),
+        agreed: String::new(),
+        indexes: Some(Vec::new()),
+        comments: None,
+        history: Vec::new(),
     }
 }
 
@@ -107,6 +114,9 @@ pub(crate) fn reshape(
         planned,
         made: by_now.unwrap_or_default(),
         key: made.map_or(&[], |made| made.key.as_slice()),
+        indexes: made.and_then(|made| made.indexes.as_deref()),
+        comments: made.and_then(|made| made.comments.as_ref()),
+        history: made.map_or(&[], |made| made.history.as_slice()),
         is_edited: written.is_some(),
         unfit,
     };
@@ -169,6 +179,12 @@ struct Comparison<'a> {
     made: ByNow,
     /// The primary key that we made.
     key: &'a [String],
+    /// The further keys and indexes that we made; `None` if the table is not ours.
+    indexes: Option<&'a [MadeIndex]>,
+    /// The comments that we gave it.
+    comments: Option<&'a Comments>,
+    /// Its versions so far.
+    history: &'a [SchemaVersion],
     is_edited: bool,
     unfit: Unfit,
 }
@@ -206,7 +222,27 @@ impl<'a> Comparison<'a> {
                 || self.became(column, SourceChangeKind::Retyped));
         !self.is_widened(column)
             && (self.unfit == Unfit::MadeAnew || is_another)
-            && self.differs(&column.name)
+            && (self.differs(&column.name) || is_another && self.refuses_some(&column.name))
+    }
+
+    /// Whether a column that can be written may refuse values all the same: what it holds has limits,
+    /// and nobody has compared them with those of its source.
+    fn refuses_some(&self, name: &str) -> bool {
+        let columns = self.planned.target.columns.iter();
+        let mut columns = columns.zip(&self.planned.status.holds);
+        columns.any(|(column, holds)| {
+            let has_limits = matches!(
+                holds.domain,
+                ValueDomain::Integers { .. }
+                    | ValueDomain::Decimals { .. }
+                    | ValueDomain::Floats { .. }
+                    | ValueDomain::Bits(_)
+                    | ValueDomain::Texts(_)
+                    | ValueDomain::Labels { .. }
+                    | ValueDomain::Bytes { .. }
+            );
+            column.name == name && has_limits
+        })
     }
 
     /// Whether the source made this of the column that this one carries.
@@ -372,21 +408,6 @@ impl<'a> Comparison<'a> {
         let stay = wanted
             .iter()
             .filter(|column| is_made(&column.name) || is_added(&column.name));
-        let made = MadeTable {
-            target: self.planned.target.name.clone(),
-            columns: stay.chain(&left.stay).cloned().collect(),
-            key: if self.key.is_empty() && key.is_none() {
-                Vec::new()
-            } else {
-                self.planned.target.key.clone()
-            },
-        };
-        let is_followed = |(from, _): &(&str, &str)| self.made.followed.contains(*from);
-        let keeps_rows = dropped.iter().all(|name| self.is_past(name))
-            && renamed.iter().all(is_followed)
-            && added.is_empty()
-            && key.is_none()
-            && must_be_empty.is_empty();
         let changes = dropped.iter().map(|name| TableChange::Drop((*name).into()));
         let changes = changes.chain(renamed.iter().map(|(from, to)| TableChange::Rename {
             from: (*from).into(),
@@ -395,12 +416,35 @@ impl<'a> Comparison<'a> {
         let changes = changes.chain(left.changes.iter().cloned());
         let changes = changes.chain(self.widened());
         let changes = changes.chain(self.relaxed(&dropped));
-        let changes = changes.chain(added.into_iter().cloned().map(TableChange::Add));
+        let changes = changes.chain(added.iter().copied().cloned().map(TableChange::Add));
+        let changes: Vec<_> = changes.chain(key.clone().map(TableChange::Key)).collect();
+        let (indexes, gone) = self.indexes(&changes);
+        let gone = gone.into_iter().map(TableChange::DropIndex);
+        let made = MadeTable {
+            target: self.planned.target.name.clone(),
+            columns: stay.chain(&left.stay).cloned().collect(),
+            key: if self.key.is_empty() && key.is_none() {
+                Vec::new()
+            } else {
+                self.planned.target.key.clone()
+            },
+            agreed: String::new(),
+            comments: self.comments.map(|comments| left_of(comments, &changes)),
+            indexes,
+            history: self.history.to_vec(),
+        };
+        let is_followed = |(from, _): &(&str, &str)| self.made.followed.contains(*from);
+        let keeps_rows = dropped.iter().all(|name| self.is_past(name))
+            && renamed.iter().all(is_followed)
+            && added.is_empty()
+            && key.is_none()
+            && must_be_empty.is_empty();
         let alteration = TableAlteration {
             table: self.planned.target.clone(),
-            changes: changes.chain(key.map(TableChange::Key)).collect(),
+            changes: gone.chain(changes).collect(),
             must_be_empty,
             made,
+            released: Vec::new(),
             rows: HeldRows::LoadAgain,
             expects: None,
         };
@@ -408,6 +452,66 @@ impl<'a> Comparison<'a> {
             alteration,
             keeps_rows,
         })
+    }
+
+    /// The further keys and indexes of ours that stay, under the names that their columns get, and
+    /// those that go: nobody wants them any more, or a column of theirs is made anew. Those are built
+    /// again after the rows.
+    fn indexes(&self, changes: &[TableChange]) -> (Option<Vec<MadeIndex>>, Vec<MadeIndex>) {
+        let Some(indexes) = self.indexes else {
+            return (None, Vec::new());
+        };
+        let is_made_anew = |name: &String| {
+            changes.iter().any(|change| match change {
+                TableChange::Drop(it) | TableChange::Clear(it) => it == name,
+                TableChange::Widen(column, _) => column.name == *name,
+                // A store may have to make the whole table anew.
+                TableChange::Key(_) => true,
+                TableChange::DropIndex(_)
+                | TableChange::Rename { .. }
+                | TableChange::Relax(_)
+                | TableChange::Add(_) => false,
+            })
+        };
+        let by_now = |name: &String| {
+            let to = changes.iter().find_map(|change| match change {
+                TableChange::Rename { from, to } if from == name => Some(to),
+                _ => None,
+            });
+            to.unwrap_or(name).clone()
+        };
+        let (mut stay, mut gone) = (Vec::new(), Vec::new());
+        let own = &self.planned.target.name;
+        for index in indexes {
+            let mut renamed = index.clone();
+            renamed.columns = index.columns.iter().map(by_now).collect();
+            let mut columns: Vec<&String> = index.columns.iter().collect();
+            if let IndexKind::ForeignKey {
+                parent,
+                parent_columns,
+            } = &index.is
+                && parent == own
+            {
+                columns.extend(parent_columns);
+                renamed.is = IndexKind::ForeignKey {
+                    parent: parent.clone(),
+                    parent_columns: parent_columns.iter().map(by_now).collect(),
+                };
+            }
+            let mut columns = columns.into_iter();
+            let is_touched = columns.any(|name| is_made_anew(name) || is_made_anew(&by_now(name)));
+            let wanted = self.planned.indexes.iter();
+            let mut wanted = wanted.filter_map(|key| key.index.as_ref());
+            let is_undecided = index.is.is_foreign_key()
+                && self.planned.plan.copy.foreign_keys
+                && self.planned.beside == Beside::Some;
+            let is_wanted = is_undecided || wanted.any(|wanted| renamed.is_for(wanted));
+            match !is_touched && is_wanted {
+                true => stay.push(renamed),
+                false => gone.push(index.clone()),
+            }
+        }
+        (Some(stay), gone)
     }
 
     /// A table that somebody else made for its first load is not added to: what it lacks may be a
@@ -486,4 +590,70 @@ impl<'a> Comparison<'a> {
         }
         Ok(Some(key.clone()))
     }
+}
+
+/// The comments that columns still have after these changes, under their names by then. One whose
+/// definition is spelled anew may have lost its own.
+fn left_of(comments: &Comments, changes: &[TableChange]) -> Comments {
+    let is_spelled_anew = |name: &str| {
+        changes.iter().any(|change| match change {
+            TableChange::Drop(it) | TableChange::Clear(it) | TableChange::Relax(it) => it == name,
+            TableChange::Widen(column, _) | TableChange::Add(column) => column.name == name,
+            TableChange::Key(_) => true,
+            TableChange::DropIndex(_) | TableChange::Rename { .. } => false,
+        })
+    };
+    let by_now = |name: &str| {
+        let to = changes.iter().find_map(|change| match change {
+            TableChange::Rename { from, to } if from == name => Some(to.as_str()),
+            _ => None,
+        });
+        to.unwrap_or(name).to_owned()
+    };
+    let columns = comments.columns.iter();
+    let columns = columns.map(|(name, text)| (name, by_now(name), text));
+    let left =
+        columns.filter(|(name, by_now, _)| !is_spelled_anew(name) && !is_spelled_anew(by_now));
+    Comments {
+        table: comments.table.clone(),
+        columns: left.map(|(_, name, text)| (name, text.clone())).collect(),
+    }
+}
+
+/// The foreign keys of ours that point to columns which an alteration makes anew, of other tables;
+/// `all`: what was made of all tables.
+pub(crate) fn released(alteration: &TableAlteration, all: &[MadeTable]) -> Vec<ReleasedKeys> {
+    let table = &alteration.table.name;
+    let is_made_anew = |name: &String| {
+        alteration.changes.iter().any(|change| match change {
+            TableChange::Drop(it) | TableChange::Clear(it) => it == name,
+            TableChange::Widen(column, _) => alteration.name_before(&column.name) == name,
+            TableChange::Key(_) => true,
+            TableChange::DropIndex(_)
+            | TableChange::Rename { .. }
+            | TableChange::Relax(_)
+            | TableChange::Add(_) => false,
+        })
+    };
+    let mut released = Vec::new();
+    for child in all.iter().filter(|child| child.target != *table) {
+        let mut made = child.clone();
+        let mut names = Vec::new();
+        for index in made.indexes.iter_mut().flatten() {
+            if let IndexKind::ForeignKey {
+                parent,
+                parent_columns,
+            } = &index.is
+                && parent == table
+                && parent_columns.iter().any(is_made_anew)
+            {
+                names.push(index.name.clone());
+                index.built = false;
+            }
+        }
+        if !names.is_empty() {
+            released.push(ReleasedKeys { names, made });
+        }
+    }
+    released
 }

@@ -50,15 +50,6 @@ impl Rules<'_> {
         }
     }
 
-    /// Whether the target may follow what became of the source's table.
-    pub(crate) fn agrees_to(&self, table: &PlannedTable, change: &SourceChange) -> bool {
-        match Policy::of(table, change) {
-            Policy::Follow => true,
-            Policy::Ask => self.is_approved(table),
-            Policy::Refuse => false,
-        }
-    }
-
     /// What becomes of a change of the source's table that nobody agreed to yet.
     pub(crate) fn fate(&self, table: &PlannedTable, change: &SourceChange) -> Fate {
         match Policy::of(table, change) {
@@ -220,9 +211,6 @@ pub(crate) fn not_agreed(
     rules: Rules<'_>,
 ) -> Failure {
     let stream = table.stream();
-    let see = format!(
-        "see what it does with `syncset pipeline plan {pipeline}`, then agree with `syncset pipeline run {pipeline} --approve {stream}`"
-    );
     if let Some(first) = decision.refused.first() {
         let (key, values) = key_of(first.kind);
         let message = format!(
@@ -231,7 +219,10 @@ pub(crate) fn not_agreed(
         );
         let hint = match Policy::of(table, first) {
             Policy::Refuse => values.to_owned(),
-            Policy::Follow | Policy::Ask => format!("{see}; or {}", way_out(first.kind)),
+            Policy::Follow | Policy::Ask => format!(
+                "see what it does with `syncset schema diff {pipeline}`, then agree with `syncset schema approve {pipeline} --tables {stream}`; or {}",
+                way_out(first.kind)
+            ),
         };
         return Failure::new(exit_code::APPROVAL, message).with_hint(hint);
     }
@@ -245,7 +236,9 @@ pub(crate) fn not_agreed(
     let hint = if rules.on_selection_change == OnSelectionChange::Fail {
         "undo the edit; or write `on_selection_change: reload` or `approve`, then look at `syncset pipeline plan`".to_owned()
     } else {
-        format!("{see}; or undo the edit")
+        format!(
+            "see what it does with `syncset pipeline plan {pipeline}`, then agree with `syncset pipeline run {pipeline} --approve {stream}`; or undo the edit"
+        )
     };
     Failure::new(exit_code::APPROVAL, message).with_hint(hint)
 }

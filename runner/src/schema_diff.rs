@@ -98,6 +98,10 @@ pub(crate) struct RowsEntry {
     pub(crate) target: Option<u64>,
     /// Whether they are read again, and written where they differ.
     pub(crate) loaded_again: bool,
+    /// Columns of the target that are made anew: readers see NULL there until their rows are
+    /// written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) null_until_loaded: Vec<String>,
 }
 
 /// What a plan is made of.
@@ -208,6 +212,7 @@ impl TableDiff {
                 source: described.row_estimate,
                 target: target.as_ref().and_then(|facts| facts.rows),
                 loaded_again: false,
+                null_until_loaded: Vec::new(),
             },
             reversible: true,
             failures: table.failures.clone(),
@@ -239,6 +244,8 @@ impl TableDiff {
         });
         self.changes = changes.collect();
         if let Some(alteration) = &decision.alteration {
+            let anew = alteration.columns_made_anew().into_iter();
+            self.rows.null_until_loaded = anew.map(str::to_owned).collect();
             let plan = ends.target().plan_alteration(alteration).await?;
             self.statements = plan.statements;
             let in_the_way = plan.blockers.into_iter().chain(plan.asks);

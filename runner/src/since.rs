@@ -3,7 +3,8 @@
 use crate::origin::{self, ByNow};
 use crate::planned::PlannedTable;
 use crate::reshape::is_made;
-use crate::rules::{Rules, listed_changes};
+use crate::rules::{Fate, Rules, listed_changes};
+use sha2::{Digest, Sha256};
 use syncset_connector::{MadeTable, StreamState, WriteMode};
 use syncset_pipeline::{
     OutputValue, Renames, SelectionChange, SourceChange, SourceChangeKind, is_same_selection,
@@ -23,6 +24,8 @@ pub(crate) struct Since {
     settled: Vec<String>,
     /// The names that columns have got since.
     renames: Renames,
+    /// Whether the target table was altered for just this, after somebody agreed to it.
+    is_agreed: bool,
 }
 
 impl Since {
@@ -104,6 +107,7 @@ impl Since {
             edits,
             source,
             renames,
+            is_agreed: made.is_some_and(|made| made.agreed == agreement(table, stored)),
         }
     }
 
@@ -143,9 +147,14 @@ impl Since {
 
     /// What of the source's changes the target may not follow.
     pub(crate) fn refused(&self, table: &PlannedTable, rules: Rules<'_>) -> Vec<SourceChange> {
-        let refused = self.source.iter().filter(|change| {
-            !self.settled.contains(&change.column) && !rules.agrees_to(table, change)
-        });
+        let refused = self
+            .source
+            .iter()
+            .filter(|change| match rules.fate(table, change) {
+                Fate::Follows => false,
+                Fate::Waits => !self.is_agreed && !self.settled.contains(&change.column),
+                Fate::Refused => !self.settled.contains(&change.column),
+            });
         refused.cloned().collect()
     }
 
@@ -160,6 +169,17 @@ impl Since {
         }
         parts.join("; ")
     }
+}
+
+/// What a person agrees to who lets the table follow its source from what is stored to what it is:
+/// stored with the alteration, so that a run after a crash does not ask once more.
+pub(crate) fn agreement(table: &PlannedTable, stored: &StreamState) -> String {
+    let what = format!("{} {}", stored.version, table.plan.selection_text);
+    let digest = Sha256::digest(what);
+    digest[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Whether what we made of the table says already that a column has its new name.

@@ -62,6 +62,22 @@ impl Stop {
         reason.clone().expect("waited for a reason")
     }
 
+    /// Does nothing for so long, or until there is a reason to end. Returns for how long.
+    pub(crate) async fn rest(&self, duration: Duration) -> Duration {
+        if duration.is_zero() {
+            return duration;
+        }
+        let began = Instant::now();
+        let left = self
+            .deadline
+            .map_or(Duration::MAX, |end| end.saturating_duration_since(began));
+        tokio::select! {
+            () = tokio::time::sleep(duration.min(left)) => {}
+            _ = self.requested() => {}
+        }
+        began.elapsed()
+    }
+
     /// Whether anybody has asked, the time budget apart.
     pub(crate) fn is_requested(&self) -> bool {
         self.sender.borrow().is_some()
@@ -79,14 +95,17 @@ impl Stop {
     }
 
     /// Turns SIGINT and SIGTERM into requests, for as long as the runtime lives.
-    pub(crate) fn on_signals(&self) -> std::io::Result<()> {
+    pub(crate) fn on_signals(&self) -> Result<(), Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let signals = [
             (SignalKind::interrupt(), exit_code::INTERRUPTED, "SIGINT"),
             (SignalKind::terminate(), exit_code::TERMINATED, "SIGTERM"),
         ];
         for (kind, code, name) in signals {
-            let mut signal = signal(kind)?;
+            let mut signal = signal(kind).map_err(|error| {
+                let message = format!("cannot listen for signals: {error}");
+                Failure::new(exit_code::FAILED, message)
+            })?;
             let stop = self.clone();
             tokio::spawn(async move {
                 while signal.recv().await.is_some() {

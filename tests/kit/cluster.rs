@@ -32,6 +32,8 @@ full_page_writes = off
 max_connections = 300
 max_prepared_transactions = 64
 wal_level = logical
+# Tests read what they wrote to the log while others go on.
+wal_keep_size = 512MB
 max_wal_senders = 10
 max_replication_slots = 20
 log_line_prefix = '@@%d@%u@%p@%a@@ '

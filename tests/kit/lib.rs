@@ -7,6 +7,7 @@ mod account;
 mod any_database;
 mod any_session;
 mod bags;
+mod browser;
 mod chinook;
 mod cluster;
 mod collector;
@@ -36,6 +37,7 @@ mod writer_session;
 pub use any_database::AnyDatabase;
 pub use any_session::AnySession;
 pub use bags::assert_same_bag;
+pub use browser::Browser;
 pub use chinook::{
     CHINOOK_TABLES, ChinookTable, load_chinook, load_chinook_mysql, load_chinook_sqlite,
 };

@@ -10,8 +10,8 @@ use crate::rows::TextRow;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Value};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use url::Url;
 
 static MYSQL: OnceLock<MysqlServer> = OnceLock::new();
@@ -141,10 +141,15 @@ impl MysqlServer {
             .await;
         let mut url = self.url.clone();
         url.set_path(&name);
+        let owned = OwnedDatabase {
+            name: name.clone(),
+            server: self.url.clone(),
+        };
         MysqlDatabase {
             name,
             url,
             flavour: self.flavour,
+            _owned: Arc::new(owned),
         }
     }
 
@@ -192,13 +197,41 @@ impl MysqlServer {
     }
 }
 
-/// A database of a test. It stays until its server is removed: tests that were given another
-/// server drop what they made there by [`MysqlDatabase::drop_database`].
+/// A database of a test. Its server drops it some time after the last copy of this value is gone: what
+/// a catalogue is asked for takes longer with every table that the server has.
 #[derive(Debug, Clone)]
 pub struct MysqlDatabase {
     name: String,
     url: Url,
     flavour: Flavour,
+    _owned: Arc<OwnedDatabase>,
+}
+
+/// What is dropped in the end.
+#[derive(Debug)]
+struct OwnedDatabase {
+    name: String,
+    /// URL without a database.
+    server: Url,
+}
+
+impl Drop for OwnedDatabase {
+    fn drop(&mut self) {
+        let server = self.server.clone();
+        let statements = format!(
+            "SET SESSION lock_wait_timeout = 10; DROP DATABASE IF EXISTS `{}`",
+            self.name
+        );
+        // The runtime of the test may be gone already, and nobody waits.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            if let Ok(runtime) = runtime {
+                let _ = runtime.block_on(run(&server, &statements));
+            }
+        });
+    }
 }
 
 impl MysqlDatabase {
@@ -293,12 +326,6 @@ impl MysqlDatabase {
             url: Url::parse(&self.url_as(&name, "secret")).expect("a URL of ours is valid"),
             ..self.clone()
         }
-    }
-
-    /// Drops it at the server.
-    pub async fn drop_database(self) {
-        self.execute(&format!("DROP DATABASE `{}`", self.name))
-            .await;
     }
 }
 

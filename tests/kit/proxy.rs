@@ -68,6 +68,7 @@ pub struct Proxy {
 struct Shared {
     round_trips: AtomicU64,
     connections: AtomicU64,
+    bytes: AtomicU64,
     cuts_done: AtomicU64,
     to_server: Mutex<Duration>,
     to_client: Mutex<Duration>,
@@ -88,6 +89,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             round_trips: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             cuts_done: AtomicU64::new(0),
             to_server: Mutex::new(Duration::ZERO),
             to_client: Mutex::new(Duration::ZERO),
@@ -126,6 +128,11 @@ impl Proxy {
     /// How many connections were opened.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes came in, from both sides of all connections.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::SeqCst)
     }
 
     /// Sets a cut; several take effect one after the other.
@@ -249,6 +256,7 @@ async fn pass_requests(
         wait_out_blackhole(link).await;
         link.client_spoke.store(true, Ordering::SeqCst);
         let bytes = &buffer[..count];
+        link.shared.bytes.fetch_add(count as u64, Ordering::SeqCst);
         let moment = scanner
             .statements(bytes)
             .iter()
@@ -305,6 +313,7 @@ async fn pass_answers(
                     link.shared.round_trips.fetch_add(1, Ordering::SeqCst);
                 }
                 let bytes = &buffer[..count];
+                link.shared.bytes.fetch_add(count as u64, Ordering::SeqCst);
                 if link.matched.borrow().is_some() {
                     swallowed.extend_from_slice(bytes);
                     if ends_ready(&swallowed) {

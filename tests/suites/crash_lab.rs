@@ -34,6 +34,10 @@ pub(crate) const FULL: How = How {
     capture: "full",
     ..CURSOR
 };
+pub(crate) const HASH: How = How {
+    capture: "hash",
+    ..CURSOR
+};
 pub(crate) const REPLACE: How = How {
     write: "replace",
     ..FULL
@@ -46,7 +50,7 @@ pub(crate) const KEYLESS: How = How {
 impl How {
     /// True if it brings deletes of the source.
     pub(crate) fn sees_deletes(self) -> bool {
-        self.capture == FULL.capture
+        [FULL.capture, HASH.capture].contains(&self.capture)
     }
 }
 

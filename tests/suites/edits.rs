@@ -150,7 +150,8 @@ async fn plan_says_what_an_edit_changes_and_does() {
       capture: xmin, about 100 rows
       key: id
       exact: id, name, n
-      column = upper("name"): Utf8 -> loud text
+      column = upper("name"): text -> loud text
+      unique key `t_code_key` (code): left out: `code` is not copied
       source: SELECT "id", "name", "n" FROM "public"."t" WHERE ("n" OPERATOR(pg_catalog.<) '5'::pg_catalog.int8)
       source: SELECT w.c0, CASE WHEN w.member THEN w.c1 END, CASE WHEN w.member THEN w.c2 END, w.member FROM (SELECT "id" AS c0, "name" AS c1, "n" AS c2, ("n" OPERATOR(pg_catalog.<) '5'::pg_catalog.int8) IS TRUE AS member FROM "public"."t" WHERE age("t".xmin) <= age($watermark) ORDER BY "t"."id" OFFSET 0) w
       target: ALTER TABLE "public"."t" DROP COLUMN "secret"

@@ -53,13 +53,13 @@ async fn files_say_what_is_copied_and_what_to_look_at() {
     source: crm
     target: reports
 
-    # How changes are found. `full` reads the whole table in each run and writes only rows that
-    # differ; it needs no column, no trigger and no more rights than to read, and it is the only mode
-    # that also notices deleted rows, so it is the one to start with. Faster for large tables, set per
-    # table: `cursor`, with a column that grows with every change; `xmin`, which needs no column:
+    # How changes are found. Nothing is set, so each run brings the rows that differ, deleted ones
+    # too, and needs no column, no trigger and no more rights than to read: between two PostgreSQL
+    # databases both servers hash the rows of a table with a key and only what differs is read
+    # (`hash`), otherwise the whole table is (`full`). To read less of a large table, set `capture`
+    # there: `cursor`, with a column that grows with every change; `xmin`, which needs no column:
     # PostgreSQL looks at each row and sends only those that were changed. Neither sees deletes: rows
     # deleted at the source stay at the target until a run with `--full-refresh`.
-    capture: full
 
     # One entry per table; tables that are not named are not copied. An entry without anything copies
     # every column and row; `where: "country in ('DE', 'FR')"` takes only some rows. Where a line
@@ -305,12 +305,12 @@ async fn sqlite_files_are_written_without_variables() {
     source: shop
     target: copy
 
-    # How changes are found. `full` reads the whole table in each run and writes only rows that
-    # differ; it needs no column, no trigger and no more rights than to read, and it is the only mode
-    # that also notices deleted rows, so it is the one to start with. Faster for large tables, set per
-    # table: `cursor`, with a column that grows with every change. Neither sees deletes: rows deleted
+    # How changes are found. Nothing is set, so each run brings the rows that differ, deleted ones
+    # too, and needs no column, no trigger and no more rights than to read: between two PostgreSQL
+    # databases both servers hash the rows of a table with a key and only what differs is read
+    # (`hash`), otherwise the whole table is (`full`). To read less of a large table, set `capture`
+    # there: `cursor`, with a column that grows with every change. Neither sees deletes: rows deleted
     # at the source stay at the target until a run with `--full-refresh`.
-    capture: full
 
     # One entry per table; tables that are not named are not copied. An entry without anything copies
     # every column and row; `where: "country in ('DE', 'FR')"` takes only some rows. Where a line

@@ -227,7 +227,8 @@ const TABLES: &str = "orders: { where: \"length(status) > 1\", where_pushdown: b
      capture: { mode: cursor, column: seq, overlap: 1 }, rejects: { max_rows: 5 }, \
      guards: { max_delete_percent: 0, max_delete_rows_always_allowed: 0 } }\n  \
      people: { columns: [id, email, updated_at], \
-     capture: { mode: cursor, column: updated_at, overlap: 1h, zone: UTC } }\n  \
+     capture: { mode: cursor, column: updated_at, overlap: 1h, zone: UTC, \
+     find_deletes: { every: 0s } } }\n  \
      bills: {}\n  secrets: skip";
 
 async fn shop() -> (Seen, SqliteFile) {
@@ -419,7 +420,7 @@ async fn schemas(seen: &mut Seen) {
     let source = kit::postgres().await.database("documents").await;
     source
         .execute(
-            "CREATE TABLE things (id int PRIMARY KEY, note text, code int); \
+            "CREATE TABLE things (id int PRIMARY KEY, note text, code int, UNIQUE (code)); \
              INSERT INTO things VALUES (1, 'one', 1)",
         )
         .await;
@@ -443,6 +444,11 @@ async fn schemas(seen: &mut Seen) {
     assert_eq!(waits["exit_code"], 5, "{waits}");
     let done = seen.run("schema approve", "schema approve things").await;
     assert_eq!(done["exit_code"], 0, "{done}");
+    let versions = seen.run("schema history", "schema history things").await;
+    assert_eq!(
+        versions["tables"][0]["versions"][0]["version"], 2,
+        "{versions}"
+    );
 }
 
 /// Verbs of the reference, without the program's name.

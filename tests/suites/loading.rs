@@ -132,3 +132,24 @@ async fn chunks_remember_how_many_rows_they_brought() {
     assert_eq!(remembered, lab.target.value("SELECT count(*) FROM t").await);
     assert_ne!(remembered, "0");
 }
+
+#[tokio::test]
+async fn load_rests_between_its_chunks_if_it_may_not_keep_a_database_busy() {
+    let lab = Lab::new("xmin").await;
+    let rested = |output: &kit::Output| output.json()["tables"][0]["rested_ms"].clone();
+    let run = |flags: &[&'static str]| [&RUN[..], &["--output", "json"], flags].concat();
+
+    let slow = lab
+        .project
+        .syncset(run(&["--max-load", "20%", "--jobs", "1"]))
+        .await;
+
+    assert_eq!(slow.code, 0, "{}", slow.stderr);
+    let milliseconds = rested(&slow).as_u64().expect("it rested");
+    assert!(milliseconds > 0, "{}", slow.stdout);
+    lab.assert_equal().await;
+    let whole = lab.project.syncset(run(&["--full-refresh"])).await;
+    assert_eq!((whole.code, rested(&whole)), (0, serde_json::Value::Null));
+    let wrong = lab.project.syncset(run(&["--max-load", "0%"])).await;
+    assert_eq!(wrong.code, 2, "{}", wrong.stdout);
+}

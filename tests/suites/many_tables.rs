@@ -152,6 +152,23 @@ async fn loads_and_changes_cost_a_few_round_trips_per_table() {
 }
 
 #[tokio::test]
+async fn idle_comparison_costs_no_more_round_trips_than_a_copy() {
+    let mut each = Vec::new();
+    for capture in ["full", "hash"] {
+        let (one, many) = (Lab::new(1, capture).await, Lab::new(MANY, capture).await);
+        one.trips().await;
+        many.trips().await;
+        each.push(per_table(one.trips().await, many.trips().await));
+    }
+
+    let (full, hash) = (each[0], each[1]);
+    assert!(
+        hash.0 <= full.0 && hash.1 <= full.1,
+        "full {full:?}, hash {hash:?}"
+    );
+}
+
+#[tokio::test]
 async fn whole_tables_are_read_from_one_snapshot() {
     let lab = Lab::new(6, "full").await;
     lab.trips().await;

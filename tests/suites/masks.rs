@@ -7,6 +7,9 @@ use kit::{Engine, Output, Project, TextRow};
 /// What every private value of the source begins with.
 const PLANTED: &str = "planted";
 
+/// The key of the masks.
+const KEY: &str = "what do ya want for nothing?";
+
 const MASKS: &str = "email: { hmac_sha256: \"${MASK_KEY}\" }, phone: { partial: { last: 2 } }, \
      born: { truncate_date: year }, salary: { bucket: 1000 }, note: redact, hidden: null, \
      fixed: { constant: same }, loud: sha256";
@@ -27,7 +30,7 @@ impl Lab {
             target.database("masks").await,
         );
         let mut project = Project::between(&source.place().url(), &target.place().url());
-        project.set("MASK_KEY", "Jefe");
+        project.set("MASK_KEY", KEY);
         let lab = Self {
             source,
             target,
@@ -88,7 +91,7 @@ impl Lab {
         }
         for text in all {
             assert!(!text.to_lowercase().contains(PLANTED), "{text}");
-            assert!(!text.contains("Jefe"), "{text}");
+            assert!(!text.contains(KEY), "{text}");
         }
     }
 }
@@ -181,7 +184,7 @@ async fn masks_that_need_no_values_read_none() {
     let grant = format!("GRANT SELECT ({read}) ON t TO \"{}\"", role.name);
     database.execute(&grant).await;
     lab.project = Project::between(&role.url, &lab.target.place().url());
-    lab.project.set("MASK_KEY", "Jefe");
+    lab.project.set("MASK_KEY", KEY);
     lab.edit(MASKS);
 
     lab.run().await.expect_success();
@@ -238,7 +241,7 @@ async fn edited_masks_replace_what_is_at_the_target() {
         lab.edit(MASKS);
         let masked = lab.run().await.expect_success();
         let first = lab.visible().await;
-        lab.project.set("MASK_KEY", "Jefe2");
+        lab.project.set("MASK_KEY", "what do ya want 2");
         let other = lab.run().await.expect_success();
         let second = lab.visible().await;
 

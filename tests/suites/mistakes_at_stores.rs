@@ -142,7 +142,7 @@ async fn selections_that_do_not_fit_the_source_touch_nothing() {
     # clock in a condition of changes
       exit 2
     error: `where` of `public.orders` reads the clock (`now`): rows enter and leave the selection without being changed, and `capture: xmin` does not see that (pipelines/p.yaml:5:56)
-    hint: use `capture: full` for this table, or a condition over its columns only
+    hint: use `capture: hash` or `full` for this table, or a condition over its columns only
     # function that is not there
       exit 2
     error: derived column `short` of `public.orders`: there is no function `lefft`

@@ -3,7 +3,7 @@
 use crate::mysql_lab::{FLAVOURS, MysqlLab, alone, said};
 use crate::mysql_windows::STAMPED;
 use crate::targets::Target;
-use kit::{Flavour, MysqlDatabase, MysqlServer, eventually};
+use kit::{Flavour, MysqlDatabase, MysqlServer, Project, eventually};
 
 /// A server that applies what the primary writes from now on.
 async fn replica_of(primary: &MysqlServer, database: &str) -> (MysqlServer, MysqlDatabase) {
@@ -50,7 +50,7 @@ async fn replica_of(primary: &MysqlServer, database: &str) -> (MysqlServer, Mysq
 async fn replica_is_followed_with_an_overlap_of_its_own() {
     for flavour in FLAVOURS {
         let primary = alone(flavour).await;
-        let (_replica, copy) = replica_of(&primary, "replicated").await;
+        let (replica, copy) = replica_of(&primary, "replicated").await;
         let write = async |sql: &str| {
             primary
                 .execute(&format!("USE `{}`; {sql}", copy.name()))
@@ -91,5 +91,45 @@ async fn replica_is_followed_with_an_overlap_of_its_own() {
         lab.run().await.expect_success();
         let ids = "SELECT group_concat(id) FROM (SELECT id FROM t ORDER BY id)";
         assert_eq!(lab.value(ids).await, "1,2", "{flavour:?}");
+
+        what_it_lacks_is_no_drift((&*primary, &replica), &copy, &write).await;
     }
+}
+
+/// A check of the primary looks at the replica first.
+async fn what_it_lacks_is_no_drift(
+    (primary, replica): (&MysqlServer, &MysqlServer),
+    copy: &MysqlDatabase,
+    write: &impl AsyncFn(&str),
+) {
+    let flavour = primary.flavour();
+    let port = |server: &MysqlServer| format!(":{}/", server.port());
+    let source = copy.url().replace(&port(replica), &port(primary));
+    let project = Project::new(&format!(
+        "version: 1\nconnections:\n  source: {{ url: \"{source}\", read_replica: copy }}\n  \
+         copy: {{ url: \"{}\" }}\n  target: {{ url: \"sqlite:target.db\" }}\n",
+        copy.url()
+    ));
+    let table = "{ columns: [id, v], capture: full }";
+    let text = format!("version: 1\nsource: source\ntarget: target\ntables:\n  t: {table}\n");
+    project.pipeline("p", &text);
+    let stop = match flavour {
+        Flavour::Mysql => "STOP REPLICA",
+        Flavour::Mariadb => "STOP SLAVE",
+    };
+    replica.execute(stop).await;
+    write("UPDATE t SET v = 'new' WHERE id = 1; DELETE FROM t WHERE id = 2; INSERT INTO t (id, v) VALUES (3, 'new')").await;
+    let run = ["pipeline", "run", "p"];
+    project.syncset(run).await.expect_success();
+
+    let check = ["pipeline", "check", "p"];
+    let equal = project.syncset(check).await.expect_success();
+    let edit = "UPDATE t SET v = 'other' WHERE id = 3";
+    project.sqlite("target.db").execute(edit).await;
+    let differs = project.syncset(check).await;
+
+    let told = "compared at the read replica `copy`";
+    assert!(equal.stdout.contains(told), "{flavour:?}: {}", equal.stdout);
+    assert_eq!(differs.code, 9, "{flavour:?}: {}", differs.stdout);
+    assert!(differs.stdout.contains("1 undecided"), "{}", differs.stdout);
 }

@@ -153,7 +153,9 @@ async fn walked_at_random(case: usize, settings: &str, top: &str) {
         let mut walk = Walk {
             lab,
             random: StdRng::seed_from_u64(seed),
-            sees_deletes: settings.contains("full"),
+            sees_deletes: ["full", "hash", "find_deletes"]
+                .iter()
+                .any(|word| settings.contains(word)),
             ever: (1..=20).map(|id| id.to_string()).collect(),
             marked: BTreeMap::new(),
             touched: BTreeSet::new(),
@@ -186,6 +188,17 @@ async fn random_windows_mark_what_is_gone() {
 #[tokio::test]
 async fn random_whole_tables_mark_what_is_gone() {
     walked_at_random(1, "capture: full, write: { on_delete: soft }", "").await;
+}
+
+#[tokio::test]
+async fn random_comparisons_mark_what_is_gone() {
+    walked_at_random(1, "capture: hash, write: { on_delete: soft }", "").await;
+}
+
+#[tokio::test]
+async fn random_searches_mark_what_is_gone() {
+    let capture = "capture: { mode: xmin, find_deletes: { every: 0s } }";
+    walked_at_random(0, &format!("{capture}, write: {{ on_delete: soft }}"), "").await;
 }
 
 #[tokio::test]

@@ -166,6 +166,13 @@ async fn tables_that_refer_to_each_other_reach_sqlite_whole() {
 }
 
 #[tokio::test]
+async fn tables_that_refer_to_each_other_are_compared() {
+    for target in [Target::postgres().await, Target::sqlite()] {
+        tables_that_refer_to_each_other(target, "hash").await;
+    }
+}
+
+#[tokio::test]
 async fn tables_that_refer_to_each_other_reach_mysql_and_mariadb() {
     for server in [kit::mysql(), kit::mariadb()] {
         for capture in ["xmin", "full"] {

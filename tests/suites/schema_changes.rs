@@ -89,7 +89,7 @@ async fn column_that_nobody_agreed_to_stops_its_own_table_only() {
         let said = Lab::said(&stopped);
         let why = format!("table `{stream}`: the source has new column `note`");
         assert!(said.contains(&why), "{said}");
-        let hint = format!("syncset pipeline run p --approve {stream}");
+        let hint = format!("syncset schema approve p --tables {stream}");
         assert!(said.contains(&hint), "{said}");
         assert!(
             plan.stdout.contains("  source has new column `note`"),

@@ -85,7 +85,7 @@ async fn column_goes_only_when_somebody_agreed() {
         let said = Lab::said(&stopped);
         let why = format!("table `{stream}`: the source has dropped column `name`");
         assert!(said.contains(&why), "{said}");
-        let hint = format!("syncset pipeline run p --approve {stream}");
+        let hint = format!("syncset schema approve p --tables {stream}");
         assert!(said.contains(&hint), "{said}");
         assert!(plan.stdout.contains("DROP COLUMN"), "{}", plan.stdout);
         assert_eq!(lab.names().await, 100);

@@ -68,7 +68,7 @@ async fn rows_are_found_by_the_new_key_once_agreed() {
         let said = lab
             .stops_alone("the source has another primary key: (id) -> (rev, id)")
             .await;
-        let hint = format!("syncset pipeline run p --approve {stream}");
+        let hint = format!("syncset schema approve p --tables {stream}");
         assert!(said.contains(&hint), "{pair:?}: {said}");
         let plan = lab.project.syncset(["pipeline", "plan", "p"]).await;
         let plan = plan.expect_code(5).stdout;

@@ -2,11 +2,12 @@
 
 use crate::targets::Target;
 use kit::{Engine, Output, Project, TextRow};
+use std::collections::BTreeMap;
 
 const RUN: [&str; 5] = ["pipeline", "run", "p", "--on-lock", "wait=30s"];
 
 /// How the tables are captured: by an integer, which all stores have.
-const CAPTURE: &str = "capture: { mode: cursor, column: rev, overlap: 1000 }";
+const CAPTURE: &str = "capture: { mode: cursor, column: rev, overlap: 5 }";
 
 /// Each kind once as a source and once as a target.
 pub(crate) const PAIRS: [(Engine, Engine); 4] = [
@@ -158,4 +159,54 @@ impl Lab {
             assert!(!table.to_string().contains("again"), "{table}");
         }
     }
+}
+
+/// A column as a catalogue has it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) native: String,
+    pub(crate) refuses_null: bool,
+}
+
+/// The columns of a table, by their names.
+pub(crate) async fn columns_of(store: &Target, table: &str) -> BTreeMap<String, Found> {
+    let sql = match store.engine() {
+        Engine::Postgres => format!(
+            "SELECT attname, format_type(atttypid, atttypmod), attnotnull::int FROM pg_attribute \
+             WHERE attrelid = 'public.{table}'::regclass AND attnum > 0 AND NOT attisdropped"
+        ),
+        Engine::Mysql | Engine::Mariadb => format!(
+            "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE = 'NO' FROM information_schema.COLUMNS \
+             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}'"
+        ),
+        // A column of the key refuses NULL whether it says so or not.
+        Engine::Sqlite => {
+            format!("SELECT name, type, \"notnull\" OR pk > 0 FROM pragma_table_info('{table}')")
+        }
+    };
+    let rows = store.rows(&sql).await.into_iter();
+    let columns = rows.map(|row| {
+        let mut row = row.into_iter().map(|value| value.expect("it is not NULL"));
+        let mut next = || row.next().expect("three values");
+        let (name, native, refuses_null) = (next(), next(), next());
+        let found = Found {
+            native,
+            refuses_null: refuses_null == "1",
+        };
+        (name, found)
+    });
+    columns.collect()
+}
+
+/// Decimals without zeros at their ends, which stores write or not.
+pub(crate) fn canonical(rows: Vec<TextRow>) -> Vec<TextRow> {
+    let value = |value: String| match value.parse::<f64>() {
+        Ok(_) if value.contains('.') => {
+            value.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        _ => value,
+    };
+    let rows = rows.into_iter();
+    rows.map(|row| row.into_iter().map(|it| it.map(value)).collect())
+        .collect()
 }

@@ -107,7 +107,7 @@ async fn null_waits_until_somebody_agreed() {
 
         let why = "no NOT NULL any more on column `name`";
         assert!(stopped.contains(why), "{pair:?}: {stopped}");
-        let hint = format!("syncset pipeline run p --approve {stream}");
+        let hint = format!("syncset schema approve p --tables {stream}");
         assert!(stopped.contains(&hint), "{stopped}");
         assert_eq!(lab.number("SELECT count(name) FROM t").await, 100);
         assert_eq!(lab.number("SELECT count(*) FROM u").await, 101);

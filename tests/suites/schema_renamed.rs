@@ -143,7 +143,7 @@ async fn rename_that_nobody_can_tell_waits_for_a_person() {
         let said = Lab::said(&stopped);
         for part in [
             "table `t`: the source has no column `name` any more and a new one `full_name`",
-            "syncset pipeline run p --approve t",
+            "syncset schema approve p --tables t",
             "say so with `schema: { renamed_column: add }`",
         ] {
             assert!(said.contains(part), "{pair:?} {part}: {said}");

@@ -133,6 +133,30 @@ async fn changes_are_shown_and_then_done_for_their_tables_only() {
 }
 
 #[tokio::test]
+async fn columns_that_readers_see_as_null_meanwhile_are_named() {
+    let lab = Lab::loaded((Engine::Postgres, Engine::Postgres), "schema: evolve").await;
+    lab.at_source(
+        "UPDATE t SET name = id; ALTER TABLE t ALTER COLUMN name TYPE int USING name::int",
+    )
+    .await;
+
+    let plan = lab.diff().await.expect_code(5).json();
+    let text = lab.project.syncset(["schema", "diff", "p"]).await.stdout;
+    let whole = lab.project.syncset(["pipeline", "plan", "p"]).await.stdout;
+
+    let rows = &table(&plan, "t")["rows"];
+    assert_eq!(
+        rows["null_until_loaded"],
+        serde_json::json!(["name"]),
+        "{plan:#}"
+    );
+    let told = "written where they differ; until then readers see NULL in `name`";
+    assert!(text.contains(told), "{text}");
+    let told = "readers see NULL in `name` until their rows are written";
+    assert!(whole.contains(told), "{whole}");
+}
+
+#[tokio::test]
 async fn change_that_a_run_follows_is_told_with_another_code() {
     let lab = Lab::loaded((Engine::Postgres, Engine::Sqlite), "schema: evolve").await;
 
@@ -303,6 +327,78 @@ async fn plan_is_carried_out_once() {
         dry.expect_success();
         assert!(!untouched, "{pair:?}");
         lab.assert_same(NOTES, 100).await;
+    }
+}
+
+#[tokio::test]
+async fn agreement_holds_for_tables_that_are_committed_together() {
+    for pair in PAIRS {
+        let lab = Lab::loaded(pair, ASKED).await;
+        let stream = lab.stream();
+        let text = lab.project.read("pipelines/p.yaml");
+        let together = text.replace("tables:", "consistency: pipeline\ntables:");
+        lab.project.pipeline("p", &together);
+        lab.run().await.expect_success();
+
+        lab.at_source(NOTE).await;
+        lab.at_source("INSERT INTO u VALUES (101, 'row 101', 101)")
+            .await;
+        lab.run().await.expect_code(5);
+        let waits = lab.number("SELECT count(*) FROM u").await;
+        // Killed between what it alters and what it commits, it is finished by a run.
+        let stop = [("SYNCSET_FAIL_POINT", "alter.committed=exit9")];
+        let words = ["schema", "approve", "p", "--tables", stream];
+        let words = words.iter().chain(&WAIT);
+        let killed = lab.project.spawn_with(words, &stop).wait().await;
+        killed.expect_code(137);
+        lab.run().await.expect_success();
+        lab.at_source("ALTER TABLE t DROP COLUMN name").await;
+        lab.at_source("INSERT INTO u VALUES (102, 'row 102', 102)")
+            .await;
+        lab.run().await.expect_code(5);
+        lab.approve(&["--tables", stream]).await.expect_success();
+
+        // Neither table goes on without the other.
+        assert_eq!(waits, 100, "{pair:?}");
+        assert!(!lab.has_column("t", "name").await, "{pair:?}");
+        lab.assert_same("SELECT id, rev, note FROM t ORDER BY id", 100)
+            .await;
+        lab.assert_same("SELECT id, name, rev FROM u ORDER BY id", 102)
+            .await;
+        lab.is_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn agreement_to_a_narrower_type_is_asked_for_once() {
+    for consistency in ["table", "pipeline"] {
+        let server = kit::postgres().await;
+        let source = server.database("narrow_source").await;
+        let target = server.database("narrow_target").await;
+        let rows = "CREATE TABLE t (id int PRIMARY KEY, name text); \
+                    INSERT INTO t SELECT i, 'name ' || i FROM generate_series(1, 20) i";
+        source.execute(rows).await;
+        let project = kit::Project::between(&source.url(), &target.url());
+        project.pipeline(
+            "p",
+            &format!(
+                "version: 1\nsource: source\ntarget: target\nconsistency: {consistency}\n\
+                 capture: full\ntables: {{ public.t: {{}} }}\n"
+            ),
+        );
+        let run = ["pipeline", "run", "p"];
+        project.syncset(run).await.expect_success();
+
+        source
+            .execute("ALTER TABLE t ALTER name TYPE varchar(50)")
+            .await;
+        project.syncset(run).await.expect_code(5);
+        let approve = ["schema", "approve", "p"];
+        project.syncset(approve).await.expect_success();
+
+        project.syncset(run).await.expect_success();
+        let same = "SELECT id, name::text FROM t";
+        kit::assert_same_bag(&source, &target, same, same).await;
     }
 }
 

@@ -8,12 +8,13 @@ const ROWS: u32 = 20_000;
 
 const COLUMNS: &str = "v text, a int, b int, big bigint, at timestamptz, price numeric, \
     letters citext, padded char(6), free bpchar, ratio double precision, day date, j json, \
-    spent interval, cash money, tags text[]";
+    spent interval, cash money, tags text[], moments timestamptz[]";
 
 const VALUES: &str = "'v ' || i, i, i + 1, i::bigint, \
     timestamptz '2024-02-29 12:00:00.25+00' + i * interval '1 day', (i || '.50')::numeric, \
     'L' || i, 'p' || i % 100, 'f', i / 7.0, date '2024-02-29' + i, '{\"b\": 1,  \"a\": null}', \
-    i * interval '1 hour', i::money, ARRAY['x', NULL, i::text]";
+    i * interval '1 hour', i::money, ARRAY['x', NULL, i::text], \
+    ARRAY[timestamptz '2024-02-29 12:00:00+00', NULL]";
 
 struct Lab {
     source: Database,
@@ -104,6 +105,26 @@ fn columns(table: &Value, key: &str) -> Value {
     row.map_or(Value::Null, |row| row["columns"].clone())
 }
 
+/// Pairs of rows that exchange all their values.
+const PAIRS: u64 = 16;
+
+/// Rows that exchange all values but their keys, which differ in their last two bits alone: however
+/// a table is split by its keys, the sum of hashes that do not depend on the key stays what it was.
+fn exchanged_pairs() -> String {
+    let columns = COLUMNS
+        .split(", ")
+        .filter_map(|column| column.split(' ').next());
+    let columns: Vec<_> = std::iter::once("seq").chain(columns).collect();
+    let values: Vec<_> = columns.iter().map(|name| format!("o.{name}")).collect();
+    format!(
+        "UPDATE t SET ({}) = ROW({}) FROM t o WHERE (t.id - 12) % 2880 IN (0, 3) \
+         AND t.id BETWEEN 2880 AND 2880 * {PAIRS} + 15 \
+         AND o.id = t.id + CASE (t.id - 12) % 2880 WHEN 0 THEN 3 ELSE -3 END",
+        columns.join(", "),
+        values.join(", ")
+    )
+}
+
 #[tokio::test]
 async fn scattered_drift_is_found_in_a_large_table() {
     let lab = Lab::with_rows(ROWS, "bigint", "i * 3").await;
@@ -112,15 +133,19 @@ async fn scattered_drift_is_found_in_a_large_table() {
     lab.drift(
         "UPDATE t SET v = 'other' WHERE id % 9999 = 0 AND id < 50000; DELETE FROM t WHERE id IN (3, 30003); \
          INSERT INTO t SELECT -5, seq, v FROM t WHERE id = 6; \
+         UPDATE t SET a = CASE id WHEN 300 THEN 101 ELSE 100 END WHERE id IN (300, 303); \
          UPDATE t SET id = 9223372036854775807 WHERE id = 59991",
     )
     .await;
+    lab.drift(&exchanged_pairs()).await;
     let found = lab.found().await;
 
-    // One has another key, far from all others.
-    assert_eq!(counts(&found), [5, 3, 2, 0], "{found}");
+    // One has another key, far from all others; two neighbours have each other's value, and are
+    // part of one sum.
+    assert_eq!(counts(&found), [7 + 2 * PAIRS, 3, 2, 0], "{found}");
     assert_eq!(found["rows_source"], ROWS);
     assert_eq!(columns(&found, "9999"), json!(["v"]));
+    assert_eq!(columns(&found, "300"), json!(["a"]));
 }
 
 #[tokio::test]
@@ -167,6 +192,136 @@ async fn values_that_hash_alike_are_told_apart() {
     }
     assert_eq!(columns(&found, "3"), json!(["a", "b"]));
     assert_eq!(columns(&found, "15"), json!(["padded", "cash"]));
+}
+
+#[tokio::test]
+async fn values_that_a_collation_calls_equal_are_told_apart() {
+    let server = kit::postgres().await;
+    let lab = Lab::between(
+        server.database("hash_source").await,
+        server.database("hash_target").await,
+    );
+    // Upper and lower case, and accents written in two ways, are equal.
+    let table = "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', \
+        deterministic = false); \
+        CREATE TABLE t (id text COLLATE loose PRIMARY KEY, seq int NOT NULL, v text COLLATE loose)";
+    // As in a large table, an index finds the rows.
+    let by_index = "DO $$ BEGIN \
+        EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); \
+        EXECUTE format('ALTER DATABASE %I SET enable_hashjoin = off', current_database()); \
+        EXECUTE format('ALTER DATABASE %I SET enable_mergejoin = off', current_database()); END $$";
+    for database in [&lab.source, &lab.target] {
+        database.execute(table).await;
+        database.execute(by_index).await;
+    }
+    let rows = "INSERT INTO t SELECT 'key ' || i, i, 'a' FROM generate_series(1, 100) i";
+    lab.source.execute(rows).await;
+    lab.pipeline("public.t: { capture: { mode: cursor, column: seq, overlap: 1 } }");
+    lab.run().await;
+    assert_eq!(counts(&lab.found().await), [0; 4]);
+
+    lab.drift("UPDATE t SET v = 'A' WHERE seq = 7; UPDATE t SET id = 'KEY 9' WHERE seq = 9")
+        .await;
+    let found = lab.found().await;
+
+    assert_eq!(columns(&found, "key 7"), json!(["v"]), "{found}");
+    assert_eq!(counts(&found), [1, 1, 1, 0], "{found}");
+}
+
+#[tokio::test]
+async fn settings_of_a_database_do_not_change_its_hashes() {
+    let lab = Lab::with_rows(60, "int", "i").await;
+    for (name, value) in [
+        ("timezone", "America/Caracas"),
+        ("datestyle", "German"),
+        ("intervalstyle", "sql_standard"),
+        ("bytea_output", "escape"),
+        ("extra_float_digits", "-10"),
+    ] {
+        let set = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET NAME = %L', \
+            current_database(), 'VALUE'); END $$";
+        let set = set.replace("NAME", name).replace("VALUE", value);
+        lab.source.execute(&set).await;
+    }
+
+    assert_eq!(counts(&lab.found().await), [0; 4]);
+    lab.drift("UPDATE t SET at = at + interval '1 hour' WHERE id = 3")
+        .await;
+    let found = lab.found().await;
+
+    assert_eq!(counts(&found), [1, 0, 0, 0], "{found}");
+    assert_eq!(columns(&found, "3"), json!(["at"]));
+}
+
+/// A table of three ranges of keys whose last row but a few differs.
+async fn large_lab() -> Lab {
+    let server = kit::postgres().await;
+    let lab = Lab::between(
+        server.database("hash_source").await,
+        server.database("hash_target").await,
+    );
+    let copy = "CREATE TABLE t (id int PRIMARY KEY, seq int NOT NULL, v text)";
+    let rows = "INSERT INTO t SELECT i, i, repeat('x', 1800) FROM generate_series(1, 10000) i";
+    lab.source
+        .execute(&format!("{copy}; {rows}; ANALYZE t"))
+        .await;
+    lab.pipeline("public.t: { capture: { mode: cursor, column: seq, overlap: 1 } }");
+    lab.run().await;
+    lab.drift("UPDATE t SET v = 'other' WHERE id = 9900").await;
+    lab
+}
+
+#[tokio::test]
+async fn check_whose_time_is_up_goes_on_where_it_ended() {
+    let lab = large_lab().await;
+    let stop = [("SYNCSET_FAIL_POINT", "check.part:2=stop")];
+    let mut seconds = 1;
+    let output = loop {
+        let words = format!("pipeline check p --output json --max-seconds {seconds}");
+        let check = lab.project.spawn_with(words.split(' '), &stop);
+        // Frozen, it has compared one range; a slow machine needs more time for that.
+        if check.frozen().await {
+            tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+            check.cont();
+            break check.wait().await;
+        }
+        check.wait().await;
+        seconds *= 2;
+        assert!(seconds < 64, "one range is never compared");
+    };
+    let begun = output.json()["tables"][0].clone();
+
+    let verdict = (output.code, &begun["verdict"], &begun["complete"]);
+    assert_eq!(verdict, (9, &json!("unfinished"), &json!(false)), "{begun}");
+    let rest = begun["rest"].as_str().expect("a condition").to_owned();
+    assert!(rest.starts_with("id > "), "{rest}");
+    let words = [
+        "pipeline", "check", "p", "--output", "json", "--where", &rest,
+    ];
+    let output = lab.project.syncset(words).await;
+    let ended = output.json()["tables"][0].clone();
+    assert_eq!((output.code, counts(&ended)), (4, [1, 0, 0, 0]), "{ended}");
+    let rows = |table: &Value| table["rows_source"].as_u64().expect("a number");
+    assert!(rows(&begun) > 0 && rows(&ended) > 0, "{begun} {ended}");
+    assert_eq!(rows(&begun) + rows(&ended), 10_000);
+}
+
+#[tokio::test]
+async fn large_table_is_compared_in_ranges_under_a_bound_of_its_load() {
+    let lab = large_lab().await;
+
+    for mode in ["auto", "stream"] {
+        let (code, table) = lab.checked(&format!("{mode} --max-load 90%")).await;
+
+        let by = match mode {
+            "auto" => "hash",
+            mode => mode,
+        };
+        assert_eq!((code, &table["mode"]), (4, &json!(by)), "{table}");
+        assert_eq!(counts(&table), [1, 0, 0, 0], "{table}");
+        assert_eq!(table["rows_source"], 10_000, "{table}");
+        assert_eq!(table["rows_target"], 10_000, "{table}");
+    }
 }
 
 #[tokio::test]

@@ -201,6 +201,10 @@ async fn promoted_standby_is_noticed_and_compared() {
 
         let warnings = after["tables"][0]["warnings"].to_string();
         assert!(warnings.contains("failed over"), "{capture}: {after}");
+        assert!(
+            warnings.contains("compared by hashes"),
+            "{capture}: {after}"
+        );
         assert_eq!(after["tables"][0]["rows_deleted"], 10, "{after}");
         compare(&lab.copy, &lab.target, IMAGE, IMAGE)
             .await
@@ -233,4 +237,117 @@ async fn standby_cannot_be_the_target() {
         "{}",
         refused.stderr
     );
+}
+
+/// A copy of the primary, which is checked at this connection first.
+async fn checked_at(lab: &Lab, replica: &str) -> Project {
+    let project = Project::new(&format!(
+        "version: 1\nconnections:\n  source: {{ url: \"{}\", read_replica: {replica} }}\n  \
+         copy: {{ url: \"{}\" }}\n  target: {{ url: \"{}\" }}\n",
+        lab.source.url(),
+        lab.copy.url(),
+        lab.target.url()
+    ));
+    let cursor = "{ mode: cursor, column: updated_at, written_by: database }";
+    let text = format!(
+        "version: 1\nsource: source\ntarget: target\ntables:\n  public.t: {{ capture: {cursor} }}\n"
+    );
+    project.pipeline("p", &text);
+    project.syncset(RUN).await.expect_success();
+    project
+}
+
+const CHECK: [&str; 5] = ["pipeline", "check", "p", "--output", "json"];
+
+/// Holds replay where it is.
+async fn hold(lab: &Lab) {
+    lab.copy.execute("SELECT pg_wal_replay_pause()").await;
+    kit::eventually("replay pauses", async || {
+        lab.copy
+            .value("SELECT pg_get_wal_replay_pause_state()")
+            .await
+            == "paused"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn check_reads_the_replica_and_asks_the_source_about_drift() {
+    let lab = Lab::new().await;
+    // Older than any overlap.
+    lab.change("UPDATE t SET updated_at = '2024-01-01'").await;
+    let project = checked_at(&lab, "copy").await;
+    let hashes = || {
+        let log = lab.primary.statement_log(&lab.source);
+        let hashes = log
+            .iter()
+            .filter(|it| it.text.contains("hash_record_extended"));
+        hashes.count()
+    };
+    lab.source.log_statements().await;
+    lab.standby.caught_up_with(&lab.primary).await;
+
+    let equal = project.syncset(CHECK).await.expect_success().json();
+    assert_eq!(equal["tables"][0]["mode"], "hash", "{equal}");
+    let note = equal["tables"][0]["notes"].to_string();
+    assert!(note.contains("read replica `copy`"), "{equal}");
+    assert_eq!(hashes(), 0, "the primary hashed rows");
+
+    let drift = "UPDATE t SET v = 'other' WHERE id = 3; DELETE FROM t WHERE id = 4; \
+                 INSERT INTO t VALUES (5000, 'extra', '2024-01-01')";
+    lab.target.execute(drift).await;
+    let differs = project.syncset(CHECK).await.expect_code(4).json();
+    let counts = ["different", "missing", "extra", "undecided"];
+    let counts = counts.map(|count| differs["tables"][0][count].clone());
+    assert_eq!(counts, [1, 1, 1, 0], "{differs}");
+    project
+        .syncset(["pipeline", "repair", "p"])
+        .await
+        .expect_success();
+    assert_eq!(hashes(), 0, "the primary hashed rows");
+    lab.assert_equal(IMAGE).await;
+
+    let project = checked_at(&lab, "target").await;
+    let refused = project.syncset(["pipeline", "check", "p"]).await;
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    let message = "`target` is no read replica of `source`";
+    assert!(refused.stderr.contains(message), "{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn rows_that_the_replica_lacks_are_no_drift() {
+    let lab = Lab::new().await;
+    let project = checked_at(&lab, "copy").await;
+    let brought = async |sql: &str| {
+        lab.source.execute(sql).await;
+        project.syncset(RUN).await.expect_success();
+    };
+    let update = "UPDATE t SET v = v || '!', updated_at = clock_timestamp() WHERE id % 50 = 1";
+
+    hold(&lab).await;
+    brought(update).await;
+    let late = project
+        .syncset(["pipeline", "check", "p", "--max-seconds", "1"])
+        .await;
+    assert_eq!(late.code, 9, "{}{}", late.stdout, late.stderr);
+    let message = "the read replica `copy` lags";
+    assert!(late.stderr.contains(message), "{}", late.stderr);
+    let waits = project.spawn_with(CHECK, &[]);
+    lab.copy.execute("SELECT pg_wal_replay_resume()").await;
+    waits.wait().await.expect_success();
+
+    let stop = [("SYNCSET_FAIL_POINT", "check.replica_ready=stop")];
+    let check = project.spawn_with(CHECK, &stop);
+    assert!(check.frozen().await, "the check never had its replica");
+    hold(&lab).await;
+    brought(&format!("{update}; INSERT INTO t VALUES (7001, 'new')")).await;
+    check.cont();
+    let equal = check.wait().await.expect_success().json();
+
+    let seen = lab
+        .copy
+        .value("SELECT count(*) FROM t WHERE v LIKE '%!!'")
+        .await;
+    assert_eq!(seen, "0", "the replica was not held");
+    assert_eq!(equal["tables"][0]["verdict"], "equal", "{equal}");
 }

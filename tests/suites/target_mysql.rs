@@ -129,6 +129,10 @@ fn made(columns: &[&str], key: &[&str]) -> MadeTable {
             })
             .collect(),
         key: key.iter().map(|name| (*name).into()).collect(),
+        agreed: String::new(),
+        indexes: None,
+        comments: None,
+        history: Vec::new(),
     }
 }
 
@@ -296,6 +300,7 @@ async fn altered_table_keeps_its_rows_and_its_record(server: &'static MysqlServe
         must_be_empty: Vec::new(),
         made: made(&["b", "c", "d", "e"], &["b"]),
         table: after,
+        released: Vec::new(),
         rows: HeldRows::LoadAgain,
         expects: None,
     };
@@ -338,6 +343,7 @@ async fn indexes_of_others_keep_their_columns(server: &'static MysqlServer) {
         changes: vec![TableChange::Drop("name".into())],
         must_be_empty: Vec::new(),
         made: made(&["id", "amount"], &["id"]),
+        released: Vec::new(),
         rows: HeldRows::LoadAgain,
         expects: None,
     };
@@ -397,6 +403,7 @@ async fn user_with_the_documented_rights_does_everything(server: &'static MysqlS
         changes: vec![TableChange::Drop("name".into())],
         must_be_empty: Vec::new(),
         made: made(&["id", "amount"], &["id"]),
+        released: Vec::new(),
         rows: HeldRows::LoadAgain,
         expects: None,
     };

@@ -112,7 +112,7 @@ async fn verbs_tell_people_what_is_and_what_they_did() {
       key: id
       exact: id, status
       source: SELECT "id", "status" FROM main."bills"
-      note: `capture` is not set: every run reads the whole table (`full`)
+      note: `capture` is not set: every run reads the whole table (`full`), since the two stores have no hash of a row in common
     # pipeline run p --dry-run
       exit 0
     stdout:
@@ -158,7 +158,7 @@ async fn verbs_tell_people_what_is_and_what_they_did() {
     # rejected discard p --key 2
       exit 0
     stdout:
-    p: 1 rejected row is forgotten: no run looks for them any more, and the target keeps what it has; one is tried again when a run reads it: when it changes at the source or is within the overlap of a cursor, in each run of `capture: full`, and with `--full-refresh`
+    p: 1 rejected row is forgotten: no run looks for them any more, and the target keeps what it has; one is tried again when a run reads it: when it changes at the source or is within the overlap of a cursor, in each run of `capture: full` and `hash`, and with `--full-refresh`
       orders ["2"]
     # rejected discard p --all
       exit 0

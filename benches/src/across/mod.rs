@@ -3,7 +3,7 @@
 
 mod stores;
 
-use crate::measured::{Measured, kill_syncset, median, run_shell, run_syncset};
+use crate::measured::{Measured, kill_syncset, median, run_shell, run_syncset, run_verb};
 use crate::{COLUMNS, IDLE_RUNS, ROUNDS, report};
 use kit::Flavour;
 use std::path::Path;
@@ -43,6 +43,7 @@ pub(crate) async fn measure(config: &str, flavour: Flavour, rows: u64, binary: &
             rows,
         };
         let (target, whole) = across.first_load().await;
+        across.checked();
         across.change(&target).await;
         across.interrupted(whole).await;
     }
@@ -117,6 +118,16 @@ impl Across<'_> {
         assert_eq!(target.count().await, self.rows.to_string());
         let whole = report(&format!("{}: first load", self.name()), by_hand, ours);
         (target, whole.wall)
+    }
+
+    /// Checks of equal tables, by reading them and by the hashes that both servers make.
+    fn checked(&self) {
+        for mode in ["stream", "hash"] {
+            let words = ["pipeline", "check", "orders", "--mode", mode];
+            let check = |_| run_verb(self.binary, self.folder.path(), &words, 0);
+            let ours = median((0..ROUNDS).map(check).collect());
+            println!("{}: check by {mode}, equal: {ours}", self.name());
+        }
     }
 
     /// One interval's change, and the runs right after it in which nothing is to do.

@@ -3,12 +3,17 @@
 //! The runner compares what a table was made of with what it has to be, and lists the changes; a
 //! connector knows how its store makes them and what stands in their way.
 
-use crate::{ConnectorError, ErrorClass, MadeTable, Result, TableFacts, TargetColumn, TargetTable};
+use crate::{
+    ConnectorError, ErrorClass, MadeIndex, MadeTable, ReleasedKeys, Result, TableFacts, TableName,
+    TargetColumn, TargetTable,
+};
 use serde::{Deserialize, Serialize};
 
 /// One change of a target table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableChange {
+    /// A key or index that we made goes, if it is still there.
+    DropIndex(MadeIndex),
     /// A column that we made goes, with its values.
     Drop(String),
     /// A column that we made gets another name and keeps its values.
@@ -39,7 +44,7 @@ pub enum TableChange {
 pub struct TableAlteration {
     /// The table as it is to be.
     pub table: TargetTable,
-    /// What changes: columns go, then are renamed, relaxed, cleared and widened, then
+    /// What changes: indexes go, then columns, which are then renamed, relaxed, cleared and widened, then
     /// are added; the key is
     /// last.
     pub changes: Vec<TableChange>,
@@ -49,6 +54,8 @@ pub struct TableAlteration {
     pub must_be_empty: Vec<String>,
     /// What is made of the table afterwards.
     pub made: MadeTable,
+    /// Foreign keys of other tables that point to what changes: they go first.
+    pub released: Vec<ReleasedKeys>,
     /// What becomes of the rows that it holds.
     pub rows: HeldRows,
     /// What the table was when a person agreed to the changes, if they are carried out only then:
@@ -65,6 +72,33 @@ impl TableAlteration {
             _ => None,
         });
         before.unwrap_or(name)
+    }
+
+    /// Columns that go and come again under their names: they hold NULL until they are loaded.
+    pub fn columns_made_anew(&self) -> Vec<&str> {
+        let is_dropped = |name: &String| {
+            let mut changes = self.changes.iter();
+            changes.any(|it| matches!(it, TableChange::Drop(dropped) if dropped == name))
+        };
+        let added = self.changes.iter().filter_map(|change| match change {
+            TableChange::Add(column) if is_dropped(&column.name) => Some(column.name.as_str()),
+            _ => None,
+        });
+        added.collect()
+    }
+
+    /// Whether a foreign key of ours goes with this alteration; `child`: the table that has it.
+    pub fn drops_key(&self, child: &TableName, name: &str) -> bool {
+        let is_same = |table: &TableName| {
+            let schemas_fit =
+                table.schema == child.schema || table.schema.is_none() || child.schema.is_none();
+            table.name == child.name && schemas_fit
+        };
+        let mut changes = self.changes.iter();
+        let mut released = self.released.iter();
+        is_same(&self.table.name)
+            && changes.any(|it| matches!(it, TableChange::DropIndex(index) if index.name == name))
+            || released.any(|it| is_same(&it.made.target) && it.names.iter().any(|it| it == name))
     }
 
     /// Lets the store copy the table where it has no other way to give a column its type.

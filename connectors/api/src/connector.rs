@@ -48,6 +48,8 @@ pub struct Capabilities {
     pub shows_writers: bool,
     /// As a target it fills the columns of [`Marks`](crate::Marks) itself.
     pub marks: bool,
+    /// Its servers hash rows where they are, all of them alike.
+    pub hashes_rows: bool,
     /// Capture modes it offers, by their names in the config file.
     pub capture_modes: &'static [&'static str],
 }

@@ -10,14 +10,17 @@
 
 mod alteration;
 mod change;
+mod comments;
 mod connector;
 mod cursor;
 mod diagnose;
 mod error;
 mod facts;
+mod fail_point;
 mod hashing;
 mod holds;
 mod images;
+mod index;
 mod key;
 mod marks;
 mod mask;
@@ -35,6 +38,7 @@ pub use alteration::{
     TableCopy, refuse_for, refuse_unexpected, rows_not_told_apart,
 };
 pub use change::{ChangeEvent, ChangeStream, Position, PositionOrder};
+pub use comments::{CommentChange, Comments};
 pub use connector::{
     Atomicity, BoxError, Capabilities, Connector, ConnectorInfo, OpenOptions, Role, ServerInfo,
     SettingSchema, Settings, Store, TableEntry,
@@ -43,31 +47,33 @@ pub use cursor::{INTEGER_OVERLAP, integer_overlap, integer_step, smallest_local,
 pub use diagnose::{Check, CheckStatus, Diagnosis, Examination};
 pub use error::{Advice, ConnectorError, ErrorClass, Result};
 pub use facts::{ColumnFacts, TableFacts};
+pub use fail_point::fail_point;
 pub use hashing::{
     CANONICAL_HASH, HASH_COLUMN, HashFacts, HashRequest, Ordinal, PartHash, Parts, RowHash,
     ValueForm,
 };
 pub use holds::{Calendar, Domain, Holds, OnLossy, Repertoire, Test, TextDomain};
 pub use images::{KeptRow, KeptRun, PutBack, RowImage, ShownValue, ShownWrite};
+pub use index::{IndexKind, MadeIndex, ReleasedKeys, TargetIndex};
 pub use key::{KeyBound, KeyRange};
 pub use marks::Marks;
 pub use mask::{DateUnit, FakeKind, Mask, MaskKey};
 pub use predicate::{Comparison, Literal, Predicate};
 pub use secret::Secret;
 pub use source::{
-    BatchStream, Capture, CaptureMode, CursorSpec, Digest, Filter, KeyDigest, NullCursor, Overlap,
-    ReadPlan, Snapshot, SnapshotRequest, SnapshotToken, Source, TableRead, Window, WindowState,
-    Windows, WrittenBy,
+    BatchStream, Capture, CaptureMode, CursorSpec, Digest, Filter, KeyDigest, LogPosition,
+    NullCursor, Overlap, ReadPlan, Snapshot, SnapshotRequest, SnapshotToken, Source, TableRead,
+    Window, WindowState, Windows, WrittenBy,
 };
 pub use state::{
-    CLOCK_SLACK_SECONDS, ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan, MadeColumn,
-    MadeTable, Ownership, PARTIAL_RUNS, PipelineKey, PipelineState, RejectedRow, Retelling,
-    Retention, RunRecord, StateStore, StreamPhase, StreamState,
+    CLOCK_SLACK_SECONDS, ChangedBy, ChunkState, Lease, LeaseOutcome, LeaseRequest, LoadPlan,
+    MadeColumn, MadeTable, Ownership, PARTIAL_RUNS, PipelineKey, PipelineState, RejectedRow,
+    Retelling, Retention, RunRecord, SchemaVersion, StateStore, StreamPhase, StreamState,
 };
 pub use survey::Survey;
 pub use table::{
-    Column, ForeignKey, Generated, NativeType, TableDescription, TableKind, TableName,
-    TypeDefinition, UniqueKey,
+    Column, ForeignKey, Generated, IndexForm, NativeType, PlainIndex, TableDescription, TableKind,
+    TableName, TypeDefinition, UniqueKey,
 };
 pub use target::{
     About, Difference, Exactness, OnDelete, Receipt, Rejection, ReplaceRules, Replaced, Target,

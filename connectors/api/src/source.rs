@@ -22,6 +22,9 @@ pub type BatchStream<'a> = BoxStream<'a, Result<RecordBatch>>;
 pub enum Capture {
     /// The whole table in each run; no watermark.
     Full,
+    /// By comparing hashes of the rows with those of the target; no watermark. Sources read such a
+    /// table as they read [`Capture::Full`].
+    Hash,
     /// By a column that grows with every change.
     Cursor(CursorSpec),
     /// By PostgreSQL's `xmin` system column.
@@ -35,6 +38,8 @@ pub enum Capture {
 pub enum CaptureMode {
     /// [`Capture::Full`]
     Full,
+    /// [`Capture::Hash`]
+    Hash,
     /// [`Capture::Cursor`]
     Cursor,
     /// [`Capture::Xmin`]
@@ -46,6 +51,7 @@ impl Capture {
     pub fn mode(&self) -> CaptureMode {
         match self {
             Self::Full => CaptureMode::Full,
+            Self::Hash => CaptureMode::Hash,
             Self::Cursor(_) => CaptureMode::Cursor,
             Self::Xmin => CaptureMode::Xmin,
         }
@@ -56,8 +62,14 @@ impl Capture {
         matches!(self, Self::Cursor(spec) if spec.windows == Windows::Disjoint)
     }
 
-    /// Whether a window of changes follows the first load and heals what changed during it.
+    /// Whether there is a window of changes since a position.
     pub fn has_windows(&self) -> bool {
+        !matches!(self, Self::Full | Self::Hash)
+    }
+
+    /// Whether something follows the first load that heals what changed during it, a window or a
+    /// comparison: then its chunks may be read in snapshots of their own, and go on after a crash.
+    pub fn heals_loads(&self) -> bool {
         !matches!(self, Self::Full)
     }
 }
@@ -301,6 +313,14 @@ pub trait Source: Send + Sync {
     /// Keys that cut the table into chunks of about `chunk_bytes`; empty for one chunk.
     async fn boundaries(&self, read: &TableRead, chunk_bytes: u64) -> Result<Vec<KeyBound>>;
 
+    /// A bound of a key that is one whole number, as that number. Pure.
+    fn bound_number(&self, bound: &KeyBound) -> Option<i64> {
+        match bound.0.as_slice() {
+            [number] => number.parse().ok(),
+            _ => None,
+        }
+    }
+
     /// Opens one snapshot of these tables. The bound of the windows is fixed, in a transaction of
     /// its own, before the snapshot is taken; tables are locked against rewrites and verified to
     /// be the ones that were described.
@@ -322,6 +342,24 @@ pub trait Source: Send + Sync {
 
     /// How two positions relate.
     fn compare(&self, left: &Position, right: &Position) -> PositionOrder;
+
+    /// How far the store's log has come, which its replicas follow. One round trip; `None`: it does
+    /// not tell.
+    async fn log_position(&self) -> Result<Option<LogPosition>> {
+        Ok(None)
+    }
+}
+
+/// How far the log of a store has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPosition {
+    /// Whose log it is, and of which database; `None` if this user may not know.
+    pub log: Option<String>,
+    /// True if the store replays what another one writes.
+    pub replays: bool,
+    /// Bytes of the log that are safe at a primary, or that a replica has replayed: a snapshot that
+    /// is opened afterwards shows what they hold.
+    pub at: u64,
 }
 
 /// A snapshot of some tables in one session. `table` is an index into the requests.

@@ -1,7 +1,8 @@
 //! `_syncset`: what survives between two runs.
 
 use crate::{
-    ConnectorError, ErrorClass, KeptRow, KeptRun, KeyBound, KeyRange, Position, Result, TableName,
+    Comments, ConnectorError, ErrorClass, KeptRow, KeptRun, KeyBound, KeyRange, MadeIndex,
+    Position, Result, TableName,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -171,6 +172,44 @@ pub struct MadeTable {
     pub columns: Vec<MadeColumn>,
     /// The primary key that we gave it; empty if the key is somebody else's.
     pub key: Vec<String>,
+    /// What a person agreed to when it was altered last, compared as a text only; empty if nobody
+    /// had to. A run that goes on after a crash does not ask once more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agreed: String,
+    /// Its further keys and indexes; `None` for a table that we did not create, which gets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexes: Option<Vec<MadeIndex>>,
+    /// The comments that we gave it and its columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comments: Option<Comments>,
+    /// Its versions, oldest first; those of long ago are forgotten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<SchemaVersion>,
+}
+
+/// One version of the columns and the key of a target table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaVersion {
+    /// Grows by one with each.
+    pub version: u32,
+    /// When it was made, by the clock of who made it: seconds since the epoch.
+    pub at: i64,
+    /// On whose word.
+    pub by: ChangedBy,
+    /// What changed, each as a clause. Names and types, never a value of a row.
+    pub changes: Vec<String>,
+}
+
+/// On whose word a target table was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangedBy {
+    /// The table was missing.
+    Created,
+    /// The pipeline's file lets a run follow such changes.
+    Policy,
+    /// A person agreed on the command line.
+    Approval,
 }
 
 /// A column that we added to a target table.
@@ -324,6 +363,14 @@ pub trait StateStore: Send + Sync {
     /// Stores other selections of streams whose rows are right under them, in one transaction under
     /// the fence. Watermarks stay where they are.
     async fn retell(&self, lease: &Lease, retellings: &[Retelling]) -> Result<()>;
+
+    /// When rows that are gone were looked for last, by streams that were searched: seconds since the
+    /// epoch, by the clock of the runner. One round trip; empty if `_syncset` is not there.
+    async fn searches(&self, key: &PipelineKey) -> Result<Vec<(String, i64)>>;
+
+    /// Stores that rows that are gone were looked for in these streams, in one transaction under the
+    /// fence.
+    async fn store_searches(&self, lease: &Lease, streams: &[String], at: i64) -> Result<()>;
 
     /// Inserts or updates a run and drops what need not be kept, in one round trip. Returns how
     /// many refused rows were dropped.

@@ -1,5 +1,6 @@
 //! What a store says about its tables.
 
+use crate::Comments;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -141,6 +142,33 @@ pub struct UniqueKey {
     pub columns: Vec<String>,
     /// True if NULLs cannot occur and no WHERE limits it.
     pub total: bool,
+    /// True if a WHERE limits it to some of the rows.
+    pub partial: bool,
+    /// False if it refuses a second NULL too.
+    pub nulls_distinct: bool,
+}
+
+/// An index that is not unique.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainIndex {
+    /// Its name.
+    pub name: String,
+    /// Columns in order; those that it uses in any way if it is spelled out.
+    pub columns: Vec<String>,
+    /// What it is besides its columns.
+    pub form: IndexForm,
+}
+
+/// What an index is besides its columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IndexForm {
+    /// Nothing: it is over whole columns and all rows, ordered as its type is.
+    Columns,
+    /// An expression, a condition or another access method: what follows the table's name in its
+    /// DDL. Nothing is named in it but columns of the table and what every such store has.
+    Spelled(String),
+    /// The same, with functions or types of somebody's, or with whole rows in it.
+    Bound,
 }
 
 /// A foreign key of the described table.
@@ -156,6 +184,8 @@ pub struct ForeignKey {
     pub parent_columns: Vec<String>,
     /// True if a delete or update of the parent changes rows of this table.
     pub cascades: bool,
+    /// False if the store may hold rows that do not keep to it.
+    pub enforced: bool,
 }
 
 /// What kind of relation it is.
@@ -186,8 +216,12 @@ pub struct TableDescription {
     pub primary_key: Vec<String>,
     /// Other unique keys.
     pub unique_keys: Vec<UniqueKey>,
+    /// Indexes that are not unique.
+    pub indexes: Vec<PlainIndex>,
     /// Foreign keys.
     pub foreign_keys: Vec<ForeignKey>,
+    /// Comments, where the store keeps them.
+    pub comments: Comments,
     /// The store's estimate of the rows, if it has one.
     pub row_estimate: Option<u64>,
     /// Bytes on disk, if the store says.

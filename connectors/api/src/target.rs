@@ -1,9 +1,9 @@
 //! The writing side of a store.
 
 use crate::{
-    AlterationPlan, BatchStream, Column, Digest, Holds, KeptRow, KeyDigest, Lease, MadeTable,
-    Marks, NativeType, Position, PutBack, Result, RowImage, ShownWrite, StreamPhase,
-    TableAlteration, TableFacts, TableName,
+    AlterationPlan, BatchStream, Column, Comments, Digest, Holds, KeptRow, KeyDigest, Lease,
+    MadeTable, Marks, NativeType, Position, PutBack, Result, RowImage, ShownWrite, StreamPhase,
+    TableAlteration, TableFacts, TableName, TargetIndex,
 };
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -376,6 +376,67 @@ pub trait Target: Send + Sync {
     /// expects, with the table left as it was; `Transient`
     /// if other sessions kept the table locked for all tries.
     async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()>;
+
+    /// Whether a unique key can be checked when a transaction ends.
+    fn defers_keys(&self) -> bool {
+        false
+    }
+
+    /// Why no index over these columns of a table can be had here; `None` if it can. Pure.
+    fn refuses_index(&self, _table: &TargetTable, _columns: &[String]) -> Option<String> {
+        None
+    }
+
+    /// Why no foreign key of a table that exists can be had here; `None` if it can. Each side is a
+    /// table and columns of it. Pure.
+    fn refuses_foreign_key(
+        &self,
+        _child: (&TargetTable, &[String]),
+        _parent: (&TargetTable, &[String]),
+    ) -> Option<String> {
+        Some("the target adds no foreign key to a table that exists".to_owned())
+    }
+
+    /// The statements that make an index under its first name, for people. Pure.
+    fn spell_index(&self, table: &TableName, index: &TargetIndex) -> Vec<String>;
+
+    /// Takes one step towards an index of a table that we created, under the lease, and stores it:
+    /// the caller goes on until it is `built` in what is returned, `made` as it is stored from then
+    /// on. What a run that was killed has begun is finished, and nothing is built twice. Readers go
+    /// on meanwhile. No unit may be open on the table.
+    ///
+    /// # Errors
+    /// `RowParked` if rows have the same values in a unique key or refer to rows that are not
+    /// there, `Transient` if others kept the table
+    /// locked for all tries; the table is left without the index.
+    async fn build_index(
+        &self,
+        lease: &Lease,
+        table: &TableName,
+        index: &TargetIndex,
+        made: &MadeTable,
+    ) -> Result<MadeTable>;
+
+    /// Whether tables and columns can have comments.
+    fn keeps_comments(&self) -> bool {
+        false
+    }
+
+    /// Gives a table that we created and its columns these comments, under the lease, where they
+    /// differ from those that `made` says we gave them, and stores that; `made` as it is stored from
+    /// then on. Readers and writers go on meanwhile. No unit may be open on the table.
+    ///
+    /// # Errors
+    /// `Transient` if others kept the table locked; its comments are as they were.
+    async fn comment(
+        &self,
+        _lease: &Lease,
+        _table: &TableName,
+        _comments: &Comments,
+        made: &MadeTable,
+    ) -> Result<MadeTable> {
+        Ok(made.clone())
+    }
 
     /// A write of a table as a statement of this store's dialect, for people. Pure.
     fn spell(&self, table: &TableName, write: &ShownWrite) -> String;

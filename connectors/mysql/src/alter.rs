@@ -9,8 +9,9 @@ use crate::connect::{MysqlStore, Session};
 use crate::ddl;
 use crate::error;
 use crate::facts::{View, table_facts, views_of};
+use crate::indexes;
 use crate::online::{Way, of_column, of_type};
-use crate::sql::{identifier, identifiers, table as table_name, text};
+use crate::sql::{identifier, identifiers, plain_text, table as table_name};
 use crate::state;
 use crate::types::{Flavour, Parsed};
 use crate::widen;
@@ -19,7 +20,8 @@ use crate::write::rights;
 use std::time::Duration;
 use syncset_connector::{
     AlterationPlan, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, PlannedStatement, Result,
-    TableAlteration, TableChange, TableCopy, TargetColumn, TargetTable, refuse_unexpected,
+    TableAlteration, TableChange, TableCopy, TargetColumn, TargetTable, fail_point,
+    refuse_unexpected,
 };
 
 /// Tries to lock the table. Each waits [`LOCK_TIMEOUT_S`] at most: whoever comes after a waiting
@@ -56,7 +58,16 @@ pub(crate) async fn plan(
         let views = views_of(store, &table.name).await?;
         blockers.extend(broken_views(alteration, &views));
     }
-    let statements: Vec<_> = planned(alteration, &clauses).into_iter().collect();
+    let released = alteration.released.iter().flat_map(|it| {
+        let (child, shape) = (&it.made.target, &shape);
+        let names = it.names.iter();
+        let names = names.filter(move |name| shape.is_pointed_at_by(child, name));
+        names.map(move |name| {
+            let sql = indexes::release_statement(child, name);
+            Way::Inplace.statement(sql, false)
+        })
+    });
+    let statements: Vec<_> = released.chain(planned(alteration, &clauses)).collect();
     let way = clauses.iter().map(|clause| clause.way).max();
     let asks = match way {
         Some(Way::Copy) if ways(alteration) < ALGORITHMS.len() => {
@@ -108,6 +119,9 @@ pub(crate) async fn alter(
         state::plan_statement(&lease.key, &alteration.made, &mark)
     );
     let after = state::done_statement(&alteration.made, &mark);
+    for released in &alteration.released {
+        indexes::release(store, session, lease, released).await?;
+    }
     let clauses = clauses(alteration, &shape, store.facts().flavour)?;
     if clauses.is_empty() {
         let both = format!("{before}{after}");
@@ -117,6 +131,7 @@ pub(crate) async fn alter(
     }
     let comment = state::marked_comment(&shape.comment, &mark).ok_or_else(|| no_room(table))?;
     state::under_fences(session, &[lease], &before).await?;
+    fail_point("alter.planned");
     let way_count = ways(alteration);
     let altered = run(session, table, &clauses, (&comment, way_count)).await;
     let altered = altered.map_err(|error| not_allowed(store, table, error));
@@ -125,6 +140,7 @@ pub(crate) async fn alter(
         .await;
     altered?;
     reset?;
+    fail_point("alter.executed");
     state::under_fences(session, &[lease], &after)
         .await
         .map(drop)
@@ -181,11 +197,6 @@ fn ways(alteration: &TableAlteration) -> usize {
     }
 }
 
-/// A literal where the grammar takes no character set before it.
-fn plain_text(value: &str) -> String {
-    text(value).trim_start_matches("_utf8mb4").to_owned()
-}
-
 /// A part of the statement.
 struct Clause {
     sql: String,
@@ -222,6 +233,17 @@ fn clauses(alteration: &TableAlteration, shape: &Shape, flavour: Flavour) -> Res
     };
     for change in &alteration.changes {
         match change {
+            // A name may be somebody else's by now only if ours is gone.
+            TableChange::DropIndex(index) => {
+                if index.is.is_foreign_key() && shape.has_foreign_key(&index.name) {
+                    let sql = format!("DROP FOREIGN KEY {}", identifier(&index.name));
+                    push(sql, Way::Inplace);
+                }
+                if shape.indexes.iter().any(|it| it.name == index.name) {
+                    let sql = format!("DROP INDEX {}", identifier(&index.name));
+                    push(sql, Way::Inplace);
+                }
+            }
             TableChange::Drop(name) => {
                 let sql = format!("DROP COLUMN {}", identifier(name));
                 push(sql, of_column(flavour));
@@ -336,7 +358,7 @@ fn freed(
             | TableChange::Relax(it)
             | TableChange::Clear(it) => it == name,
             TableChange::Widen(column, _) => column.name == name,
-            TableChange::Add(_) | TableChange::Key(_) => false,
+            TableChange::DropIndex(_) | TableChange::Add(_) | TableChange::Key(_) => false,
         })
     };
     let columns = old_key.iter().flatten();
@@ -378,7 +400,7 @@ fn blockers(alteration: &TableAlteration, shape: &Shape, filled: &[String]) -> V
         match change {
             TableChange::Drop(column) | TableChange::Clear(column) => {
                 let what = format!("column `{column}` of `{name}` cannot be dropped");
-                for dependent in dependents(shape, column) {
+                for dependent in dependents(alteration, shape, column) {
                     blockers.push(depends(what.clone(), dependent));
                 }
             }
@@ -389,14 +411,15 @@ fn blockers(alteration: &TableAlteration, shape: &Shape, filled: &[String]) -> V
                     old.is_some_and(|old| old.columns.iter().flatten().any(|it| it == column))
                 };
                 for (column, constraint, child) in &shape.pointed_at {
-                    if is_of_key(column) {
+                    if is_of_key(column) && !alteration.drops_key(child, constraint) {
                         let dependent = format!("foreign key `{constraint}` of `{child}`");
                         blockers.push(depends(what.clone(), dependent));
                     }
                 }
                 blockers.extend(no_index(alteration, shape, key));
             }
-            TableChange::Rename { .. }
+            TableChange::DropIndex(_)
+            | TableChange::Rename { .. }
             | TableChange::Relax(_)
             | TableChange::Widen(..)
             | TableChange::Add(_) => {}
@@ -434,21 +457,26 @@ fn broken_views(alteration: &TableAlteration, views: &[View]) -> Vec<Blocker> {
 }
 
 /// What else of the database has to do with a column.
-fn dependents(shape: &Shape, column: &str) -> Vec<String> {
+fn dependents(alteration: &TableAlteration, shape: &Shape, column: &str) -> Vec<String> {
     let mut dependents = Vec::new();
-    let others = shape.indexes.iter().filter(|index| index.name != "PRIMARY");
+    let goes = |name: &str| {
+        let mut changes = alteration.changes.iter();
+        changes.any(|it| matches!(it, TableChange::DropIndex(index) if index.name == name))
+    };
+    let others = shape.indexes.iter();
+    let others = others.filter(|index| index.name != "PRIMARY" && !goes(&index.name));
     for index in others {
         if index.columns.iter().flatten().any(|it| it == column) {
             dependents.push(format!("index `{}`", index.name));
         }
     }
     for (constraint, of, _) in &shape.foreign_keys {
-        if of == column {
+        if of == column && !goes(constraint) {
             dependents.push(format!("foreign key `{constraint}`"));
         }
     }
     for (of, constraint, child) in &shape.pointed_at {
-        if of == column {
+        if of == column && !alteration.drops_key(child, constraint) {
             dependents.push(format!("foreign key `{constraint}` of `{child}`"));
         }
     }
@@ -569,7 +597,7 @@ const WOULD_COPY: &str = "the change would copy the table and lock it meanwhile"
 fn copy_hint(table: &TargetTable, clauses: &[Clause]) -> String {
     let sql = statement(table, clauses, "").unwrap_or_default();
     format!(
-        "run it yourself when that suits: {sql}; or, for a wider column, agree with `--approve`; or \
+        "run it yourself when that suits: {sql}; or, for a wider column, agree with `syncset schema approve`; or \
          write to another table with `to:`"
     )
 }

@@ -29,7 +29,8 @@ const CAPABILITIES: Capabilities = Capabilities {
     schemas: false,
     shows_writers: true,
     marks: true,
-    capture_modes: &["full", "cursor"],
+    hashes_rows: false,
+    capture_modes: &["full", "hash", "cursor"],
 };
 
 static MYSQL_INFO: ConnectorInfo = ConnectorInfo {

@@ -9,7 +9,7 @@ use syncset_connector::{
 };
 
 /// Bytes that an index entry of InnoDB holds.
-const KEY_BYTES_MAX: u32 = 3_072;
+pub(crate) const KEY_BYTES_MAX: u32 = 3_072;
 /// Bytes of a character of utf8mb4.
 const CHARACTER_BYTES: u32 = 4;
 /// Bytes that the columns of a row take at most, texts and blobs aside.
@@ -334,6 +334,36 @@ fn key_types(table: &TargetTable, flavour: Flavour) -> Result<Vec<String>> {
         KeyPart::Bytes(length) => format!("varbinary({})", length.unwrap_or(share)),
     });
     Ok(spelled.collect())
+}
+
+/// Bytes that an index entry of a column of this type takes at most; `None` if no index holds it
+/// whole.
+pub(crate) fn index_bytes(native: &str) -> Option<u32> {
+    let base = Parsed::of(native).base;
+    if base.ends_with("text") || base.ends_with("blob") {
+        return None;
+    }
+    match key_part(native)? {
+        KeyPart::Fixed(_, bytes) => Some(bytes),
+        KeyPart::Text(length) => Some(length?.saturating_mul(CHARACTER_BYTES)),
+        KeyPart::Bytes(length) => length,
+    }
+}
+
+/// Whether a foreign key of one type may point to a column of the other: InnoDB wants the very same
+/// kind of number, and texts of one collation; lengths may differ.
+pub(crate) fn can_refer(own: &str, parent: &str, flavour: Flavour) -> bool {
+    let (own, parent) = (Parsed::of(own), Parsed::of(parent));
+    let is_text = |it: &Parsed| matches!(it.base.as_str(), "char" | "varchar");
+    let is_bytes = |it: &Parsed| matches!(it.base.as_str(), "binary" | "varbinary");
+    if is_text(&own) && is_text(&parent) {
+        let collation = |it: &Parsed| {
+            let of_table = || collation_of(flavour).to_owned();
+            it.collation.clone().unwrap_or_else(of_table)
+        };
+        return collation(&own) == collation(&parent);
+    }
+    is_bytes(&own) && is_bytes(&parent) || own == parent
 }
 
 fn key_part(native: &str) -> Option<KeyPart> {

@@ -8,12 +8,13 @@ use crate::changes::account;
 use crate::connect::{MysqlStore, ServerFacts, Session, TextRow};
 use crate::error;
 use crate::sql::identifier;
+use crate::state;
 use crate::types::{self, Declared, Flavour, ReadRules, ZeroDates};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use syncset_connector::{
-    Column, ErrorClass, ForeignKey, Generated, Result, TableDescription, TableEntry, TableKind,
-    TableName, UniqueKey,
+    Column, Comments, ErrorClass, ForeignKey, Generated, IndexForm, PlainIndex, Result,
+    TableDescription, TableEntry, TableKind, TableName, UniqueKey,
 };
 
 /// Name of the index of every primary key.
@@ -183,12 +184,22 @@ impl Catalog {
             .map(|(name, index)| UniqueKey {
                 name: name.clone(),
                 columns: index.columns.clone(),
+                partial: false,
+                nulls_distinct: true,
                 total: index.columns.iter().all(|name| {
                     let column = columns.iter().find(|column| column.name == *name);
                     column.is_some_and(|column| !column.nullable)
                 }),
             })
             .collect();
+        let plain = indexes.iter();
+        let plain = plain.filter(|(_, index)| !index.is_unique && index.is_ordered);
+        let plain = plain.map(|(name, index)| PlainIndex {
+            name: name.clone(),
+            columns: index.columns.clone(),
+            form: IndexForm::Columns,
+        });
+        let plain = plain.collect();
         let storage = self.storage.get(&storage_name(facts, name));
         Ok(Some(TableDescription {
             name: table.clone(),
@@ -196,7 +207,9 @@ impl Catalog {
             columns,
             primary_key,
             unique_keys,
+            indexes: plain,
             foreign_keys: self.foreign_keys(name, facts)?,
+            comments: self.comments(name, row),
             row_estimate: row.parse_some(4)?,
             byte_estimate: row.parse_some(5)?,
             storage_identity: json!({ "created": row.text(6), "innodb": storage }),
@@ -210,6 +223,21 @@ impl Catalog {
                 )
             }),
         }))
+    }
+
+    /// Comments; a view has one that is none.
+    fn comments(&self, table: &str, row: &TextRow) -> Comments {
+        let is_table = row.text(1).is_some_and(|kind| kind.ends_with("TABLE"));
+        let own = row.text(8).filter(|_| is_table).map(state::without_mark);
+        let rows = self.columns.get(table).into_iter().flatten();
+        let columns = rows.filter_map(|row| {
+            let comment = row.text(9).filter(|comment| !comment.is_empty())?;
+            Some((row.text(1)?.to_owned(), comment.to_owned()))
+        });
+        Comments {
+            table: own.filter(|comment| !comment.is_empty()).map(str::to_owned),
+            columns: columns.collect(),
+        }
     }
 
     fn columns(&self, table: &str, flavour: Flavour, rules: ReadRules) -> Result<Vec<Column>> {
@@ -252,6 +280,7 @@ impl Catalog {
                 .entry(row.required(1)?.to_owned())
                 .or_insert_with(|| Index {
                     is_unique: row.text(2) == Some("0"),
+                    is_ordered: row.text(5) == Some("BTREE"),
                     is_whole: true,
                     columns: Vec::new(),
                 });
@@ -286,6 +315,7 @@ impl Catalog {
                     },
                     parent_columns: Vec::new(),
                     cascades: changes(6) || changes(7),
+                    enforced: true,
                 });
             }
             if let Some(key) = keys.last_mut() {
@@ -299,6 +329,7 @@ impl Catalog {
 
 struct Index {
     is_unique: bool,
+    is_ordered: bool,
     is_whole: bool,
     columns: Vec<String>,
 }

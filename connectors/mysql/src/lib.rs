@@ -6,6 +6,7 @@
 mod alter;
 mod changes;
 mod civil;
+mod comments;
 mod connect;
 mod connector;
 mod ddl;
@@ -15,6 +16,7 @@ mod diagnose;
 mod encode;
 mod error;
 mod facts;
+mod indexes;
 mod online;
 mod samples;
 mod source;

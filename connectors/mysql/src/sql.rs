@@ -28,6 +28,11 @@ pub(crate) fn table(name: &TableName) -> String {
     }
 }
 
+/// A literal where the grammar takes no character set before it.
+pub(crate) fn plain_text(value: &str) -> String {
+    text(value).trim_start_matches("_utf8mb4").to_owned()
+}
+
 /// A text of the character set utf8mb4. Next to a column it is compared by the column's collation.
 pub(crate) fn text(value: &str) -> String {
     let mut quoted = String::with_capacity(value.len() + 12);

@@ -1,10 +1,12 @@
 //! The writing side of a MySQL or MariaDB database.
 
 use crate::alter;
+use crate::comments;
 use crate::connect::{MysqlStore, Session};
 use crate::ddl;
 use crate::error;
 use crate::facts;
+use crate::indexes;
 use crate::sql::table as table_name;
 use crate::state;
 use crate::write::catalog::{self, Shape};
@@ -12,9 +14,9 @@ use crate::write::{MysqlUnit, analyze, holds, rights, row_count, status};
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
-    AlterationPlan, ConnectorError, Difference, Digest, ErrorClass, KeyDigest, Lease, MadeTable,
-    Result, ShownWrite, TableAlteration, TableFacts, TableName, Target, TargetColumn, TargetStatus,
-    TargetTable, TypeMapping, UnitStart, UnitWriter,
+    AlterationPlan, Comments, ConnectorError, Difference, Digest, ErrorClass, KeyDigest, Lease,
+    MadeTable, Result, ShownWrite, TableAlteration, TableFacts, TableName, Target, TargetColumn,
+    TargetIndex, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitWriter, fail_point,
 };
 
 #[async_trait]
@@ -94,6 +96,57 @@ impl Target for MysqlStore {
         self.writers.give_back(session, lease);
         self.writers.forget_shapes();
         altered
+    }
+
+    fn refuses_index(&self, table: &TargetTable, columns: &[String]) -> Option<String> {
+        indexes::refusal(table, columns, self.facts().flavour)
+    }
+
+    fn refuses_foreign_key(
+        &self,
+        child: (&TargetTable, &[String]),
+        parent: (&TargetTable, &[String]),
+    ) -> Option<String> {
+        indexes::foreign_key_refusal(child, parent, self.facts().flavour)
+    }
+
+    fn spell_index(&self, table: &TableName, index: &TargetIndex) -> Vec<String> {
+        let name = index.names.first().map_or("", String::as_str);
+        vec![indexes::statement(table, index, name)]
+    }
+
+    async fn build_index(
+        &self,
+        lease: &Lease,
+        table: &TableName,
+        index: &TargetIndex,
+        made: &MadeTable,
+    ) -> Result<MadeTable> {
+        let _alone = self.writers.ddl.lock().await;
+        let mut session = self.writers.session(self, lease).await?;
+        let step = indexes::step(self, &mut session, lease, (table, index), made).await;
+        self.writers.give_back(session, lease);
+        self.writers.forget_shapes();
+        step
+    }
+
+    fn keeps_comments(&self) -> bool {
+        true
+    }
+
+    async fn comment(
+        &self,
+        lease: &Lease,
+        table: &TableName,
+        comments: &Comments,
+        made: &MadeTable,
+    ) -> Result<MadeTable> {
+        let _alone = self.writers.ddl.lock().await;
+        let mut session = self.writers.session(self, lease).await?;
+        let set = comments::set(self, &mut session, lease, (table, comments), made).await;
+        self.writers.give_back(session, lease);
+        self.writers.forget_shapes();
+        set
     }
 
     fn spell(&self, table: &TableName, write: &ShownWrite) -> String {
@@ -284,12 +337,14 @@ async fn create_missing(
         return Ok(());
     }
     state::under_fences(session, &[lease], &planned).await?;
+    fail_point("create.planned");
     let created = session.execute_each(&ddl.join(";\n")).await;
     if let Err(error) = created {
         // The first error is the one to report; a broken session rolls back by itself.
         let _ = session.execute("ROLLBACK").await;
         return Err(not_created(store, error));
     }
+    fail_point("create.executed");
     state::under_fences(session, &[lease], &done)
         .await
         .map(drop)

@@ -6,6 +6,7 @@
 use crate::connect::{ServerFacts, Session, TextRow};
 use crate::ddl::{self, Need};
 use crate::facts::facts_in;
+use crate::indexes;
 use crate::sql::{quote_ident, quote_idents, quote_literal};
 use crate::state;
 use crate::widen;
@@ -14,9 +15,9 @@ use crate::write::status;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use syncset_connector::{
-    AlterationPlan, Blocked, Blocker, ConnectorError, ErrorClass, HeldRows, Lease, Marks,
-    PlannedStatement, Result, TableAlteration, TableChange, TargetColumn, TargetTable,
-    TypeDefinition, refuse_for, refuse_unexpected, rows_not_told_apart,
+    AlterationPlan, Blocked, Blocker, ConnectorError, ErrorClass, HeldRows, IndexKind, Lease,
+    Marks, PlannedStatement, Result, TableAlteration, TableChange, TableName, TargetColumn,
+    TargetTable, TypeDefinition, fail_point, refuse_for, refuse_unexpected, rows_not_told_apart,
 };
 
 /// Tries to lock the table. Each waits [`LOCK_TIMEOUT`] at most: whoever comes after a waiting
@@ -25,6 +26,10 @@ const TRIES_MAX: u32 = 10;
 
 /// Longest wait for the table's lock in one try.
 const LOCK_TIMEOUT: &str = "1s";
+
+/// The same where several tables are locked: a reader of both that waits for the first while we wait
+/// for the second would be ended after `deadlock_timeout`, so we give way before that.
+const SHORT_LOCK_TIMEOUT: &str = "500ms";
 
 /// Pause between two tries, in which those who waited behind the lock get their turn.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -46,9 +51,41 @@ struct Facts {
     types: BTreeMap<String, String>,
     /// The table as it is, if columns of it are widened.
     shape: Option<Shape>,
+    /// Its indexes and foreign keys, and whether each is a constraint or belongs to one.
+    indexes: BTreeMap<String, bool>,
+    /// Foreign keys of other tables that point to it: table and name.
+    pointing: Vec<(TableName, String)>,
 }
 
 impl Facts {
+    /// Tables at the other ends of foreign keys that go: they are locked too.
+    fn ends(&self, alteration: &TableAlteration) -> Vec<String> {
+        let own = alteration.changes.iter().filter_map(|change| match change {
+            TableChange::DropIndex(index) if self.indexes.contains_key(&index.name) => {
+                match &index.is {
+                    IndexKind::ForeignKey { parent, .. } => Some(parent),
+                    _ => None,
+                }
+            }
+            _ => None,
+        });
+        let released = self.released(alteration).map(|(child, _)| child);
+        let mut ends: Vec<_> = own.chain(released).map(target_name).collect();
+        ends.sort();
+        ends.dedup();
+        ends.retain(|end| *end != target_name(&alteration.table.name));
+        ends
+    }
+
+    /// Foreign keys of other tables that go first.
+    fn released<'a>(
+        &'a self,
+        alteration: &'a TableAlteration,
+    ) -> impl Iterator<Item = &'a (TableName, String)> {
+        let pointing = self.pointing.iter();
+        pointing.filter(|(child, name)| alteration.drops_key(child, name))
+    }
+
     /// The type that a column has to get, and whether that writes the table anew; `None` if its own,
     /// once it has all labels, will do.
     fn wider_type(
@@ -154,11 +191,13 @@ pub(crate) async fn alter(
     for statement in looked.new_labels(alteration) {
         let added = session.execute(&statement.sql).await;
         added.map_err(|error| explained(error, &alteration.table))?;
+        fail_point("alter.labelled");
     }
     let is_altered = !statements(alteration, &looked).is_empty();
+    let ends = looked.ends(alteration);
     let mut tries = 0;
     loop {
-        let altered = attempt(session, lease, alteration, (server, is_altered)).await;
+        let altered = attempt(session, lease, alteration, (server, is_altered, &ends)).await;
         let Err(error) = altered else { return Ok(()) };
         // The first error is the one to report; a broken session rolls back by itself.
         let _ = session.execute("ROLLBACK").await;
@@ -177,20 +216,29 @@ async fn attempt(
     session: &mut Session,
     lease: &Lease,
     alteration: &TableAlteration,
-    (server, is_altered): (&ServerFacts, bool),
+    (server, is_altered, ends): (&ServerFacts, bool, &[String]),
 ) -> Result<()> {
     // What is only told otherwise from here on waits for nobody.
     let mode = match is_altered {
         true => "ACCESS EXCLUSIVE",
         false => "ACCESS SHARE",
     };
+    let timeout = match ends {
+        [] => LOCK_TIMEOUT,
+        _ => SHORT_LOCK_TIMEOUT,
+    };
+    let own = target_name(&alteration.table.name);
+    let tables: Vec<&str> = std::iter::once(&own)
+        .chain(ends)
+        .map(String::as_str)
+        .collect();
     let locked = session
         .result_sets(&format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED;\nSET LOCAL search_path = pg_catalog;\n\
-             SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';\n{};\n\
+             SET LOCAL lock_timeout = '{timeout}';\n{};\n\
              LOCK TABLE {} IN {mode} MODE",
             state::lock_fence(lease),
-            target_name(&alteration.table.name)
+            tables.join(", ")
         ))
         .await?;
     if locked.get(3).is_none_or(Vec::is_empty) {
@@ -209,13 +257,16 @@ async fn attempt(
     for statement in statements(alteration, &facts) {
         session.execute(&statement.sql).await?;
     }
-    session
-        .execute(&state::made_statement(&lease.key, &alteration.made))
-        .await?;
+    let released = alteration.released.iter().map(|it| &it.made);
+    for made in released.chain([&alteration.made]) {
+        let stored = state::made_statement(&lease.key, made);
+        session.execute(&stored).await?;
+    }
     if alteration.rows == HeldRows::LoadAgain {
         let reload = state::reload_statement(&lease.key, &alteration.made);
         session.execute(&reload).await?;
     }
+    fail_point("alter.before_commit");
     session.execute("COMMIT").await.map(drop)
 }
 
@@ -245,6 +296,12 @@ fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<PlannedStateme
     let missing = facts.missing.iter();
     let missing = missing.filter_map(|need| need.create.clone());
     let mut statements: Vec<_> = missing.map(beside_the_table).collect();
+    let released = facts.released(alteration);
+    statements.extend(released.map(|(child, name)| PlannedStatement {
+        sql: indexes::drop_statement(child, name, true),
+        ..action(table, "")
+    }));
+    statements.extend(of_indexes(alteration, facts));
     let mut dropped = Vec::new();
     for change in &alteration.changes {
         if let TableChange::Drop(name) = change {
@@ -271,7 +328,8 @@ fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<PlannedStateme
                     }
                 }));
             }
-            TableChange::Drop(_)
+            TableChange::DropIndex(_)
+            | TableChange::Drop(_)
             | TableChange::Rename { .. }
             | TableChange::Relax(_)
             | TableChange::Clear(_) => {}
@@ -280,6 +338,23 @@ fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<PlannedStateme
     // A column that was of the key takes NULL only without it.
     statements.extend(of_left_columns(alteration, facts));
     statements
+}
+
+/// What drops the indexes of ours that are still there: a name may be somebody else's by now.
+fn of_indexes(alteration: &TableAlteration, facts: &Facts) -> Vec<PlannedStatement> {
+    let name = &alteration.table.name;
+    let dropped = alteration.changes.iter().filter_map(|change| match change {
+        TableChange::DropIndex(index) => {
+            let is_key = *facts.indexes.get(&index.name)?;
+            let sql = indexes::drop_statement(name, &index.name, is_key);
+            Some(PlannedStatement {
+                sql,
+                ..action(&alteration.table, "")
+            })
+        }
+        _ => None,
+    });
+    dropped.collect()
 }
 
 fn add(table: &TargetTable, column: &TargetColumn) -> PlannedStatement {
@@ -514,6 +589,11 @@ async fn facts(
     }
     for row in set(2) {
         let column = row.text(0).map(str::to_owned);
+        if let (Some(schema), Some(child), Some(key)) = (row.text(2), row.text(3), row.text(4))
+            && alteration.drops_key(&TableName::in_schema(schema, child), key)
+        {
+            continue;
+        }
         facts.dependents.push((column, row.required(1)?.to_owned()));
     }
     let answers = set(3).first();
@@ -525,6 +605,14 @@ async fn facts(
     for row in set(5) {
         let column = row.required(0)?.to_owned();
         facts.types.insert(column, row.required(1)?.to_owned());
+    }
+    for row in set(6) {
+        let name = row.required(0)?.to_owned();
+        facts.indexes.insert(name, row.is_true(1));
+    }
+    for row in set(7) {
+        let child = TableName::in_schema(row.required(0)?, row.required(1)?);
+        facts.pointing.push((child, row.required(2)?.to_owned()));
     }
     let answers = set(4).first();
     for (index, column) in unmade.iter().enumerate() {
@@ -571,7 +659,8 @@ fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) ->
             TableChange::Drop(column) => dropped.push(quote_literal(column)?),
             TableChange::Clear(column) => cleared.push(quote_literal(column)?),
             TableChange::Key(_) => key_changes = true,
-            TableChange::Rename { .. }
+            TableChange::DropIndex(_)
+            | TableChange::Rename { .. }
             | TableChange::Relax(_)
             | TableChange::Widen(..)
             | TableChange::Add(_) => {}
@@ -598,21 +687,28 @@ fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) ->
          WHERE k.contype = 'p' AND k.conrelid = {relation} ORDER BY n.place;\n\
          SELECT DISTINCT a.attname::text, CASE WHEN d.classid = 'pg_rewrite'::regclass \
          THEN (SELECT pg_describe_object('pg_class'::regclass, r.ev_class, 0) FROM pg_rewrite r \
-         WHERE r.oid = d.objid) ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END \
+         WHERE r.oid = d.objid) ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END, \
+         n.nspname::text, c.relname::text, f.conname::text \
          FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid \
-         AND a.attnum = d.refobjsubid WHERE d.refclassid = 'pg_class'::regclass \
+         AND a.attnum = d.refobjsubid \
+         LEFT JOIN pg_constraint f ON d.classid = 'pg_constraint'::regclass AND f.oid = d.objid \
+         AND f.contype = 'f' LEFT JOIN pg_class c ON c.oid = f.conrelid \
+         LEFT JOIN pg_namespace n ON n.oid = c.relnamespace WHERE d.refclassid = 'pg_class'::regclass \
          AND d.refobjid = {relation} AND d.deptype = 'n' \
          AND a.attname = ANY (ARRAY[{dropped}]::name[]) \
-         UNION SELECT NULL, pg_describe_object('pg_constraint'::regclass, f.oid, 0) \
+         UNION SELECT NULL, pg_describe_object('pg_constraint'::regclass, f.oid, 0), \
+         n.nspname::text, c.relname::text, f.conname::text \
          FROM pg_constraint f JOIN pg_constraint k ON k.conrelid = f.confrelid \
-         AND k.contype = 'p' AND k.conindid = f.conindid \
-         WHERE {key_changes} AND f.contype = 'f' AND f.confrelid = {relation} ORDER BY 1, 2;\n\
+         AND k.contype = 'p' AND k.conindid = f.conindid JOIN pg_class c ON c.oid = f.conrelid \
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {key_changes} AND f.contype = 'f' AND f.confrelid = {relation} ORDER BY 1, 2;\n\
          SELECT {};\nSELECT {};\n\
          SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
          WHERE a.attrelid = {relation} AND a.attnum > 0 AND NOT a.attisdropped \
-         AND a.attname = ANY (ARRAY[{cleared}]::name[])",
+         AND a.attname = ANY (ARRAY[{cleared}]::name[]);\n{};\n{}",
         one_or_more(&exist),
-        one_or_more(&filled)
+        one_or_more(&filled),
+        indexes::indexes_sql(&relation),
+        indexes::pointing_sql(&relation)
     ))
 }
 

@@ -34,7 +34,8 @@ const INFO: ConnectorInfo = ConnectorInfo {
         schemas: true,
         shows_writers: true,
         marks: true,
-        capture_modes: &["full", "cursor", "xmin"],
+        hashes_rows: true,
+        capture_modes: &["full", "hash", "cursor", "xmin"],
     },
 };
 

@@ -9,8 +9,8 @@ use catalog_type::{Types, json};
 use query::answer;
 use std::collections::HashMap;
 use syncset_connector::{
-    Column, ForeignKey, Generated, Result, TableDescription, TableEntry, TableKind, TableName,
-    UniqueKey,
+    Column, Comments, ForeignKey, Generated, IndexForm, PlainIndex, Result, TableDescription,
+    TableEntry, TableKind, TableName, UniqueKey,
 };
 
 /// All tables and views outside of system schemas and our own, sorted by name. Partitions are
@@ -117,6 +117,18 @@ fn read(sets: &[Vec<TextRow>], facts: &ServerFacts) -> Result<HashMap<u32, Table
             add_key(table, row)?;
         }
     }
+    for row in rows(answer::SPELLED) {
+        if let Some(table) = tables.get_mut(&row.parse(0)?) {
+            table.indexes.push(PlainIndex {
+                name: row.required(1)?.to_owned(),
+                columns: json(row.text(2))?,
+                form: match row.text(3) {
+                    Some(sql) => IndexForm::Spelled(sql.to_owned()),
+                    None => IndexForm::Bound,
+                },
+            });
+        }
+    }
     for row in rows(answer::FOREIGN_KEYS) {
         if let Some(table) = tables.get_mut(&row.parse(0)?) {
             table.foreign_keys.push(foreign_key(row)?);
@@ -141,7 +153,12 @@ fn table(row: &TextRow, facts: &ServerFacts) -> Result<TableDescription> {
         columns: Vec::new(),
         primary_key: Vec::new(),
         unique_keys: Vec::new(),
+        indexes: Vec::new(),
         foreign_keys: Vec::new(),
+        comments: Comments {
+            table: row.text(9).map(str::to_owned),
+            ..Comments::default()
+        },
         row_estimate,
         byte_estimate,
         storage_identity: serde_json::json!({
@@ -182,6 +199,10 @@ fn add_column(table: &mut TableDescription, row: &TextRow, types: &Types) -> Res
             serde_json::json!([name, type_oid, typmod]),
         );
     }
+    if let Some(comment) = row.text(11) {
+        let comments = &mut table.comments.columns;
+        comments.insert(name.to_owned(), comment.to_owned());
+    }
     table.columns.push(Column {
         name: name.to_owned(),
         data_type,
@@ -202,10 +223,24 @@ fn add_key(table: &mut TableDescription, row: &TextRow) -> Result<()> {
         table.primary_key = columns;
         return Ok(());
     }
+    let name = row.required(1)?.to_owned();
+    if !row.is_true(7) {
+        // What another access method is for, a plain index would not do.
+        if row.is_true(3) && row.is_true(8) {
+            table.indexes.push(PlainIndex {
+                name,
+                columns,
+                form: IndexForm::Columns,
+            });
+        }
+        return Ok(());
+    }
     table.unique_keys.push(UniqueKey {
-        name: row.required(1)?.to_owned(),
+        name,
         columns,
         total: row.is_true(3) && row.is_true(5),
+        partial: !row.is_true(3),
+        nulls_distinct: !row.is_true(6),
     });
     Ok(())
 }
@@ -217,6 +252,7 @@ fn foreign_key(row: &TextRow) -> Result<ForeignKey> {
         parent: TableName::in_schema(row.required(2)?, row.required(3)?),
         parent_columns: json(row.text(5))?,
         cascades: row.is_true(6),
+        enforced: row.is_true(7),
     })
 }
 

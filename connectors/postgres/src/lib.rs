@@ -6,6 +6,7 @@
 
 mod alter;
 mod changes;
+mod comments;
 mod connect;
 mod connector;
 mod copy_out;
@@ -17,6 +18,8 @@ mod digest;
 mod encode;
 mod error;
 mod facts;
+mod indexes;
+mod log_position;
 mod samples;
 mod source;
 mod sql;

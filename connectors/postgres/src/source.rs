@@ -3,13 +3,14 @@
 use crate::changes::{self, PgSnapshot};
 use crate::connect::PgStore;
 use crate::digest;
+use crate::log_position::log_position;
 use crate::sql;
 use crate::widen;
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
-    KeyBound, Position, PositionOrder, Predicate, ReadPlan, Result, Snapshot, SnapshotRequest,
-    SnapshotToken, Source, TableDescription, TableRead,
+    KeyBound, LogPosition, Position, PositionOrder, Predicate, ReadPlan, Result, Snapshot,
+    SnapshotRequest, SnapshotToken, Source, TableDescription, TableRead,
 };
 
 #[async_trait]
@@ -58,5 +59,9 @@ impl Source for PgStore {
 
     fn compare(&self, left: &Position, right: &Position) -> PositionOrder {
         changes::compare(left, right)
+    }
+
+    async fn log_position(&self) -> Result<Option<LogPosition>> {
+        log_position(self).await
     }
 }

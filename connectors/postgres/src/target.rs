@@ -1,20 +1,22 @@
 //! The writing side of a PostgreSQL database.
 
 use crate::alter;
+use crate::comments;
 use crate::connect::{PgStore, Session};
 use crate::connector::POOLER_NOTE;
 use crate::ddl::{self, Need};
 use crate::digest;
 use crate::facts::facts_in;
+use crate::indexes;
 use crate::write::catalog::{self, Shape, target_name};
 use crate::write::{PgUnit, analyze, holds, key_digest, status};
 use crate::{error, state};
 use async_trait::async_trait;
 use std::sync::Arc;
 use syncset_connector::{
-    AlterationPlan, ConnectorError, Difference, Digest, ErrorClass, KeyDigest, Lease, MadeTable,
-    Result, ShownWrite, TableAlteration, TableFacts, TableName, Target, TargetColumn, TargetStatus,
-    TargetTable, TypeMapping, UnitStart, UnitWriter,
+    AlterationPlan, Comments, ConnectorError, Difference, Digest, ErrorClass, KeyDigest, Lease,
+    MadeTable, Result, ShownWrite, TableAlteration, TableFacts, TableName, Target, TargetColumn,
+    TargetIndex, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitWriter,
 };
 
 /// Lock that keeps two of us from creating the same schema or type at once.
@@ -119,6 +121,59 @@ impl Target for PgStore {
         }
         self.writers.forget_shapes();
         altered
+    }
+
+    fn defers_keys(&self) -> bool {
+        true
+    }
+
+    fn refuses_foreign_key(
+        &self,
+        child: (&TargetTable, &[String]),
+        parent: (&TargetTable, &[String]),
+    ) -> Option<String> {
+        indexes::foreign_key::refusal(child, parent)
+    }
+
+    fn spell_index(&self, table: &TableName, index: &TargetIndex) -> Vec<String> {
+        let name = index.names.first().map_or("", String::as_str);
+        indexes::statements(table, index, name, self.facts().version_num)
+    }
+
+    async fn build_index(
+        &self,
+        lease: &Lease,
+        table: &TableName,
+        index: &TargetIndex,
+        made: &MadeTable,
+    ) -> Result<MadeTable> {
+        let mut session = self.writers.session(self, lease).await?;
+        let version_num = self.facts().version_num;
+        let built = indexes::build(&mut session, lease, (table, index), made, version_num).await;
+        if session.is_usable() {
+            self.writers.give_back(session, lease);
+        }
+        self.writers.forget_shapes();
+        built
+    }
+
+    fn keeps_comments(&self) -> bool {
+        true
+    }
+
+    async fn comment(
+        &self,
+        lease: &Lease,
+        table: &TableName,
+        comments: &Comments,
+        made: &MadeTable,
+    ) -> Result<MadeTable> {
+        let mut session = self.writers.session(self, lease).await?;
+        let set = comments::set(&mut session, lease, (table, comments), made).await;
+        if session.is_usable() {
+            self.writers.give_back(session, lease);
+        }
+        set
     }
 
     fn spell(&self, table: &TableName, write: &ShownWrite) -> String {

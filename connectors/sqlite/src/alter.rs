@@ -7,6 +7,7 @@ use crate::cell::{integer, text};
 use crate::connect::{Database, Session, Writing, arguments};
 use crate::describe;
 use crate::facts::facts_in;
+use crate::indexes;
 use crate::sql;
 use crate::state::{check_fence, made};
 use crate::target::create_table;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, Blocked, Blocker, Column, ConnectorError, ErrorClass, HeldRows, Lease,
     PlannedStatement, Result, TableAlteration, TableChange, TableName, TargetColumn, TargetTable,
-    refuse_for, refuse_unexpected, rows_not_told_apart,
+    fail_point, refuse_for, refuse_unexpected, rows_not_told_apart,
 };
 
 /// Name of a table while it is made anew.
@@ -36,14 +37,19 @@ pub(crate) async fn plan(
         return Err(gone(table));
     };
     let mut blockers = filled(session, alteration).await?;
+    let dropped = dropped_indexes(session, alteration).await?;
     let statements = if changes_key(alteration, &found.primary_key) {
         let names = found.columns.iter().map(|column| column.name.as_str());
         let statements = rebuild(alteration, &names.clone().collect::<Vec<_>>());
-        blockers.extend(in_the_way(session, alteration, names).await?);
+        blockers.extend(in_the_way(session, (alteration, &dropped), names).await?);
         statements
     } else {
         alterations(alteration, &found.columns)
     };
+    let of_indexes = dropped
+        .iter()
+        .map(|name| quick(format!("DROP INDEX {}", sql::identifier(name))));
+    let statements: Vec<_> = of_indexes.chain(statements).collect();
     if blockers.is_empty() {
         blockers.extend(tried(session, table, &statements).await?);
     }
@@ -52,6 +58,23 @@ pub(crate) async fn plan(
         blockers,
         asks: Vec::new(),
     })
+}
+
+/// The indexes of ours that go and that the table still has.
+async fn dropped_indexes(
+    session: &mut Session,
+    alteration: &TableAlteration,
+) -> Result<Vec<String>> {
+    let wanted = alteration.changes.iter().filter_map(|change| match change {
+        TableChange::DropIndex(index) => Some(index.name.clone()),
+        _ => None,
+    });
+    let wanted: Vec<String> = wanted.collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = indexes::of_table(session, &alteration.table.name).await?;
+    Ok(wanted.into_iter().filter(|it| there.contains(it)).collect())
 }
 
 /// A statement that changes the schema and no row. There is one writer of a file at a time.
@@ -105,6 +128,7 @@ pub(crate) async fn alter(
     if alteration.rows == HeldRows::LoadAgain {
         made::load_again(&mut writing.session, &lease.key, &table.name).await?;
     }
+    fail_point("alter.before_commit");
     writing.commit(&place).await
 }
 
@@ -128,7 +152,8 @@ fn changes_key(alteration: &TableAlteration, primary_key: &[String]) -> bool {
     alteration.changes.iter().any(|change| match change {
         TableChange::Key(_) => true,
         TableChange::Drop(name) => primary_key.contains(name),
-        TableChange::Rename { .. }
+        TableChange::DropIndex(_)
+        | TableChange::Rename { .. }
         | TableChange::Relax(_)
         | TableChange::Clear(_)
         | TableChange::Widen(..)
@@ -306,7 +331,7 @@ fn rebuild(alteration: &TableAlteration, there: &[&str]) -> Vec<PlannedStatement
 /// What making a table anew would lose: columns of others, indexes, triggers, references.
 async fn in_the_way<'a>(
     session: &mut Session,
-    alteration: &TableAlteration,
+    (alteration, dropped): (&TableAlteration, &[String]),
     columns: impl Iterator<Item = &'a str>,
 ) -> Result<Vec<Blocker>> {
     let table = &alteration.table;
@@ -315,7 +340,8 @@ async fn in_the_way<'a>(
         alteration.changes.iter().any(|change| match change {
             TableChange::Drop(dropped) => dropped == name,
             TableChange::Rename { from, .. } => from == name,
-            TableChange::Relax(_)
+            TableChange::DropIndex(_)
+            | TableChange::Relax(_)
             | TableChange::Clear(_)
             | TableChange::Widen(..)
             | TableChange::Add(_)
@@ -337,7 +363,10 @@ async fn in_the_way<'a>(
         .await?;
     for row in &rows {
         let kind = text(row, 0).unwrap_or_default();
-        things.push(format!("{kind} `{}`", text(row, 1).unwrap_or_default()));
+        let name = text(row, 1).unwrap_or_default();
+        if kind != "index" || !dropped.contains(&name) {
+            things.push(format!("{kind} `{name}`"));
+        }
     }
     let blocker = |thing: String| Blocker {
         sentence: format!(

@@ -42,7 +42,8 @@ static INFO: ConnectorInfo = ConnectorInfo {
         schemas: false,
         shows_writers: false,
         marks: true,
-        capture_modes: &["full", "cursor"],
+        hashes_rows: false,
+        capture_modes: &["full", "hash", "cursor"],
     },
 };
 

@@ -8,8 +8,8 @@ use arrow_schema::DataType;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use syncset_connector::{
-    Column, ConnectorError, ErrorClass, ForeignKey, Generated, Result, TableDescription,
-    TableEntry, TableKind, TableName, UniqueKey,
+    Column, Comments, ConnectorError, ErrorClass, ForeignKey, Generated, IndexForm, PlainIndex,
+    Result, TableDescription, TableEntry, TableKind, TableName, UniqueKey,
 };
 
 /// Rows looked at to learn what a column without a declared type holds.
@@ -229,6 +229,8 @@ async fn read_foreign_keys(
             parent: TableName::bare(parent),
             parent_columns: Vec::new(),
             cascades: changes(5) || changes(6),
+            // Each connection says by itself whether it checks them.
+            enforced: false,
         });
         key.columns.extend(text(row, 3));
         // Without a list the key points to the parent's primary key.
@@ -272,7 +274,9 @@ async fn description(
         kind: shape.kind,
         primary_key: shape.primary_key(),
         unique_keys: unique_keys(shape, &columns),
+        indexes: plain_indexes(shape),
         foreign_keys: shape.foreign_keys.clone(),
+        comments: Comments::default(),
         columns,
         row_estimate: None,
         byte_estimate: None,
@@ -281,6 +285,20 @@ async fn description(
         grant: None,
         source_identity: json!({ "path": session.path().display().to_string() }),
     })
+}
+
+fn plain_indexes(shape: &Shape) -> Vec<PlainIndex> {
+    let plain = shape.indexes.iter();
+    let plain = plain.filter(|index| !index.unique && !index.partial);
+    let plain = plain.filter_map(|index| {
+        let columns = index.columns.iter().map(|(name, _)| name.clone());
+        Some(PlainIndex {
+            name: index.name.clone(),
+            columns: columns.collect::<Option<_>>()?,
+            form: IndexForm::Columns,
+        })
+    });
+    plain.collect()
 }
 
 fn unique_keys(shape: &Shape, columns: &[Column]) -> Vec<UniqueKey> {
@@ -297,6 +315,8 @@ fn unique_keys(shape: &Shape, columns: &[Column]) -> Vec<UniqueKey> {
         Some(UniqueKey {
             name: index.name.clone(),
             total: !index.partial && !names.iter().any(nullable),
+            partial: index.partial,
+            nulls_distinct: true,
             columns: names,
         })
     });

@@ -22,6 +22,7 @@ mod encode;
 mod error;
 mod facts;
 mod images;
+mod indexes;
 mod init;
 mod lease;
 mod marks;

@@ -116,6 +116,13 @@ impl Source for SqliteSource {
         Ok(bounds)
     }
 
+    fn bound_number(&self, bound: &KeyBound) -> Option<i64> {
+        match bound.0.as_slice() {
+            [tagged] => tagged.strip_prefix('i')?.parse().ok(),
+            _ => None,
+        }
+    }
+
     async fn open_snapshot(
         &self,
         requests: &[SnapshotRequest],
@@ -192,7 +199,7 @@ async fn plan(session: &mut Session, read: &TableRead) -> ReadPlan {
     };
     let table = &read.description.name;
     match &read.capture {
-        Capture::Full => {}
+        Capture::Full | Capture::Hash => {}
         Capture::Cursor(spec) => match read.description.column(&spec.column) {
             None => plan.problems.push(problem(
                 format!("`{table}` has no cursor column `{}`", spec.column),
@@ -228,7 +235,7 @@ async fn plan(session: &mut Session, read: &TableRead) -> ReadPlan {
     {
         plan.problems.push(problem(
             format!("the condition on `{table}` uses `{word}`, so rows leave the selection without a change"),
-            "use a condition over the row's own columns, or `capture: { mode: full }`",
+            "use a condition over the row's own columns, or `capture: hash`",
         ));
     }
     if !plan.problems.is_empty() {

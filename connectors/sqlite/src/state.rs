@@ -6,6 +6,7 @@ pub(crate) mod made;
 pub(crate) mod records;
 pub(crate) mod rows;
 mod schema;
+mod search;
 
 use crate::cell::{Cell, cell, integer, text};
 use crate::connect::{Database, Session, Writing, arguments};
@@ -308,6 +309,26 @@ impl StateStore for SqliteState {
             rows::retell(&mut writing.session, &lease.key, retelling).await?;
         }
         writing.commit("storing selections").await
+    }
+
+    async fn searches(&self, key: &PipelineKey) -> Result<Vec<(String, i64)>> {
+        let mut session = self.database.session().await?;
+        let searches = match schema::has_searches(schema::version(&mut session).await?) {
+            true => search::read(&mut session, key).await?,
+            false => Vec::new(),
+        };
+        session.release();
+        Ok(searches)
+    }
+
+    async fn store_searches(&self, lease: &Lease, streams: &[String], at: i64) -> Result<()> {
+        let place = "storing that tables were searched";
+        let mut writing = Writing::begin(&self.database, place).await?;
+        check_fence(&mut writing.session, lease).await?;
+        for stream in streams {
+            search::store(&mut writing.session, &lease.key, stream, at).await?;
+        }
+        writing.commit(place).await
     }
 
     async fn record_run(

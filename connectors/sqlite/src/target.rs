@@ -8,6 +8,7 @@ use crate::digest::{ALGORITHM, KeySum, count};
 use crate::encode::plain;
 use crate::facts::facts_in;
 use crate::images;
+use crate::indexes;
 use crate::marks::is_there;
 use crate::scan::Scan;
 use crate::sql;
@@ -21,8 +22,8 @@ use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, ConnectorError, Difference, Digest, Domain, ErrorClass, Holds, KeyDigest,
     Lease, MadeTable, Result, ShownWrite, TableAlteration, TableDescription, TableFacts, TableKind,
-    TableName, Target, TargetColumn, TargetStatus, TargetTable, TypeMapping, UnitStart, UnitStep,
-    UnitWriter,
+    TableName, Target, TargetColumn, TargetIndex, TargetStatus, TargetTable, TypeMapping,
+    UnitStart, UnitStep, UnitWriter,
 };
 
 /// Bytes of one batch of keys.
@@ -104,6 +105,21 @@ impl Target for SqliteTarget {
 
     async fn alter(&self, lease: &Lease, alteration: &TableAlteration) -> Result<()> {
         alter::alter(&self.database, lease, alteration).await
+    }
+
+    fn spell_index(&self, table: &TableName, index: &TargetIndex) -> Vec<String> {
+        let name = index.names.first().map_or("", String::as_str);
+        vec![indexes::statement(table, index, name)]
+    }
+
+    async fn build_index(
+        &self,
+        lease: &Lease,
+        table: &TableName,
+        index: &TargetIndex,
+        made: &MadeTable,
+    ) -> Result<MadeTable> {
+        indexes::build(&self.database, lease, (table, index), made).await
     }
 
     fn spell(&self, table: &TableName, write: &ShownWrite) -> String {

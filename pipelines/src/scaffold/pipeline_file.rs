@@ -44,7 +44,7 @@ pub fn pipeline_file(scaffold: &PipelineScaffold) -> (String, Vec<Choice>) {
         text.push('\n');
         text.push_str(&comment(
             2,
-            "Large tables, the largest last. `full` reads all of them in each run; the lines \
+            "Large tables, the largest last. All their rows are looked at in each run; the lines \
              below them say how to read less.",
         ));
     }
@@ -97,7 +97,7 @@ fn head(scaffold: &PipelineScaffold) -> String {
         scalar(target)
     ));
     text.push_str(&comment(0, &capture_comment(tables)));
-    text.push_str("capture: full\n\n");
+    text.push('\n');
     if let Some((to, why)) = to {
         text.push_str(&comment(0, why));
         text.push_str(&format!("defaults:\n  to: \"{to}\"\n\n"));
@@ -113,11 +113,11 @@ fn head(scaffold: &PipelineScaffold) -> String {
 }
 
 fn capture_comment(tables: &[ScaffoldTable]) -> String {
-    let mut text = "How changes are found. `full` reads the whole table in each run and writes \
-         only rows that differ; it needs no column, no trigger and no more rights than to read, and \
-         it is the only mode that also notices deleted rows, so it is the one to start with. \
-         Faster for large tables, set per table: `cursor`, with a column that grows with every \
-         change"
+    let mut text = "How changes are found. Nothing is set, so each run brings the rows that differ, \
+         deleted ones too, and needs no column, no trigger and no more rights than to read: between \
+         two PostgreSQL databases both servers hash the rows of a table with a key and only what \
+         differs is read (`hash`), otherwise the whole table is (`full`). To read less of a large \
+         table, set `capture` there: `cursor`, with a column that grows with every change"
         .to_owned();
     let has_xmin = tables
         .iter()

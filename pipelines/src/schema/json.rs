@@ -119,6 +119,7 @@ fn value(takes: Takes) -> Value {
         Takes::Exactly(number) => json!({ "const": number }),
         Takes::Text => json!({ "type": TEXT, "minLength": 1 }),
         Takes::Matching(pattern) => json!({ "type": TEXT, "pattern": pattern }),
+        Takes::Flag => json!({ "type": "boolean" }),
         Takes::Percent => json!({ "type": "number", "minimum": 0, "maximum": 100 }),
         Takes::Count => {
             json!({ "type": ["integer", "string"], "minimum": 0, "pattern": GROUPED_DIGITS })
@@ -207,6 +208,14 @@ fn connection_of(info: &ConnectorInfo) -> Value {
             "pattern": format!(r"^({schemes}):|\$\{{"),
         }),
     );
+    if info.capabilities.shows_writers {
+        let replica = json!({
+            "description": READ_REPLICA_ABOUT,
+            "type": "string",
+            "minLength": 1,
+        });
+        properties.insert("read_replica".into(), replica);
+    }
     for setting in info.settings {
         properties.insert(setting.name.into(), setting_schema(setting));
     }
@@ -228,6 +237,11 @@ pub(super) const TYPE_ABOUT: &str = "Kind of the store. It may be absent if the 
 
 /// What `url` of a connection is.
 pub(super) const URL_ABOUT: &str = "URL of the store; keys beside it win over its parts.";
+
+/// What `read_replica` of a connection is.
+pub(super) const READ_REPLICA_ABOUT: &str = "Name of another connection of the project, of the same type, to a replica of this one: \
+     `pipeline check` and `repair` read the tables there and ask this one about the rows that \
+     differ. In `syncset.yaml` only.";
 
 /// The value that a key's example shows.
 fn example(section: Section, key: &Key) -> Value {

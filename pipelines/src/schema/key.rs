@@ -34,6 +34,8 @@ pub(crate) enum Takes {
     Matching(&'static str),
     /// A whole number of 0 or more.
     Count,
+    /// `true` or `false`.
+    Flag,
     /// A number from 0 to 100.
     Percent,
     /// `30s`, `10m`, `1h 30m`.

@@ -21,7 +21,8 @@ pub(super) const MASK: &[Key] = &[
     Key::optional("hmac_sha256", &[Takes::Text])
         .about(
             "The keyed SHA-256 of the value, as 64 hexadecimal digits: equal values stay equal, so \
-             that tables can still be joined. The key comes from `${NAME}` or `${file:PATH}`.",
+             that tables can still be joined. The key has 16 bytes or more and comes from \
+             `${NAME}` or `${file:PATH}`.",
         )
         .example("mask: { email: { hmac_sha256: \"${MASK_KEY}\" } }"),
     Key::optional("constant", &[Takes::Text])

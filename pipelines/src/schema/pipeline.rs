@@ -26,6 +26,9 @@ pub(super) const PIPELINE: &[Key] = &[
     Key::optional("guards", &[Takes::Section(Section::Guards)])
         .about("What a run may delete before a person is asked, for all tables; `defaults` and the tables win over it.")
         .example("guards: { max_delete_percent: 5 }"),
+    Key::optional("copy", &[Takes::Section(Section::Copy)])
+        .about("What comes along with tables that syncset creates, for all tables; `defaults` and the tables win over it.")
+        .example("copy: { indexes: true }"),
     Key::optional(
         "consistency",
         &[Takes::Choice(&[

@@ -1,6 +1,6 @@
 //! The keys as a page of the documentation.
 
-use super::json::{TYPE_ABOUT, URL_ABOUT};
+use super::json::{READ_REPLICA_ABOUT, TYPE_ABOUT, URL_ABOUT};
 use super::{Key, Section, Takes};
 use std::fmt::Write as _;
 use syncset_connector::ConnectorInfo;
@@ -78,6 +78,7 @@ fn kind(takes: Takes) -> String {
         Takes::Exactly(number) => format!("`{number}`"),
         Takes::Text | Takes::Matching(_) => "text".into(),
         Takes::Count => "whole number".into(),
+        Takes::Flag => "`true` or `false`".into(),
         Takes::Percent => "number from 0 to 100".into(),
         Takes::Duration => "duration, such as `10m` or `1h 30m`".into(),
         Takes::Choice(choices) => {
@@ -144,6 +145,12 @@ fn connection(info: &ConnectorInfo) -> String {
         &mut text,
         format_args!("| `type` | {TYPE_ABOUT} |\n| `url` | {URL_ABOUT} |\n"),
     );
+    if info.capabilities.shows_writers {
+        put(
+            &mut text,
+            format_args!("| `read_replica` | {READ_REPLICA_ABOUT} |\n"),
+        );
+    }
     for setting in info.settings {
         let about = setting.about.replace('|', "\\|");
         put(

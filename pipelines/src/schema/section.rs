@@ -21,6 +21,8 @@ pub(crate) enum Section {
     Where,
     /// `capture:`
     Capture,
+    /// `find_deletes:`
+    FindDeletes,
     /// `write:`
     Write,
     /// `rejects:`
@@ -33,6 +35,8 @@ pub(crate) enum Section {
     Guards,
     /// `schema:`
     Schema,
+    /// `copy:`
+    Copy,
     /// `on_lossy:`
     OnLossy,
     /// One mask.
@@ -43,7 +47,7 @@ pub(crate) enum Section {
 
 impl Section {
     /// Every section, each behind the one that holds it.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Project,
         Self::Lease,
         Self::Retention,
@@ -52,12 +56,14 @@ impl Section {
         Self::Columns,
         Self::Where,
         Self::Capture,
+        Self::FindDeletes,
         Self::Write,
         Self::Rejects,
         Self::Hooks,
         Self::Hook,
         Self::Guards,
         Self::Schema,
+        Self::Copy,
         Self::OnLossy,
         Self::Mask,
         Self::Partial,
@@ -74,12 +80,14 @@ impl Section {
             Self::Columns => table::COLUMNS,
             Self::Where => table::WHERE,
             Self::Capture => table::CAPTURE,
+            Self::FindDeletes => table::FIND_DELETES,
             Self::Write => table::WRITE,
             Self::Rejects => table::REJECTS,
             Self::Hooks => hooks::HOOKS,
             Self::Hook => hooks::HOOK,
             Self::Guards => table::GUARDS,
             Self::Schema => table::SCHEMA,
+            Self::Copy => table::COPY,
             Self::OnLossy => table::ON_LOSSY,
             Self::Mask => masks::MASK,
             Self::Partial => masks::PARTIAL,
@@ -101,12 +109,14 @@ impl Section {
             Self::Columns => (Self::Table, "/columns"),
             Self::Where => (Self::Table, "/where"),
             Self::Capture => (Self::Table, "/capture"),
+            Self::FindDeletes => (Self::Table, "/capture/find_deletes"),
             Self::Write => (Self::Table, "/write"),
             Self::Rejects => (Self::Table, "/rejects"),
             Self::Hooks => (Self::Pipeline, "/hooks"),
             Self::Hook => (Self::Pipeline, "/hooks/before/0"),
             Self::Guards => (Self::Table, "/guards"),
             Self::Schema => (Self::Table, "/schema"),
+            Self::Copy => (Self::Table, "/copy"),
             Self::OnLossy => (Self::Table, "/on_lossy"),
             Self::Mask => (Self::Table, "/mask/email"),
             Self::Partial => (Self::Table, "/mask/email/partial"),
@@ -129,12 +139,14 @@ impl Section {
             Self::Columns => "columns",
             Self::Where => "where",
             Self::Capture => "capture",
+            Self::FindDeletes => "find_deletes",
             Self::Write => "write",
             Self::Rejects => "rejects",
             Self::Hooks => "hooks",
             Self::Hook => "hook",
             Self::Guards => "guards",
             Self::Schema => "schema",
+            Self::Copy => "copy",
             Self::OnLossy => "on_lossy",
             Self::Mask => "mask",
             Self::Partial => "partial",
@@ -152,12 +164,14 @@ impl Section {
             Self::Columns => "All columns but some.",
             Self::Where => "A condition in the source's own SQL.",
             Self::Capture => "How changes are found.",
+            Self::FindDeletes => "How deleted rows are found by a capture that does not see them.",
             Self::Write => "What happens at the target.",
             Self::Rejects => "Rows that the target refuses.",
             Self::Hooks => "Lists of what is run before and after a run, while it holds the lease.",
             Self::Hook => "One statement or command: `sql` with its `connection`, or `command`.",
             Self::Guards => "What a run may delete before a person is asked.",
             Self::Schema => "What happens when the source's table changes.",
+            Self::Copy => "What comes along with a table that syncset creates, besides its keys.",
             Self::OnLossy => "What happens to values that the target cannot keep, by column.",
             Self::Mask => "What is written instead of a column's values: one of these.",
             Self::Partial => "How many characters stay.",

@@ -47,8 +47,10 @@ pub(super) const TABLE: &[Key] = &[
         .about("The columns that identify a row: unique and never NULL. Absent: the primary key.")
         .example("key: [tenant, id]"),
     Key::optional("capture", CAPTURE_TAKES)
-        .default("full")
-        .about("How changes are found: a mode, or a mapping.")
+        .about(
+            "How changes are found: a mode, or a mapping. Absent: `hash` where both servers hash \
+             rows alike and the table has a key, else `full`; `pipeline plan` says which, and why.",
+        )
         .example("capture: { mode: cursor, column: updated_at, written_by: database }"),
     Key::optional("write", &[Takes::Section(Section::Write)])
         .about("What happens at the target.")
@@ -66,6 +68,9 @@ pub(super) const TABLE: &[Key] = &[
     Key::optional("guards", &[Takes::Section(Section::Guards)])
         .about("What a run may delete before a person is asked.")
         .example("guards: { max_delete_percent: 5, max_delete_rows_always_allowed: 50 }"),
+    Key::optional("copy", &[Takes::Section(Section::Copy)])
+        .about("What comes along with a table that syncset creates, besides its keys.")
+        .example("copy: { indexes: true }"),
     Key::optional(
         "schema",
         &[Takes::Choice(PRESETS), Takes::Section(Section::Schema)],
@@ -145,6 +150,10 @@ pub(super) const WHERE: &[Key] = &[Key::required("source_sql", &[Takes::Text])
 
 const MODES: &[Choice] = &[
     ("full", "the whole table in each run; sees deleted rows"),
+    (
+        "hash",
+        "rows whose hashes differ between source and target; sees deleted rows, and needs a key",
+    ),
     ("cursor", "rows whose `column` has grown"),
     ("xmin", "rows of newer transactions (PostgreSQL)"),
 ];
@@ -204,6 +213,32 @@ pub(super) const CAPTURE: &[Key] = &[
     .example(
         "capture: { mode: cursor, column: updated_at, written_by: database, null_cursor: read }",
     ),
+    Key::optional(
+        "find_deletes",
+        &[
+            Takes::Choice(SEARCHES),
+            Takes::Section(Section::FindDeletes),
+        ],
+    )
+    .about(
+        "With `cursor` and `xmin`, which do not see deleted rows: the keys of both sides are \
+         compared now and then, after the changes are written. Absent: they are not.",
+    )
+    .example("capture: { mode: xmin, find_deletes: { mode: hash, every: 24h } }"),
+];
+
+const SEARCHES: &[Choice] = &[("hash", "by counts and hashes of the keys of both sides")];
+
+/// `find_deletes:` as a mapping.
+pub(super) const FIND_DELETES: &[Key] = &[
+    Key::optional("mode", &[Takes::Choice(SEARCHES)])
+        .default("hash")
+        .about("How the keys are compared.")
+        .example("capture: { mode: xmin, find_deletes: { mode: hash } }"),
+    Key::optional("every", &[Takes::Duration])
+        .default("24h")
+        .about("How long after a search the next one is due; `0s`: each run searches.")
+        .example("capture: { mode: xmin, find_deletes: { every: 6h } }"),
 ];
 
 /// `write:`
@@ -244,6 +279,32 @@ pub(super) const WRITE: &[Key] = &[
              marked as deleted. Absent: there is none.",
         )
         .example("write: { synced_at: _synced_at }"),
+];
+
+/// `copy:`
+pub(super) const COPY: &[Key] = &[
+    Key::optional("indexes", &[Takes::Flag])
+        .default("false")
+        .about(
+            "Whether indexes of the source that are not unique come along, where their columns are \
+             all copied as they are. They are built after the first load.",
+        )
+        .example("copy: { indexes: true }"),
+    Key::optional("foreign_keys", &[Takes::Flag])
+        .default("false")
+        .about(
+            "Whether foreign keys between tables of this pipeline come along, where the target \
+             keeps to them at every commit (`consistency: pipeline`). They are built after the \
+             first load.",
+        )
+        .example("copy: { foreign_keys: true }"),
+    Key::optional("comments", &[Takes::Flag])
+        .default("false")
+        .about(
+            "Whether comments of tables and columns come along and follow those of the source, \
+             where both stores keep them.",
+        )
+        .example("copy: { comments: true }"),
 ];
 
 /// `rejects:`
@@ -314,7 +375,7 @@ pub(super) const SCHEMA: &[Key] = &[
             ("ignore", "it is not copied"),
             (
                 "approve",
-                "the table stops with exit code 5 until `run --approve TABLE` agrees",
+                "the table stops with exit code 5 until `schema approve` agrees",
             ),
             ("fail", "the table stops with exit code 5"),
         ])],
@@ -353,7 +414,7 @@ pub(super) const SCHEMA: &[Key] = &[
             ("drop", "the target's column is dropped"),
             (
                 "approve",
-                "the table stops with exit code 5 until `run --approve TABLE` agrees that the \
+                "the table stops with exit code 5 until `schema approve` agrees that the \
                  target's column is dropped",
             ),
             ("fail", "the table stops with exit code 5"),
@@ -368,8 +429,8 @@ pub(super) const SCHEMA: &[Key] = &[
             (
                 "follow",
                 "the target's column gets the new name too, and keeps its values; where the \
-                 source does not tell, the table stops with exit code 5 until `run --approve \
-                 TABLE` agrees",
+                 source does not tell, the table stops with exit code 5 until `schema \
+                 approve` agrees",
             ),
             (
                 "add",
@@ -377,7 +438,7 @@ pub(super) const SCHEMA: &[Key] = &[
             ),
             (
                 "approve",
-                "the table stops with exit code 5 until `run --approve TABLE` agrees",
+                "the table stops with exit code 5 until `schema approve` agrees",
             ),
             ("fail", "the table stops with exit code 5"),
         ])],
@@ -391,12 +452,12 @@ pub(super) const SCHEMA: &[Key] = &[
             (
                 "widen",
                 "the target's column is widened where the new type holds every value of the old \
-                 one; for any other type the table stops with exit code 5 until `run --approve \
-                 TABLE` agrees",
+                 one; for any other type the table stops with exit code 5 until `schema \
+                 approve` agrees",
             ),
             (
                 "approve",
-                "the table stops with exit code 5 until `run --approve TABLE` agrees",
+                "the table stops with exit code 5 until `schema approve` agrees",
             ),
             ("fail", "the table stops with exit code 5"),
         ])],
@@ -410,7 +471,7 @@ pub(super) const SCHEMA: &[Key] = &[
             ("follow", "the target's column may hold NULL too"),
             (
                 "approve",
-                "the table stops with exit code 5 until `run --approve TABLE` agrees",
+                "the table stops with exit code 5 until `schema approve` agrees",
             ),
             ("fail", "the table stops with exit code 5"),
         ])],
@@ -426,7 +487,7 @@ pub(super) const SCHEMA: &[Key] = &[
         &[Takes::Choice(&[
             (
                 "approve",
-                "the table stops with exit code 5 until `run --approve TABLE` agrees that the \
+                "the table stops with exit code 5 until `schema approve` agrees that the \
                  target's key is made anew and the rows are read again",
             ),
             ("fail", "the table stops with exit code 5"),

@@ -39,6 +39,7 @@ const fn capabilities(schemas: bool, capture_modes: &'static [&'static str]) -> 
         schemas,
         shows_writers: schemas,
         marks: true,
+        hashes_rows: schemas,
         capture_modes,
     }
 }
@@ -47,14 +48,14 @@ static POSTGRES: ConnectorInfo = ConnectorInfo {
     kind: "postgres",
     schemes: &["postgres", "postgresql"],
     settings: &SETTINGS,
-    capabilities: capabilities(true, &["full", "cursor", "xmin"]),
+    capabilities: capabilities(true, &["full", "hash", "cursor", "xmin"]),
 };
 
 static SQLITE: ConnectorInfo = ConnectorInfo {
     kind: "sqlite",
     schemes: &["sqlite"],
     settings: &[setting("path")],
-    capabilities: capabilities(false, &["full", "cursor"]),
+    capabilities: capabilities(false, &["full", "hash", "cursor"]),
 };
 
 static READ_ONLY: ConnectorInfo = ConnectorInfo {
@@ -72,7 +73,8 @@ pub(super) static CATALOG: [&ConnectorInfo; 3] = [&POSTGRES, &SQLITE, &READ_ONLY
 fn env(name: &str) -> Option<String> {
     match name {
         "CRM_URL" => Some("postgres://ann:hunter2@db/crm".into()),
-        "NONSENSE" | "MASK_KEY" => Some("hunter2".into()),
+        "NONSENSE" => Some("hunter2".into()),
+        "MASK_KEY" => Some("hunter2 hunter2 hunter2".into()),
         _ => None,
     }
 }
@@ -207,7 +209,9 @@ pub(super) fn table(
         columns,
         primary_key: key.iter().map(|name| (*name).to_owned()).collect(),
         unique_keys: Vec::new(),
+        indexes: Vec::new(),
         foreign_keys: Vec::new(),
+        comments: syncset_connector::Comments::default(),
         row_estimate: None,
         byte_estimate: None,
         storage_identity: serde_json::Value::Null,
@@ -255,6 +259,7 @@ pub(super) fn shop() -> Vec<TableDescription> {
         parent: TableName::in_schema("public", "customers"),
         parent_columns: vec!["id".into()],
         cascades: false,
+        enforced: true,
     });
     let mut keyless = table(
         "public",
@@ -266,6 +271,8 @@ pub(super) fn shop() -> Vec<TableDescription> {
         name: "events_code".into(),
         columns: vec!["code".into()],
         total: true,
+        partial: false,
+        nulls_distinct: true,
     });
     let mut view = table(
         "public",

@@ -18,7 +18,7 @@ fn refused(settings: &str) -> String {
 fn names_beat_globs_and_unread_columns_are_left_out() {
     let plan = customers(
         "columns: [id, name, note, Country], derive: { short: \"left(note, 1)\" }, mask: { \
-         \"n*\": redact, name: { fake: name, key: \"${NONSENSE}\" }, Country: null, short: sha256 }",
+         \"n*\": redact, name: { fake: name, key: \"${MASK_KEY}\" }, Country: null, short: sha256 }",
     );
 
     let masks = plan.outputs.iter().map(|output| match &output.value {
@@ -28,7 +28,7 @@ fn names_beat_globs_and_unread_columns_are_left_out() {
     let masks: Vec<_> = masks.collect();
     assert_eq!(
         masks,
-        ["", "fake name (key 9c023f40)", "redact", "null", "sha256"]
+        ["", "fake name (key 786ff98f)", "redact", "null", "sha256"]
     );
     assert_eq!(plan.read.columns, ["id", "name", "note"]);
     assert!(!plan.read.all_written);
@@ -48,7 +48,7 @@ fn columns_that_something_else_needs_are_read_though_their_mask_does_not() {
 
 #[test]
 fn another_mask_and_another_key_are_edits() {
-    let before = customers("mask: { note: { hmac_sha256: \"${NONSENSE}\" } }");
+    let before = customers("mask: { note: { hmac_sha256: \"${MASK_KEY}\" } }");
     let other = customers("mask: { note: { hmac_sha256: \"${CRM_URL}\" } }");
     let none = customers("");
 
@@ -57,8 +57,8 @@ fn another_mask_and_another_key_are_edits() {
         let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
         changes.join("; ")
     };
-    insta::assert_snapshot!(changes(&before, &other), @"mask: note by hmac_sha256 (key 9c023f40) -> note by hmac_sha256 (key cc5f46be)");
-    insta::assert_snapshot!(changes(&none, &before), @"mask: + note by hmac_sha256 (key 9c023f40)");
+    insta::assert_snapshot!(changes(&before, &other), @"mask: note by hmac_sha256 (key 786ff98f) -> note by hmac_sha256 (key cc5f46be)");
+    insta::assert_snapshot!(changes(&none, &before), @"mask: + note by hmac_sha256 (key 786ff98f)");
     assert_ne!(before.read.selection, other.read.selection);
 }
 
@@ -91,13 +91,14 @@ fn mistakes_in_masks_name_what_to_write() {
 #[test]
 fn masks_that_cannot_be_read_say_so() {
     let text = "    mask:
-      note: { hmac_sha256: literal }
+      note: { hmac_sha256: literally_in_the_file }
       name: { fake: name }
       Country: { email: x }
       active: hide
       seen_at: { truncate_date: week, bucket: 3 }
       local_at: { hmac_sha256: \"${ABSENT}\" }
       \"[\": { partial: { first: -1 } }
+      born: { hmac_sha256: \"${NONSENSE}\" }
 ";
     insta::assert_snapshot!(refused(text), @r#"
     the key of a mask is written in the file (p.yaml:7:28)
@@ -114,6 +115,8 @@ fn masks_that_cannot_be_read_say_so() {
       hint: export ABSENT=..., or put it into the file `.env` beside `syncset.yaml`
     `first` must be a whole number of 0 or more (p.yaml:13:32)
       hint: for example `partial: { last: 4 }`
+    the key of a mask has 7 bytes, so few that it can be guessed (p.yaml:14:28)
+      hint: take one of 16 or more, such as `openssl rand -hex 32` prints
     "#);
 }
 

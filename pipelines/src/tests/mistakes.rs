@@ -84,7 +84,7 @@ connections:
     unknown key `hots` (syncset.yaml:9:24)
       hint: did you mean `host`?
     unknown key `qqq` (syncset.yaml:9:34)
-      hint: the keys of `type: postgres` are `type`, `url`, `host`, `database`, `user`, `password`
+      hint: the keys of `type: postgres` are `type`, `url`, `read_replica`, `host`, `database`, `user`, `password`
     `host` must be a text, not a list (syncset.yaml:9:48)
       hint: for example `host: "..."`
     the connection `f` must be a mapping or a URL, not a list (syncset.yaml:10:6)
@@ -94,6 +94,43 @@ connections:
     `sqlite:x` is no name of a connection (syncset.yaml:12:3)
       hint: a name is not empty and does not look like a URL
     "#);
+}
+
+#[test]
+fn read_replica_is_another_connection_of_the_type() {
+    let text = "version: 1\nconnections:\n  a: { type: postgres, host: h, read_replica: a }\n  \
+                b: { type: postgres, host: h, read_replica: nobody }\n  \
+                c: { type: postgres, host: h, read_replica: file }\n  \
+                d: { type: postgres, host: h, read_replica: [a] }\n  \
+                e: { type: sqlite, path: x.db, read_replica: a }\n  \
+                file: { type: sqlite, path: y.db }\n";
+    insta::assert_snapshot!(shown(project(text)), @r#"
+    `read_replica` of `a`: it names itself (syncset.yaml:3:47)
+      hint: the others of `type: postgres` are `b`, `c`, `d`
+    `read_replica` of `b`: there is no connection `nobody` (syncset.yaml:4:47)
+      hint: the others of `type: postgres` are `a`, `c`, `d`
+    `read_replica` of `c`: `file` is of `type: sqlite` (syncset.yaml:5:47)
+      hint: the others of `type: postgres` are `a`, `b`, `d`
+    `read_replica` must be a text, not a list (syncset.yaml:6:47)
+      hint: for example `read_replica: crm_standby`
+    unknown key `read_replica` (syncset.yaml:7:34)
+      hint: the keys of `type: sqlite` are `url`, `path`, `type`
+    "#);
+
+    let inline = "version: 1\nsource: { type: postgres, host: h, read_replica: crm }\n\
+                  target: replica\ntables: { t: {} }\n";
+    insta::assert_snapshot!(shown(pipeline(inline)), @"
+    `read_replica` belongs to a connection of `syncset.yaml` (p.yaml:2:50)
+      hint: give the connection a name there, as in `source: crm`
+    ");
+
+    let right = "version: 1\nconnections:\n  a: { type: postgres, host: h, read_replica: b }\n  \
+                 b: { type: postgres, host: h2 }\n";
+    let right = project(right).expect("it is right");
+    let replica = right.connections["a"].read_replica.as_ref();
+    let replica = replica.expect("it has one");
+    assert_eq!(replica.name, "b");
+    assert_eq!(replica.settings.value("host"), Some("h2"));
 }
 
 #[test]
@@ -215,10 +252,8 @@ tables:
       hint: for example `guards: { max_delete_rows_always_allowed: 50 }`
     `maybe` is no value of `empty_source` (p.yaml:5:86)
       hint: it is one of `stop`, `allow`
-    `mode: hash` is not supported by this version (p.yaml:6:18)
-      hint: use `full`: it compares the rows and writes only those that differ
-    `find_deletes` is not supported by this version (p.yaml:6:24)
-      hint: use `capture: full`, or run with `--full-refresh` now and then: both find deleted rows
+    `find_deletes` means nothing with `mode: hash` (p.yaml:6:38)
+      hint: remove it: each run finds deleted rows
     `hide` is no value of `dropped_column` (p.yaml:8:46)
       hint: it is one of `keep`, `null`, `drop`, `approve`, `fail`
     `transform` is not supported by this version (p.yaml:11:5)
@@ -226,7 +261,7 @@ tables:
     `texts` is no value of `on_lossy` (p.yaml:12:15)
       hint: did you mean `text`?
     `mode: log` is not supported by this version (p.yaml:13:31)
-      hint: use `cursor` with a column that grows with every change, `xmin` in PostgreSQL, or `full`
+      hint: use `hash`, `cursor` with a column that grows with every change, or `xmin` in PostgreSQL
     `hooks` is not supported by this version (p.yaml:14:20)
       hint: write `hooks:` at the top of the pipeline: the report that a command is given names each table
     "#);

@@ -1,10 +1,12 @@
 //! Right pipelines and what is made of them.
 
-use super::lab::{pipeline, plan, project, with_tables};
+use super::lab::{column, pipeline, plan, plan_of, project, table, with_tables};
 use crate::{OutputValue, TablePlan};
+use arrow_schema::DataType;
 use std::time::Duration;
 use syncset_connector::{
-    Capture, Filter, Marks, OnDelete, Overlap, Predicate, WriteMode, WrittenBy,
+    Capture, CaptureMode, Filter, Marks, OnDelete, Overlap, Predicate, TableDescription, UniqueKey,
+    WriteMode, WrittenBy,
 };
 
 fn plans(tables: &str) -> Vec<TablePlan> {
@@ -246,15 +248,87 @@ fn views_are_read_with_a_named_key() {
 }
 
 #[test]
-fn the_default_capture_is_stated() {
-    let plan = only("tables: { customers: {} }\n");
-
-    assert_eq!(plan.read.capture, Capture::Full);
-    assert!(
-        plan.notes[0].contains("`capture` is not set"),
-        "{:?}",
-        plan.notes
+fn tables_are_compared_by_hashes_unless_that_saves_nothing() {
+    let note = |text: &str| {
+        let plans = plan(text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let mode = plans[0].read.capture.mode();
+        (mode, plans[0].notes[0].clone())
+    };
+    let (mode, told) = note(&with_tables("tables: { customers: {} }\n"));
+    assert_eq!(mode, CaptureMode::Hash);
+    assert!(told.contains("`capture` is not set: each run compares the hashes"));
+    let soft = with_tables("tables: { a_keyed: { write: { on_delete: soft } } }\n");
+    let tables = [keyed_twice()];
+    let of = |text: &str| plan_of(text, &tables, None).expect("it can be planned")[0].clone();
+    assert_eq!(of(&soft).read.capture, Capture::Hash);
+    assert_eq!(
+        of(&with_tables("tables: { a_keyed: { columns: [id] } }\n"))
+            .read
+            .capture,
+        Capture::Hash
     );
+
+    let keyed = of(&with_tables("tables: { a_keyed: {} }\n"));
+    let mut told = vec![(keyed.read.capture.mode(), keyed.notes[0].clone())];
+    let to_sqlite = "version: 1\nsource: crm\ntarget: sqlite:x.db\ntables: { customers: {} }\n";
+    told.push(note(to_sqlite));
+    for (of_pipeline, table) in [
+        ("", "log: {}"),
+        ("", "v_totals: { key: [day] }"),
+        ("", "customers: { write: { mode: replace } }"),
+        ("consistency: pipeline\n", "customers: {}"),
+        ("", "customers: { derive: { initial: \"upper(name)\" } }"),
+        (
+            "",
+            "customers: { where: \"upper(name) = 'A'\", where_pushdown: best_effort }",
+        ),
+    ] {
+        let text = with_tables(&format!("{of_pipeline}tables: {{ public.{table} }}\n"));
+        told.push(note(&text));
+    }
+    let mut reasons = Vec::new();
+    for (mode, note) in &told {
+        assert_eq!(*mode, CaptureMode::Full, "{note}");
+        let reason = note
+            .strip_prefix("`capture` is not set: every run reads the whole table (`full`), since ");
+        reasons.push(reason.expect("it says why"));
+    }
+    insta::assert_snapshot!(reasons.join("\n"), @r"
+    only so its unique keys can stay unique at the target
+    the two stores have no hash of a row in common
+    it has no key
+    it is no plain table
+    it is replaced whole (`mode: replace`)
+    its pipeline is committed as one (`consistency: pipeline`)
+    columns or conditions are computed by syncset
+    columns or conditions are computed by syncset
+    ");
+}
+
+/// A table with a further unique key.
+fn keyed_twice() -> TableDescription {
+    let columns = vec![
+        column("id", DataType::Int64, false),
+        column("code", DataType::Utf8, false),
+    ];
+    let mut keyed = table("public", "a_keyed", columns, &["id"]);
+    keyed.unique_keys.push(UniqueKey {
+        name: "a_keyed_code".into(),
+        columns: vec!["code".into()],
+        total: true,
+        partial: false,
+        nulls_distinct: true,
+    });
+    keyed
+}
+
+#[test]
+fn tables_that_were_read_whole_go_on_by_hashes_without_a_load() {
+    let chosen = only("tables: { customers: {} }\n");
+    let whole = only("tables: { customers: { capture: full } }\n");
+
+    assert_ne!(chosen.read.capture, whole.read.capture);
+    assert_eq!(chosen.read.selection, whole.read.selection);
 }
 
 #[test]
@@ -298,7 +372,7 @@ fn tables_without_a_key_are_replaced_and_say_so() {
         .collect();
     assert_eq!(modes, [(WriteMode::Replace, 0); 2]);
     insta::assert_snapshot!(plans[0].notes.join("\n"), @r#"
-    `capture` is not set: every run reads the whole table (`full`)
+    `capture` is not set: every run reads the whole table (`full`), since it has no key
     `public.events` has no key: every run compares it whole and deletes and inserts the rows that differ, 1000000 at most (`max_rewrite_rows`)
     its rows could be updated: use its unique key: `key: [code]`
     "#);

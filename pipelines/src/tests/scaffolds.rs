@@ -69,8 +69,8 @@ fn large_tables_stand_apart_with_ways_to_read_less() {
     public.small:
       # Rows not counted yet. Key: id.
 
-    # Large tables, the largest last. `full` reads all of them in each run; the lines below them say
-    # how to read less.
+    # Large tables, the largest last. All their rows are looked at in each run; the lines below them
+    # say how to read less.
     public.middle:
       # Rows not counted yet, 300 MiB. Key: id.
       # To have only changed rows sent; deleted ones then stay at the target:

@@ -144,12 +144,50 @@ fn cursors_must_fit_their_column() {
 }
 
 #[test]
+fn searches_and_comparisons_go_with_what_they_need() {
+    let tables = "tables: { public.events: { capture: hash } }\n";
+    insta::assert_snapshot!(mistakes(tables), @"
+    `capture: hash` of `public.events` finds rows by their key, and there is none (p.yaml:4:37)
+      hint: use its unique key: `key: [code]`; or use `capture: full`, which replaces the table in place
+    ");
+
+    let search = "capture: { mode: cursor, column: id, overlap: 5, find_deletes: hash }";
+    let appended = format!("{search}, write: {{ mode: append }}");
+    for (settings, top, expected) in [
+        (
+            "capture: hash, write: { mode: append }",
+            "",
+            "`mode: append` of `public.customers` does not go with `capture: hash`",
+        ),
+        (
+            "capture: hash, write: { mode: replace }",
+            "",
+            "`mode: replace` of `public.customers` does not go with `capture: hash`",
+        ),
+        (
+            appended.as_str(),
+            "",
+            "`find_deletes` of `public.customers` does not go with `mode: append`",
+        ),
+        (
+            search,
+            "consistency: pipeline\n",
+            "`find_deletes` of `public.customers` does not go with `consistency: pipeline`",
+        ),
+    ] {
+        let text = format!("{top}tables: {{ public.customers: {{ {settings} }} }}\n");
+        let found = mistakes(&text);
+        assert!(found.contains(expected), "{settings}: {found}");
+    }
+}
+
+#[test]
 fn captures_must_be_offered() {
     let text = "version: 1\nsource: sqlite:a.db\ntarget: replica\ntables:\n  \
                 store.shelf: { capture: xmin }\n";
     insta::assert_snapshot!(shown(plan(text)), @"
     `capture: xmin` is not offered by `sqlite` (p.yaml:5:27)
-      hint: it offers `full`, `cursor`
+      hint: it offers `full`, `hash`, `cursor`
     ");
 
     let tables = "tables: { public.v_totals: { key: [day], capture: xmin } }\n";
@@ -210,15 +248,15 @@ fn conditions_that_cannot_be_evaluated_are_refused() {
     ");
     insta::assert_snapshot!(condition("\"updated_at > now()\""), @"
     `where` of `public.customers` reads the clock (`now`): rows enter and leave the selection without being changed, and `capture: xmin` does not see that (p.yaml:7:12)
-      hint: use `capture: full` for this table, or a condition over its columns only
+      hint: use `capture: hash` or `full` for this table, or a condition over its columns only
     ");
     insta::assert_snapshot!(condition("\"updated_at > current_date\""), @"
     `where` of `public.customers` reads the clock (`current_date`): rows enter and leave the selection without being changed, and `capture: xmin` does not see that (p.yaml:7:12)
-      hint: use `capture: full` for this table, or a condition over its columns only
+      hint: use `capture: hash` or `full` for this table, or a condition over its columns only
     ");
     insta::assert_snapshot!(condition("\"id in (select 1)\""), @"
     `where` of `public.customers` has a sub-query: rows enter and leave the selection without being changed, and `capture: xmin` does not see that (p.yaml:7:12)
-      hint: use `capture: full` for this table, or a condition over its columns only
+      hint: use `capture: hash` or `full` for this table, or a condition over its columns only
     ");
     insta::assert_snapshot!(condition("\"random() < 0.5\""), @"
     `where` of `public.customers` uses `random`, which answers differently each time (p.yaml:7:12)
@@ -226,11 +264,11 @@ fn conditions_that_cannot_be_evaluated_are_refused() {
     ");
     insta::assert_snapshot!(condition("{ source_sql: \"id in (select 1)\" }"), @"
     `where` of `public.customers` has a sub-query: rows enter and leave the selection without being changed, and `capture: xmin` does not see that (p.yaml:7:26)
-      hint: use `capture: full` for this table, or a condition over its columns only
+      hint: use `capture: hash` or `full` for this table, or a condition over its columns only
     ");
     insta::assert_snapshot!(condition("{ source_sql: \"d > date('now', '-1 day')\" }"), @"
     `where` of `public.customers` reads the clock (`date`): rows enter and leave the selection without being changed, and `capture: xmin` does not see that (p.yaml:7:26)
-      hint: use `capture: full` for this table, or a condition over its columns only
+      hint: use `capture: hash` or `full` for this table, or a condition over its columns only
     ");
 }
 

@@ -13,8 +13,10 @@ use arrow_array::RecordBatch;
 use futures::TryStreamExt;
 use std::collections::HashMap;
 use std::sync::Arc;
-use syncset_connector::{PipelineKey, Role, SnapshotRequest, Source, Store, TableRead};
-use syncset_pipeline::PipelineSpec;
+use syncset_connector::{
+    PipelineKey, Role, SnapshotRequest, Source, Store, TableDescription, TableRead,
+};
+use syncset_pipeline::ConnectionSpec;
 
 /// What a check saw at the target under the keys that drifted: the hash of each row by that of its
 /// key. A key without a row is not in it.
@@ -27,29 +29,47 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Opens the target to be read.
-    pub(crate) async fn open(spec: &PipelineSpec, key: &PipelineKey) -> Result<Self, Failure> {
+    /// Opens the target to be read. `jobs`: tables at the same time.
+    pub(crate) async fn open(
+        target: &ConnectionSpec,
+        key: &PipelineKey,
+        jobs: usize,
+    ) -> Result<Self, Failure> {
         Ok(Self {
-            store: open_store(&spec.target, Role::Source, key, 1).await?,
+            store: open_store(target, Role::Source, key, jobs).await?,
             pipeline: key.pipeline.clone(),
         })
     }
 
     /// The rows of one target table.
     pub(crate) async fn rows_of(&self, planned: &PlannedTable) -> Result<Again<'_>, Failure> {
-        let source = self.store.source().ok_or_else(|| {
+        let (there, forms) = self.described(planned).await?;
+        Ok(Again {
+            source: self.source(planned)?,
+            forms,
+            read: Arc::new(target_read(planned, &there)),
+        })
+    }
+
+    /// Its reading side.
+    pub(super) fn source(&self, planned: &PlannedTable) -> Result<&dyn Source, Failure> {
+        self.store.source().ok_or_else(|| {
             let message = format!("`{}` cannot be read", planned.target.name);
             Failure::new(exit_code::CONFIG, message)
-        })?;
+        })
+    }
+
+    /// A target table as it is, and how its rows are hashed.
+    pub(super) async fn described(
+        &self,
+        planned: &PlannedTable,
+    ) -> Result<(Arc<TableDescription>, RowForms), Failure> {
         let names = [planned.target.name.clone()];
         let there = self.store.describe(&names).await?.pop().flatten();
         let there = Arc::new(there.ok_or_else(|| no_table(planned, &self.pipeline))?);
         let forms = RowForms::of(&planned.target, &there);
-        Ok(Again {
-            source,
-            forms: forms.map_err(|lacking| no_columns(planned, &lacking))?,
-            read: Arc::new(target_read(planned, &there)),
-        })
+        let forms = forms.map_err(|lacking| no_columns(planned, &lacking))?;
+        Ok((there, forms))
     }
 
     /// Ends its sessions.

@@ -1,5 +1,7 @@
 //! Counts and sums of row hashes by the hash of the key: what two sides compare instead of rows.
 
+use super::settled::Digest;
+
 /// Bits of a key's hash that choose its bucket.
 const BITS: u32 = 16;
 
@@ -45,6 +47,12 @@ impl Buckets {
     /// How many rows there are.
     pub(super) fn rows(&self) -> u64 {
         self.0.iter().map(|bucket| bucket.count).sum()
+    }
+
+    /// What tells all these rows from others.
+    pub(super) fn digest(&self) -> Digest {
+        let sum = |sum: u128, bucket: &Bucket| sum.wrapping_add(bucket.sum);
+        Digest::of("stream", self.rows(), self.0.iter().fold(0, sum))
     }
 
     /// How many rows there are by the first bits of their keys' hashes, in `cells` cells, a power of

@@ -7,6 +7,7 @@
 use super::look::{key_as, unkept};
 use super::rows::RowForms;
 use super::sample::Share;
+use super::settled::Digest;
 use super::side::{Keys, Side};
 use super::{ROWS_LISTED_MAX, both};
 use crate::failure::Failure;
@@ -71,6 +72,8 @@ pub(super) enum Told {
         rows: (u64, u64),
         /// The keys under which they differ.
         keys: Keys,
+        /// All rows of the source that were looked at.
+        source: Digest,
     },
     /// Nothing worth going on with, and why: every row is to be read.
     Nothing(String),
@@ -114,6 +117,24 @@ impl Requests {
         })
     }
 
+    /// What to ask of both sides about keys alone. `forms`: those of the keys.
+    ///
+    /// # Errors
+    /// Why the servers' hashes cannot tell how the keys differ.
+    pub(super) fn of_keys(planned: &PlannedTable, forms: &RowForms) -> Result<Self, String> {
+        if !planned.transform.keeps_all_rows() {
+            return Err("conditions are evaluated by syncset".to_owned());
+        }
+        if let Some(name) = forms.first_changed() {
+            return Err(kept_otherwise(name));
+        }
+        Ok(Self {
+            hashes: vec![RowHash::Own],
+            source: planned.plan.read.key.clone(),
+            target: planned.target.key.clone(),
+        })
+    }
+
     /// The requests for one kind of hash.
     fn by(&self, hash: &RowHash) -> Request {
         let request = |columns: &Vec<String>| HashRequest {
@@ -153,11 +174,13 @@ fn row_hashes(
         }
     }
     match changed {
-        Some(name) if hashes.is_empty() => Err(format!(
-            "column `{name}` is kept in another form than at the source"
-        )),
+        Some(name) if hashes.is_empty() => Err(kept_otherwise(name)),
         _ => Ok(hashes),
     }
+}
+
+fn kept_otherwise(column: &str) -> String {
+    format!("column `{column}` is kept in another form than at the source")
 }
 
 /// The numbers by which the parts of a table are split.
@@ -249,22 +272,23 @@ impl Hashing<'_> {
                 self.source.hash_facts(&request.source),
             )
             .await?;
+            let by = here.as_ref().map_or(String::new(), |it| it.name.clone());
             match agreed(here, there, (hash.bits(), self.sample)) {
                 Err(why) => reason = why,
                 Ok((ordinal, steps)) => {
                     request.source.ordinal = ordinal;
                     request.target.ordinal = ordinal;
-                    return self.split(&request, steps).await;
+                    return self.split(&request, steps, &by).await;
                 }
             }
         }
         Ok(Told::Nothing(reason))
     }
 
-    /// Splits what differs until few rows are left.
-    async fn split(&mut self, requests: &Request, steps: Steps) -> Result<Told, Failure> {
+    /// Splits what differs until few rows are left. `by`: name of the hash.
+    async fn split(&mut self, requests: &Request, steps: Steps, by: &str) -> Result<Told, Failure> {
         let mut within = self.sample.map(|sample| sample.parts(steps.first_shift));
-        let mut is_first = true;
+        let mut digest = None;
         let mut shift = steps.first_shift;
         let mut rows = (0, 0);
         let mut rows_split = 0;
@@ -276,10 +300,12 @@ impl Hashing<'_> {
                     .hash_parts(&requests.source, within.as_ref(), shift),
             )
             .await?;
-            if std::mem::take(&mut is_first) {
+            let digest = digest.get_or_insert_with(|| {
                 let count = |parts: &[PartHash]| parts.iter().map(|part| part.row_count).sum();
                 rows = (count(&here), count(&there));
-            }
+                let sum: i128 = here.iter().map(|part| part.sum).sum();
+                Digest::of(by, rows.0, sum.cast_unsigned())
+            });
             let differing = differing(&here, &there);
             let count: u64 = differing.values().sum();
             let largest = largest(&differing, count);
@@ -289,7 +315,8 @@ impl Hashing<'_> {
             match steps.after(&parts, count, (rows_split, rows.0.max(rows.1))) {
                 Step::List => {
                     let keys = self.differing_keys(requests, &parts).await?;
-                    return Ok(Told::Differing { rows, keys });
+                    let source = digest.clone();
+                    return Ok(Told::Differing { rows, keys, source });
                 }
                 Step::Read => {
                     let reason = "so many rows differ that all are read";
@@ -337,6 +364,7 @@ impl Hashing<'_> {
             return Ok(Keys {
                 source: RecordBatch::new_empty(source),
                 target: RecordBatch::new_empty(target),
+                at_source: 0,
             });
         }
         let (there, here) = both(
@@ -359,6 +387,7 @@ impl Hashing<'_> {
             Ok(Keys {
                 source: concat_batches(&source, [&ours, &in_types(&theirs, &source)?])?,
                 target: concat_batches(&target, [&in_types(&ours, &target)?, &theirs])?,
+                at_source: ours.num_rows(),
             })
         });
         keys.map_err(|error: ArrowError| unkept(&error))

@@ -2,8 +2,8 @@
 
 use super::again::Seen;
 use super::buckets::{Buckets, Differing};
-use super::report::Kind;
-use super::rows::RowForms;
+use super::report::{Kind, Sample};
+use super::rows::{HashedRows, RowForms};
 use super::side::{InFlight, Keys, Scope, Side};
 use crate::exit_code;
 use crate::failure::Failure;
@@ -66,6 +66,27 @@ pub(super) async fn listed(
     reading.await.expect("tasks that read do not panic")
 }
 
+/// Reads one side and lists the rows of the buckets that differ, with their keys.
+pub(super) async fn listed_keys(
+    mut side: Side,
+    differing: Arc<Differing>,
+) -> Result<(Side, Found), Failure> {
+    let reading = tokio::spawn(async move {
+        let mut found = Found::default();
+        let mut broken = None;
+        side.each(&Scope::All, |rows| {
+            let taken = found.take_in(rows, |key| differing.holds(key));
+            broken = broken.take().or(taken.err());
+        })
+        .await?;
+        match broken {
+            Some(error) => Err(unkept(&error)),
+            None => Ok((side, found)),
+        }
+    });
+    reading.await.expect("tasks that read do not panic")
+}
+
 /// Reads one side and lists the rows with these keys.
 pub(super) async fn held(mut side: Side, keys: Arc<Keys>) -> Result<(Side, Rows), Failure> {
     let mut found = Rows::new();
@@ -88,6 +109,26 @@ pub(super) struct Found {
     keys: Vec<(Vec<u64>, Vec<ArrayRef>)>,
 }
 
+/// A row that differs, if people are told of it.
+pub(super) fn sample(
+    forms: &RowForms,
+    (here, there): (&Found, &Found),
+    (kind, key): (Kind, u64),
+    undecided: bool,
+) -> Option<Sample> {
+    let (here, there) = (here.shown.get(&key), there.shown.get(&key));
+    let columns = match (here, there) {
+        (Some(here), Some(there)) => forms.differing(&here.values, &there.values),
+        _ => Vec::new(),
+    };
+    Some(Sample {
+        kind,
+        key: here.or(there)?.key.clone(),
+        columns,
+        undecided,
+    })
+}
+
 /// Reads one side and lists what it has under the keys of `wanted`, which says whether people are
 /// told of them.
 pub(super) async fn looked_up(
@@ -100,27 +141,15 @@ pub(super) async fn looked_up(
         let mut found = Found::default();
         let mut broken = None;
         side.each(&scope, |rows| {
-            let (mut keys, mut places) = (Vec::new(), Vec::new());
-            for (index, (key, row)) in rows.hashes.iter().enumerate() {
-                let Some(is_shown) = wanted.get(key) else {
-                    continue;
-                };
-                add(&mut found.rows, *key, *row);
-                keys.push(*key);
-                places.push(u32::try_from(index).expect("a batch has fewer than 2^32 rows"));
-                if *is_shown {
+            let taken = found.take_in(rows, |key| wanted.contains_key(&key));
+            broken = broken.take().or(taken.err());
+            for (index, (key, _)) in rows.hashes.iter().enumerate() {
+                if wanted.get(key) == Some(&true) {
                     found.shown.entry(*key).or_insert_with(|| Shown {
                         key: forms.key_of(rows, index),
                         values: forms.values_of(rows, index),
                     });
                 }
-            }
-            if keys.is_empty() {
-                return;
-            }
-            match rows.keys_of(places) {
-                Ok(columns) => found.keys.push((keys, columns)),
-                Err(error) => broken = Some(error),
             }
         })
         .await?;
@@ -133,6 +162,26 @@ pub(super) async fn looked_up(
 }
 
 impl Found {
+    /// Takes in the rows whose keys' hashes are asked for.
+    fn take_in(
+        &mut self,
+        rows: &HashedRows,
+        is_wanted: impl Fn(u64) -> bool,
+    ) -> Result<(), ArrowError> {
+        let (mut keys, mut places) = (Vec::new(), Vec::new());
+        for (index, (key, row)) in rows.hashes.iter().enumerate() {
+            if is_wanted(*key) {
+                add(&mut self.rows, *key, *row);
+                keys.push(*key);
+                places.push(u32::try_from(index).expect("a batch has fewer than 2^32 rows"));
+            }
+        }
+        if !keys.is_empty() {
+            self.keys.push((keys, rows.keys_of(places)?));
+        }
+        Ok(())
+    }
+
     /// The hashes of the rows under these keys.
     pub(super) fn seen<'a>(&self, keys: impl Iterator<Item = &'a u64>) -> Seen {
         let held = |key: &u64| Some((*key, self.rows.get(key)?.sum));

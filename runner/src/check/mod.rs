@@ -8,50 +8,69 @@
 
 mod again;
 mod buckets;
+mod changes;
 mod form;
 mod hashed;
 mod junit;
+mod load;
 mod look;
 mod page;
+mod part;
+mod replica;
 mod report;
 mod rows;
 mod sample;
+mod second;
+mod settled;
 mod side;
+mod sliced;
+mod stores;
 mod tables;
 mod writes;
+mod young;
 
 pub(crate) use again::{Again, Reader, Seen};
+pub(crate) use changes::{Comparison, Differences, DifferingRows};
 pub(crate) use hashed::ModeChoice;
 pub(crate) use junit::junit;
+pub(crate) use load::Load;
 pub(crate) use page::{is_page, page, past_of};
-pub(crate) use report::{CheckReport, CheckedTable, Kind, Mode, Sample, Verdict, exit_code_of};
+pub(crate) use report::{CheckReport, CheckedTable, Kind, Mode, Verdict, exit_code_of};
 pub(crate) use sample::Share;
+pub(crate) use settled::Digest;
+pub(crate) use side::Aspect;
 pub(crate) use tables::check_tables;
 pub(crate) use writes::{TableWrites, writes};
 
-use crate::cli::quantity::counted;
 use crate::exit_code;
+use crate::fail_point::fail_point;
 use crate::failure::{Failure, Failures};
 use crate::open::{Ends, open_store};
 use crate::planned::{self, PlannedTable};
 use crate::run::rejected_keys;
 use crate::stop::seconds_since_epoch;
 use hashed::{Hashing, Requests, Told};
-use look::{Found, Rows, candidates, difference, held, in_buckets, is_drift, listed, looked_up};
-use report::Certainty;
+use look::{Found, Rows, candidates, held, in_buckets, is_drift, listed};
+use part::{Part, Pieces};
+use replica::Replica;
 use rows::RowForms;
-use side::{InFlight, Scope, Side};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use settled::{is_partial, is_settled};
+use side::{InFlight, Keys, Scope, Side, target_read};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use stores::{Look, Stores};
 use syncset_connector::{
-    PARTIAL_RUNS, PipelineState, Role, Source, Store, StreamPhase, StreamState, TableDescription,
-    WriteMode,
+    PipelineState, Role, StreamPhase, StreamState, TableDescription, WriteMode,
 };
 use syncset_pipeline::PipelineSpec;
+use young::Youth;
 
 /// Rows of one side that are listed to be looked at again, about.
 const ROWS_LISTED_MAX: u64 = 200_000;
+
+/// Why a large table is read if nothing cuts it into ranges of keys.
+const AT_ONCE: &str = "`--max-load`: the servers would hash the whole table at once";
 
 /// Runs that are asked for, to know whether one began and ended meanwhile.
 const RUNS_ASKED: u32 = 20;
@@ -75,17 +94,14 @@ pub(crate) struct How {
     pub(crate) mode: ModeChoice,
     /// Compare a part of the keys only.
     pub(crate) sample: Option<Share>,
-    /// Begin no table after this moment, and leave the one that is being compared.
+    /// Compare only rows for which this is true.
+    pub(crate) condition: Option<String>,
+    /// Rows whose cursor is younger are in flight.
+    pub(crate) min_age: Option<Duration>,
+    /// How much may be asked of each database.
+    pub(crate) load: Option<Load>,
+    /// Begin no table after this moment, and leave what is being compared.
     pub(crate) until: Option<Instant>,
-}
-
-/// The stores of a check.
-struct Stores<'a> {
-    ends: &'a Ends,
-    /// The target's, opened to be read.
-    target: &'a dyn Store,
-    /// Its reading side.
-    reader: &'a dyn Source,
 }
 
 /// Compares a pipeline's tables, one after another.
@@ -97,6 +113,13 @@ pub(crate) async fn check(
     let ends = Ends::open(spec, settings.project, 1).await?;
     let reader = open_store(&spec.target, Role::Source, &ends.key, 1).await?;
     let planned = planned::plan(&ends, spec, settings.tables, None).await?;
+    let sliced = match settings.how.condition.as_deref() {
+        Some(condition) => {
+            let planned = planned::plan(&ends, spec, settings.tables, Some(condition)).await?;
+            planned.tables
+        }
+        None => Vec::new(),
+    };
     let Some(source) = reader.source() else {
         let message = format!(
             "`{}` cannot be read, so nothing compares it",
@@ -104,10 +127,12 @@ pub(crate) async fn check(
         );
         return Err(Failure::new(exit_code::CONFIG, message).into());
     };
+    let replica = Replica::of(&spec.source, &ends, settings.how.until).await?;
     let stores = Stores {
         ends: &ends,
         target: reader.as_ref(),
         reader: source,
+        replica: replica.as_ref(),
     };
     let names: Vec<_> = planned
         .tables
@@ -120,11 +145,10 @@ pub(crate) async fn check(
         let clock = Instant::now();
         let table = Arc::new(table);
         let mut checked = CheckedTable::new(table.stream(), &table.target.name.to_string());
-        let comparing = compare(&stores, &table, there, settings, &mut checked);
-        match in_time(comparing, settings.how.until).await {
-            Some(Ok(())) => {}
-            Some(Err(failure)) => checked.fail(failure),
-            None => checked = CheckedTable::unfinished(table.stream(), &checked.target),
+        let sliced = sliced.iter().find(|it| it.stream() == table.stream());
+        let compared = compare(&stores, (&table, sliced), there, settings, &mut checked);
+        if let Err(failure) = compared.await {
+            checked.fail(failure);
         }
         checked.duration_ms = millis(clock);
         tables.push(checked);
@@ -133,6 +157,9 @@ pub(crate) async fn check(
         let mut checked = CheckedTable::new(&gone.stream, &gone.target);
         checked.fail(gone.failure());
         tables.push(checked);
+    }
+    if let Some(replica) = replica {
+        replica.close().await;
     }
     reader.close().await;
     ends.close().await;
@@ -157,17 +184,58 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Compares one table.
+/// Compares one table, part by part, as long as there is time.
 async fn compare(
     stores: &Stores<'_>,
-    planned: &Arc<PlannedTable>,
+    planned: (&Arc<PlannedTable>, Option<&PlannedTable>),
     there: Option<TableDescription>,
     settings: &CheckSettings<'_>,
     checked: &mut CheckedTable,
 ) -> Result<(), Failure> {
+    let until = settings.how.until;
+    let begun = in_time(begin(stores, planned, there, settings, checked), until).await;
+    let (table, parts, state) = match begun {
+        None => {
+            checked.leave(None);
+            return Ok(());
+        }
+        Some(begun) => match begun? {
+            None => return Ok(()),
+            Some(begun) => begun,
+        },
+    };
+    let mut state = Some(state);
+    for part in &parts {
+        fail_point("check.part");
+        let mut found = CheckedTable::new(&checked.table, &checked.target);
+        let comparing = table.compare(part, (state.take(), settings.samples), &mut found);
+        match in_time(comparing, until).await {
+            Some(compared) => {
+                compared?;
+                checked.add(found, settings.samples);
+            }
+            None => {
+                checked.leave(part.from_here.clone());
+                return Ok(());
+            }
+        }
+    }
+    checked.settle();
+    Ok(())
+}
+
+/// What is compared of a table, and in which parts; `None` if nothing is.
+async fn begin<'a>(
+    stores: &'a Stores<'a>,
+    (planned, sliced): (&'a Arc<PlannedTable>, Option<&PlannedTable>),
+    there: Option<TableDescription>,
+    settings: &'a CheckSettings<'_>,
+    checked: &mut CheckedTable,
+) -> Result<Option<(Table<'a>, Vec<Part>, PipelineState)>, Failure> {
+    let how = &settings.how;
     if planned.write() == WriteMode::Append {
         checked.skip("`write: { mode: append }` keeps every version of a row; it is not compared");
-        return Ok(());
+        return Ok(None);
     }
     if let Some(failure) = planned.failures.first() {
         return Err(failure.clone());
@@ -177,21 +245,40 @@ async fn compare(
     let there = Arc::new(there.ok_or_else(|| no_table(planned, &stores.ends.key.pipeline))?);
     let forms = RowForms::of(&planned.target, &there);
     let forms = Arc::new(forms.map_err(|lacking| no_columns(planned, &lacking))?);
-    let table = Table {
+    let youth = how
+        .min_age
+        .map(|age| Youth::since(young::ago(age), planned));
+    let mut table = Table {
         stores,
+        whole: Part::whole(planned),
         planned,
-        forms: &forms,
-        there: &there,
-        requests: Requests::of(planned, (&forms, &there), settings.how.mode),
-        choice: settings.how.mode,
-        sample: settings.how.sample,
+        forms,
+        there,
+        how,
+        youth: youth.transpose()?,
+        is_read: None,
     };
-    checked.notes.extend(table.sample.map(Share::sentence));
-    if let Some(first) = table.first_look(&state, checked).await? {
-        table.second_look(first, settings.samples, checked).await?;
+    let part = match sliced {
+        Some(sliced) => Part::sliced(sliced, &table.there, stores.reader)?,
+        None => Part::whole(planned),
+    };
+    checked.notes.extend(how.sample.map(Share::sentence));
+    checked.notes.extend(stores.replica.map(Replica::sentence));
+    if how.until.is_none() && how.load.is_none() {
+        return Ok(Some((table, vec![part], state)));
     }
-    checked.settle();
-    Ok(())
+    let parts = match part
+        .pieces(stores.source(Look::First)?, &table.there)
+        .await?
+    {
+        Pieces::Ends(ends) => part.cut(&ends, &table.there, how.condition.as_deref()),
+        Pieces::NotNeeded => vec![part],
+        Pieces::Impossible => {
+            table.is_read = how.load.map(|_| AT_ONCE);
+            vec![part]
+        }
+    };
+    Ok(Some((table, parts, state)))
 }
 
 /// What the first look at a table found.
@@ -208,6 +295,11 @@ struct FirstLook {
 }
 
 impl FirstLook {
+    /// Whether no row was on its way, although no watermark tells.
+    fn is_settled(&self) -> bool {
+        matches!(self.in_flight, InFlight::Keys(_))
+    }
+
     /// Whether a difference that is still there is one for certain.
     fn is_drift(&self, now: &Found, in_flight: &InFlight, key: u64) -> bool {
         let was_in_flight = match &self.in_flight {
@@ -224,12 +316,15 @@ impl FirstLook {
 struct Table<'a> {
     stores: &'a Stores<'a>,
     planned: &'a Arc<PlannedTable>,
-    forms: &'a Arc<RowForms>,
-    there: &'a Arc<TableDescription>,
-    /// What the servers are asked to hash, or why they are not.
-    requests: Result<Requests, String>,
-    choice: ModeChoice,
-    sample: Option<Share>,
+    /// All of its rows.
+    whole: Part,
+    forms: Arc<RowForms>,
+    there: Arc<TableDescription>,
+    how: &'a How,
+    /// Which rows are in flight by their age.
+    youth: Option<Youth>,
+    /// Why all rows are read if no mode is asked for; `None` if the servers may hash them.
+    is_read: Option<&'static str>,
 }
 
 /// What differs in the snapshots of a look.
@@ -238,28 +333,99 @@ struct Compared {
     target: Rows,
     in_flight: InFlight,
     scope: Scope,
+    /// All rows of the source, if they were looked at.
+    digest: Option<Digest>,
 }
 
 impl Table<'_> {
     /// Opens both sides, the target first: see [`is_drift`].
-    async fn open(&self, stored: &StreamState) -> Result<(Side, Side), Failure> {
-        let (planned, forms) = (self.planned, self.forms);
-        let mut target = Side::target(self.stores.reader, planned, forms, self.there).await?;
-        let source = self.stores.ends.source();
-        let mut source = Side::source(source, planned, forms, &stored.position).await?;
-        (target.sample, source.sample) = (self.sample, self.sample);
+    async fn open(
+        &self,
+        (part, look): (&Part, Look),
+        stored: &StreamState,
+    ) -> Result<(Side, Side), Failure> {
+        let at_replica = look == Look::First && self.stores.replica.is_some();
+        // What is in flight is told by the source alone, at the second look.
+        let read = &match at_replica {
+            true => part.without_window(),
+            false => part.planned.clone(),
+        };
+        let forms = &self.forms;
+        let reader = self.stores.reader;
+        let mut target = match part.is_whole() {
+            true => Side::target(reader, read, forms, &self.there).await?,
+            false => {
+                let rows = part.of_target(target_read(read, &self.there));
+                Side::reading(reader, read, forms, rows).await?
+            }
+        };
+        let source = self.stores.source(look)?;
+        let mut source = Side::source(source, read, forms, &stored.position).await?;
+        (target.sample, source.sample) = (self.how.sample, self.how.sample);
+        (target.load, source.load) = (self.how.load, self.how.load);
         Ok((target, source))
     }
 
-    /// Compares all rows; `None` if they are equal.
+    /// Closes both sides.
+    async fn close(
+        &self,
+        target: Side,
+        source: Side,
+        checked: &mut CheckedTable,
+    ) -> Result<(), Failure> {
+        checked.rested += target.rested.max(source.rested);
+        both(done(target.close()), done(source.close())).await?;
+        Ok(())
+    }
+
+    /// Compares a part. `state`: what is stored of the pipeline, if that is known already.
+    async fn compare(
+        &self,
+        part: &Part,
+        (state, samples): (Option<PipelineState>, usize),
+        checked: &mut CheckedTable,
+    ) -> Result<(), Failure> {
+        let state = match state {
+            Some(state) => state,
+            None => self.stores.state().await?,
+        };
+        if let Some(first) = self.first_look(part, &state, checked).await? {
+            self.second_look(part, first, samples, checked).await?;
+        }
+        Ok(())
+    }
+
+    /// The rows that are looked at where a part of them differs: all of them, if a key finds them.
+    fn looked_at<'b>(&'b self, part: &'b Part) -> &'b Part {
+        match self.planned.has_key() {
+            true => &self.whole,
+            false => part,
+        }
+    }
+
+    /// Compares the rows of a part; `None` if they are equal.
     async fn first_look(
         &self,
+        part: &Part,
         state: &PipelineState,
         checked: &mut CheckedTable,
     ) -> Result<Option<FirstLook>, Failure> {
-        let (target, source) = self.open(stream_of(state, self.planned)?).await?;
-        let at = seconds_since_epoch();
-        let Some(compared) = self.compared(target, source, checked).await? else {
+        let stored = stream_of(state, self.planned)?;
+        let (target, source) = self.open((part, Look::First), stored).await?;
+        let mut at = seconds_since_epoch();
+        let compared = if part.is_whole() || !self.planned.has_key() {
+            self.compared(part, target, source, checked).await?
+        } else {
+            match self.keys_in(part, (target, source), checked).await? {
+                None => None,
+                Some(keys) => {
+                    let (target, source) = self.open((&self.whole, Look::First), stored).await?;
+                    at = seconds_since_epoch();
+                    Some(self.held(keys, (target, source), checked).await?)
+                }
+            }
+        };
+        let Some(compared) = compared else {
             return Ok(None);
         };
         let (left, right) = (compared.source, compared.target);
@@ -267,41 +433,84 @@ impl Table<'_> {
         let rejected = self.rejected(state)?;
         candidates.retain(|(kind, key)| !rejected.contains(key) && self.counts(*kind));
         checked.rejected = rejected.len() as u64;
+        let in_flight = match (compared.in_flight, &compared.digest) {
+            (InFlight::Unknown(None), Some(digest)) if self.is_settled(state, digest) => {
+                InFlight::Keys(HashSet::new())
+            }
+            (in_flight, _) => in_flight,
+        };
         Ok(Some(FirstLook {
             at,
             source: left,
             candidates,
             scope: compared.scope,
-            in_flight: compared.in_flight,
+            in_flight,
         }))
+    }
+
+    /// What the servers' hashes tell of the rows of a part.
+    async fn told(
+        &self,
+        part: &Part,
+        (target, source): (&mut Side, &mut Side),
+        checked: &mut CheckedTable,
+    ) -> Result<Told, Failure> {
+        let choice = self.how.mode;
+        let requests = match self.is_read.filter(|_| choice == ModeChoice::Auto) {
+            Some(reason) => Err(reason.to_owned()),
+            None => Requests::of(&part.planned, (&self.forms, &self.there), choice),
+        };
+        let told = match requests {
+            Err(reason) => Told::Nothing(reason),
+            Ok(requests) => {
+                let mut hashing = Hashing {
+                    source,
+                    target,
+                    forms: &self.forms,
+                    sample: self.how.sample,
+                };
+                hashing.compare(&requests).await?
+            }
+        };
+        if let (Told::Nothing(reason), ModeChoice::Hash) = (&told, choice) {
+            let note = format!("all rows were read, not hashed by the servers: {reason}");
+            checked.notes.push(note);
+        }
+        Ok(told)
+    }
+
+    /// What two snapshots hold under some keys, and what is in flight. They are closed.
+    async fn held(
+        &self,
+        keys: Arc<Keys>,
+        (target, mut source): (Side, Side),
+        checked: &mut CheckedTable,
+    ) -> Result<Compared, Failure> {
+        let in_flight = source.in_flight().await?;
+        let ((target, right), (source, left)) =
+            both(held(target, keys.clone()), held(source, keys.clone())).await?;
+        self.close(target, source, checked).await?;
+        Ok(Compared {
+            source: left,
+            target: right,
+            in_flight,
+            scope: Scope::Keys(keys),
+            digest: None,
+        })
     }
 
     /// What differs between two snapshots, which are closed; `None` if nothing does.
     async fn compared(
         &self,
+        part: &Part,
         mut target: Side,
         mut source: Side,
         checked: &mut CheckedTable,
     ) -> Result<Option<Compared>, Failure> {
-        let told = match &self.requests {
-            Err(reason) => Told::Nothing(reason.clone()),
-            Ok(requests) => {
-                let mut hashing = Hashing {
-                    source: &mut source,
-                    target: &mut target,
-                    forms: self.forms,
-                    sample: self.sample,
-                };
-                hashing.compare(requests).await?
-            }
-        };
-        let (rows, keys) = match told {
-            Told::Differing { rows, keys } => (rows, Arc::new(keys)),
+        let told = self.told(part, (&mut target, &mut source), checked).await?;
+        let (rows, keys, digest) = match told {
+            Told::Differing { rows, keys, source } => (rows, Arc::new(keys), source),
             Told::Nothing(reason) => {
-                if self.choice == ModeChoice::Hash {
-                    let note = format!("all rows were read, not hashed by the servers: {reason}");
-                    checked.notes.push(note);
-                }
                 (checked.mode, checked.mode_reason) = (Some(Mode::Stream), Some(reason));
                 return self.streamed(target, source, checked).await;
             }
@@ -310,19 +519,12 @@ impl Table<'_> {
         checked.draw_drift();
         (checked.rows_source, checked.rows_target) = rows;
         if keys.source.num_rows() == 0 {
-            both(done(target.close()), done(source.close())).await?;
+            self.close(target, source, checked).await?;
             return Ok(None);
         }
-        let in_flight = source.in_flight().await?;
-        let ((target, right), (source, left)) =
-            both(held(target, keys.clone()), held(source, keys.clone())).await?;
-        both(done(target.close()), done(source.close())).await?;
-        Ok(Some(Compared {
-            source: left,
-            target: right,
-            in_flight,
-            scope: Scope::Keys(keys),
-        }))
+        let mut compared = self.held(keys, (target, source), checked).await?;
+        compared.digest = Some(digest);
+        Ok(Some(compared))
     }
 
     /// What differs between all rows of two snapshots, read by us.
@@ -337,8 +539,9 @@ impl Table<'_> {
         (checked.rows_source, checked.rows_target) = (left.rows(), right.rows());
         checked.draw(&left, &right);
         let differing = left.differing(&right, ROWS_LISTED_MAX);
+        let digest = Some(left.digest());
         if differing.is_empty() {
-            both(done(target.close()), done(source.close())).await?;
+            self.close(target, source, checked).await?;
             return Ok(None);
         }
         checked.complete = !differing.has_more;
@@ -346,130 +549,24 @@ impl Table<'_> {
         let differing = Arc::new(differing);
         let ((target, right), (source, left)) =
             both(listed(target, differing.clone()), listed(source, differing)).await?;
-        both(done(target.close()), done(source.close())).await?;
+        self.close(target, source, checked).await?;
         Ok(Some(Compared {
             source: left,
             target: right,
             in_flight,
             scope: Scope::All,
+            digest,
         }))
     }
 
-    /// Looks again at what differed.
-    async fn second_look(
-        &self,
-        first: FirstLook,
-        samples: usize,
-        checked: &mut CheckedTable,
-    ) -> Result<(), Failure> {
-        let wanted = first.candidates.iter().enumerate();
-        let wanted = wanted.map(|(place, (_, key))| (*key, place < samples));
-        let wanted: Arc<HashMap<u64, bool>> = Arc::new(wanted.collect());
-        let state = self.stores.state().await?;
-        let (target, mut source) = self.open(stream_of(&state, self.planned)?).await?;
-        let in_flight = match source.in_flight().await? {
-            // Nothing tells which rows changed, but a whole run since the first look brought them.
-            InFlight::Unknown(None) if ran_since(&state, first.at) => {
-                InFlight::Keys(HashSet::new())
-            }
-            other => other,
-        };
-        let ((target, there), (source, here)) = both(
-            looked_up(
-                target,
-                first.scope.clone(),
-                self.forms.clone(),
-                wanted.clone(),
-            ),
-            looked_up(source, first.scope.clone(), self.forms.clone(), wanted),
-        )
-        .await?;
-        both(done(target.close()), done(source.close())).await?;
-        self.note(&state, &in_flight, checked);
-        let (mut written, mut extra) = (HashSet::new(), HashSet::new());
-        for &(kind, key) in &first.candidates {
-            let (left, right) = (here.rows.get(&key), there.rows.get(&key));
-            let Some((now, rows)) = difference(left, right, self.planned.has_key()) else {
-                continue;
-            };
-            if !self.counts(now) {
-                continue;
-            }
-            let is_drift = now == kind && first.is_drift(&here, &in_flight, key);
-            let certainty = match is_drift {
-                true => Certainty::Drift,
-                false => Certainty::Undecided,
-            };
-            checked.mark(key, rows, certainty);
-            match (is_drift, now) {
-                (false, _) => checked.undecided += rows,
-                (true, Kind::Extra) => drop(extra.insert(key)),
-                (true, _) => drop(written.insert(key)),
-            }
-            if is_drift {
-                checked.count(now, rows);
-            }
-            let sample = self.sample((&here, &there), (now, key), is_drift);
-            checked.samples.extend(sample);
-        }
-        if self.planned.has_key() {
-            let schema = self.planned.plan.read.key_schema();
-            let keys = [
-                here.keys_as(&schema, &written)?,
-                there.keys_as(&schema, &extra)?,
-            ];
-            checked.seen = there.seen(written.union(&extra));
-            checked.drifted_keys = keys
-                .into_iter()
-                .filter(|keys| keys.num_rows() > 0)
-                .collect();
-        }
-        Ok(())
+    /// Whether no row of a source that was wholly looked at is on its way.
+    fn is_settled(&self, state: &PipelineState, source: &Digest) -> bool {
+        is_settled(&state.runs, self.planned.stream(), source)
     }
 
     /// Whether a difference of this kind is one: rows that are gone may be meant to stay.
     fn counts(&self, kind: Kind) -> bool {
         kind != Kind::Extra || self.planned.deletes()
-    }
-
-    /// A row that differs, if people are told of it.
-    fn sample(
-        &self,
-        (here, there): (&Found, &Found),
-        (kind, key): (Kind, u64),
-        is_drift: bool,
-    ) -> Option<Sample> {
-        let (here, there) = (here.shown.get(&key), there.shown.get(&key));
-        let columns = match (here, there) {
-            (Some(here), Some(there)) => self.forms.differing(&here.values, &there.values),
-            _ => Vec::new(),
-        };
-        Some(Sample {
-            kind,
-            key: here.or(there)?.key.clone(),
-            columns,
-            undecided: !is_drift,
-        })
-    }
-
-    /// Says what a person should know of the differences.
-    fn note(&self, state: &PipelineState, in_flight: &InFlight, checked: &mut CheckedTable) {
-        match in_flight {
-            InFlight::Unknown(Some(reason)) => checked.notes.push(format!(
-                "the next run reads the whole table again: {reason}"
-            )),
-            InFlight::Unknown(None) => checked.notes.push(
-                "`capture: full` does not tell which rows changed since the last run: what differs \
-                 is undecided unless a run succeeds during the check"
-                    .to_owned(),
-            ),
-            InFlight::Keys(_) => {}
-        }
-        let pending = state.pending_of(&self.planned.target.name);
-        if pending > 0 {
-            let wait = counted(pending, "delete waits", "deletes wait");
-            checked.notes.push(format!("{wait} for the guard"));
-        }
     }
 
     /// Hashes of the keys of rows that wait as refused.
@@ -482,12 +579,6 @@ impl Table<'_> {
         }
         let keys = rejected_keys(&self.planned.plan.read, &waiting)?;
         Ok(self.forms.hash_keys(&keys)?.into_iter().collect())
-    }
-}
-
-impl Stores<'_> {
-    async fn state(&self) -> Result<PipelineState, Failure> {
-        Ok(self.ends.state().load(&self.ends.key, RUNS_ASKED).await?)
     }
 }
 
@@ -513,12 +604,6 @@ fn ran_since(state: &PipelineState, began: i64) -> bool {
             && run.exit_code == Some(exit_code::DONE)
             && !is_partial(&run.report)
     })
-}
-
-/// Whether the report is that of a run of some rows only.
-fn is_partial(report: &serde_json::Value) -> bool {
-    let text = report.to_string();
-    PARTIAL_RUNS.iter().any(|sign| text.contains(sign))
 }
 
 /// What is stored of a table whose load is done under the selection that is compared.

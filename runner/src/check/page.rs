@@ -37,6 +37,16 @@ pub(crate) struct Cell {
     pub(crate) undecided: u64,
 }
 
+impl Cell {
+    /// Adds the rows of another part of the table.
+    pub(super) fn add(&mut self, other: Self) {
+        self.source += other.source;
+        self.target += other.target;
+        self.drifted += other.drifted;
+        self.undecided += other.undecided;
+    }
+}
+
 /// The counts of one table of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct PastTable {
@@ -168,22 +178,35 @@ fn summary(report: &CheckReport) -> String {
     }
 }
 
+fn number_heads(html: &mut String, names: &[&str]) {
+    for name in names {
+        write!(html, "<th scope=\"col\" class=\"number\">{name}</th>").expect(MEMORY);
+    }
+}
+
+fn number_cells(html: &mut String, numbers: &[u64]) {
+    for number in numbers {
+        write!(html, "<td class=\"number\">{}</td>", count(*number)).expect(MEMORY);
+    }
+}
+
 fn overview(report: &CheckReport) -> String {
     let mut html = String::from(
         "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"All tables\">\n<table>\n\
          <caption>What differs, table by table</caption>\n<thead><tr><th scope=\"col\">Table</th>\
          <th scope=\"col\">Verdict</th>",
     );
-    for name in [
-        "Source rows",
-        "Target rows",
-        "Different",
-        "Missing",
-        "Extra",
-        "Undecided",
-    ] {
-        write!(html, "<th scope=\"col\" class=\"number\">{name}</th>").expect(MEMORY);
-    }
+    number_heads(
+        &mut html,
+        &[
+            "Source rows",
+            "Target rows",
+            "Different",
+            "Missing",
+            "Extra",
+            "Undecided",
+        ],
+    );
     html.push_str("</tr></thead>\n<tbody>\n");
     for (number, table) in report.tables.iter().enumerate() {
         let verdict = verdict(table);
@@ -194,16 +217,17 @@ fn overview(report: &CheckReport) -> String {
             escaped(&table.table)
         )
         .expect(MEMORY);
-        for rows in [
-            table.rows_source,
-            table.rows_target,
-            table.different,
-            table.missing,
-            table.extra,
-            table.undecided,
-        ] {
-            write!(html, "<td class=\"number\">{}</td>", count(rows)).expect(MEMORY);
-        }
+        number_cells(
+            &mut html,
+            &[
+                table.rows_source,
+                table.rows_target,
+                table.different,
+                table.missing,
+                table.extra,
+                table.undecided,
+            ],
+        );
         html.push_str("</tr>\n");
     }
     html.push_str("</tbody>\n</table>\n</div>\n");
@@ -288,7 +312,8 @@ fn map(cells: &[Cell]) -> String {
         return html;
     }
     html.push_str(
-        "<details><summary>Partitions with drift</summary>\n<table>\n<thead><tr>\
+        "<details><summary>Partitions with drift</summary>\n<div class=\"wide\" tabindex=\"0\" \
+         role=\"region\" aria-label=\"Partitions\">\n<table aria-label=\"Partitions with drift\">\n<thead><tr>\
          <th scope=\"col\" class=\"number\">Partition</th><th scope=\"col\" class=\"number\">Source rows</th>\
          <th scope=\"col\" class=\"number\">Target rows</th><th scope=\"col\" class=\"number\">Drift</th>\
          <th scope=\"col\" class=\"number\">Undecided</th></tr></thead>\n<tbody>\n",
@@ -304,12 +329,10 @@ fn map(cells: &[Cell]) -> String {
             };
             write!(html, "<td class=\"number\">{rows}</td>").expect(MEMORY);
         }
-        for rows in [cell.drifted, cell.undecided] {
-            write!(html, "<td class=\"number\">{}</td>", count(rows)).expect(MEMORY);
-        }
+        number_cells(&mut html, &[cell.drifted, cell.undecided]);
         html.push_str("</tr>\n");
     }
-    html.push_str("</tbody>\n</table>\n</details>\n");
+    html.push_str("</tbody>\n</table>\n</div>\n</details>\n");
     html
 }
 
@@ -319,7 +342,7 @@ fn samples(table: &CheckedTable) -> String {
     }
     let mut html = String::from(
         "<h3>Some of the rows</h3>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"Rows that differ\">\n<table>\n<thead><tr><th scope=\"col\">How</th>\
+         aria-label=\"Rows\">\n<table aria-label=\"Rows that differ\">\n<thead><tr><th scope=\"col\">How</th>\
          <th scope=\"col\">Key</th><th scope=\"col\">Columns</th></tr></thead>\n<tbody>\n",
     );
     for sample in &table.samples {
@@ -378,12 +401,15 @@ fn history(name: &str, past: &[PastCheck]) -> String {
         .expect(MEMORY);
     }
     html.push_str(
-        "\n</svg>\n<details><summary>Counts of the past checks</summary>\n<table>\n<thead><tr>\
+        "\n</svg>\n<details><summary>Counts of the past checks</summary>\n<div class=\"wide\" \
+         tabindex=\"0\" role=\"region\" aria-label=\"Past checks\">\n\
+         <table aria-label=\"Counts of the past checks\">\n<thead><tr>\
          <th scope=\"col\">Checked at</th><th scope=\"col\">Verdict</th>",
     );
-    for name in ["Rows", "Different", "Missing", "Extra", "Undecided"] {
-        write!(html, "<th scope=\"col\" class=\"number\">{name}</th>").expect(MEMORY);
-    }
+    number_heads(
+        &mut html,
+        &["Rows", "Different", "Missing", "Extra", "Undecided"],
+    );
     html.push_str("</tr></thead>\n<tbody>\n");
     for (at, table) in checks.iter().rev() {
         let verdict = escaped(&table.verdict);
@@ -393,18 +419,19 @@ fn history(name: &str, past: &[PastCheck]) -> String {
             escaped(at)
         )
         .expect(MEMORY);
-        for rows in [
-            table.rows,
-            table.different,
-            table.missing,
-            table.extra,
-            table.undecided,
-        ] {
-            write!(html, "<td class=\"number\">{}</td>", count(rows)).expect(MEMORY);
-        }
+        number_cells(
+            &mut html,
+            &[
+                table.rows,
+                table.different,
+                table.missing,
+                table.extra,
+                table.undecided,
+            ],
+        );
         html.push_str("</tr>\n");
     }
-    html.push_str("</tbody>\n</table>\n</details>\n");
+    html.push_str("</tbody>\n</table>\n</div>\n</details>\n");
     html
 }
 

@@ -6,7 +6,8 @@ use super::page::{CELLS, Cell};
 use crate::exit_code;
 use crate::failure::Failure;
 use arrow_array::RecordBatch;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::time::Duration;
 
 /// What became of one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -154,8 +155,18 @@ pub(crate) struct CheckedTable {
     /// What the target has under these keys.
     #[serde(skip)]
     pub(crate) seen: Seen,
+    /// The condition of the rows that were not compared, for `--where`; absent if all were, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rest: Option<String>,
     /// Time spent on it.
     pub(crate) duration_ms: u64,
+    /// The part of that time in which nothing was asked of the databases, because of `--max-load`.
+    #[serde(
+        rename = "rested_ms",
+        serialize_with = "in_ms",
+        skip_serializing_if = "Duration::is_zero"
+    )]
+    pub(crate) rested: Duration,
     /// The exit code it means.
     pub(crate) exit_code: i32,
     /// What a person should know.
@@ -187,20 +198,56 @@ impl CheckedTable {
             drifted_keys: Vec::new(),
             map: Vec::new(),
             seen: Seen::new(),
+            rest: None,
             duration_ms: 0,
+            rested: Duration::ZERO,
             exit_code: exit_code::DONE,
             notes: Vec::new(),
             failure: None,
         }
     }
 
-    /// A table for which there was no time.
-    pub(super) fn unfinished(table: &str, target: &str) -> Self {
-        Self {
-            verdict: Verdict::Unfinished,
-            complete: false,
-            exit_code: exit_code::RETRY,
-            ..Self::new(table, target)
+    /// The time is up. `rest`: the condition of the rows that were not compared, unless that is all.
+    pub(super) fn leave(&mut self, rest: Option<String>) {
+        self.settle();
+        self.complete = false;
+        self.rest = rest;
+        if self.drifted() == 0 {
+            (self.verdict, self.exit_code) = (Verdict::Unfinished, exit_code::RETRY);
+        }
+    }
+
+    /// Adds what was found in a part of the table. `samples`: how many rows are named, at most.
+    pub(super) fn add(&mut self, part: Self, samples: usize) {
+        // A table of which some part was read was read.
+        if self.mode != Some(Mode::Stream) {
+            (self.mode, self.mode_reason) = (part.mode, part.mode_reason);
+        }
+        self.rows_source += part.rows_source;
+        self.rows_target += part.rows_target;
+        self.missing += part.missing;
+        self.extra += part.extra;
+        self.different += part.different;
+        self.undecided += part.undecided;
+        self.rejected = self.rejected.max(part.rejected);
+        self.complete &= part.complete;
+        self.rested += part.rested;
+        self.samples.extend(part.samples);
+        self.samples.truncate(samples);
+        self.drifted_keys.extend(part.drifted_keys);
+        self.seen.extend(part.seen);
+        for note in part.notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+        match self.map.is_empty() {
+            true => self.map = part.map,
+            false => {
+                for (cell, part) in self.map.iter_mut().zip(part.map) {
+                    cell.add(part);
+                }
+            }
         }
     }
 
@@ -271,6 +318,10 @@ impl CheckedTable {
         self.verdict = Verdict::Skipped;
         self.notes.push(why.to_owned());
     }
+}
+
+fn in_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// One check of one pipeline.

@@ -61,6 +61,19 @@ impl RowForms {
         Ok(Self { names, forms, key })
     }
 
+    /// The same for keys alone: of batches of the key's columns, in key order.
+    pub(super) fn of_keys(&self) -> Self {
+        Self {
+            names: self
+                .key
+                .iter()
+                .map(|&place| self.names[place].clone())
+                .collect(),
+            forms: self.key.iter().map(|&place| self.forms[place]).collect(),
+            key: (0..self.key.len()).collect(),
+        }
+    }
+
     /// The first column whose values are brought to another form before they are compared.
     pub(super) fn first_changed(&self) -> Option<&str> {
         let mut columns = self.names.iter().zip(&self.forms);
@@ -189,7 +202,7 @@ fn digest<'a>(values: impl Iterator<Item = Option<&'a [u8]>>, text: &mut Vec<u8>
                 text.extend_from_slice(hex(&Sha256::digest(form)).as_bytes());
             }
             Some(form) => {
-                text.extend_from_slice(form.len().to_string().as_bytes());
+                write_length(form.len(), text);
                 text.push(b':');
                 text.extend_from_slice(form);
             }
@@ -198,6 +211,17 @@ fn digest<'a>(values: impl Iterator<Item = Option<&'a [u8]>>, text: &mut Vec<u8>
     let hash = Sha256::digest(text.as_slice());
     let first: [u8; 8] = hash[..8].try_into().expect("a SHA-256 has 32 bytes");
     u64::from_be_bytes(first)
+}
+
+/// A number of up to four digits.
+fn write_length(length: usize, text: &mut Vec<u8>) {
+    let digit = |unit: usize| b'0' + u8::try_from(length / unit % 10).expect("it is one digit");
+    for unit in [1_000, 100, 10] {
+        if length >= unit {
+            text.push(digit(unit));
+        }
+    }
+    text.push(digit(1));
 }
 
 /// Lower-case hexadecimal digits.

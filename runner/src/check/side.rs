@@ -1,5 +1,6 @@
 //! One side of a comparison: its rows as hashes, from one snapshot.
 
+use super::load::Load;
 use super::rows::{HashedRows, RowForms};
 use super::sample::Share;
 use crate::exit_code;
@@ -13,6 +14,7 @@ use arrow_select::filter::filter_record_batch;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use syncset_connector::{
     Capture, ChangeEvent, Filter, HashFacts, HashRequest, KeyRange, PartHash, Parts, Position,
     Predicate, Result as StoreResult, Snapshot, SnapshotRequest, Source, TableDescription,
@@ -30,6 +32,17 @@ const KEYS_MAX: usize = 1_000;
 pub(super) struct Keys {
     pub(super) source: RecordBatch,
     pub(super) target: RecordBatch,
+    /// How many of them the source has: these come first.
+    pub(super) at_source: usize,
+}
+
+/// What is compared of each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aspect {
+    /// All its values.
+    Values,
+    /// Its key alone.
+    Key,
 }
 
 /// Which rows to read.
@@ -71,6 +84,14 @@ pub(super) struct Side {
     end: End,
     /// Which keys are looked at when all rows are read.
     pub(super) sample: Option<Share>,
+    /// How much may be asked of the store.
+    pub(super) load: Option<Load>,
+    /// How long nothing was asked of it for that.
+    pub(super) rested: Duration,
+    /// What is hashed when all rows are read.
+    pub(super) aspect: Aspect,
+    /// Bytes of the rows that were read, as Arrow holds them.
+    pub(super) bytes_read: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +121,37 @@ impl Side {
             key_schema,
             end: End::Source,
             sample: None,
+            load: None,
+            rested: Duration::ZERO,
+            aspect: Aspect::Values,
+            bytes_read: 0,
         })
+    }
+
+    /// The selected rows of the source in a snapshot of this table alone.
+    pub(super) fn over(
+        snapshot: Box<dyn Snapshot>,
+        planned: &Arc<PlannedTable>,
+        forms: &Arc<RowForms>,
+        aspect: Aspect,
+    ) -> Self {
+        Self {
+            snapshot,
+            planned: planned.clone(),
+            forms: forms.clone(),
+            key_schema: planned.plan.read.key_schema(),
+            end: End::Source,
+            sample: None,
+            load: None,
+            rested: Duration::ZERO,
+            aspect,
+            bytes_read: 0,
+        }
+    }
+
+    /// Its snapshot, to be read on.
+    pub(super) fn into_snapshot(self) -> Box<dyn Snapshot> {
+        self.snapshot
     }
 
     /// The rows of the target table, of a store that is opened to be read.
@@ -133,6 +184,10 @@ impl Side {
             key_schema,
             end: End::Target,
             sample: None,
+            load: None,
+            rested: Duration::ZERO,
+            aspect: Aspect::Values,
+            bytes_read: 0,
         })
     }
 
@@ -142,16 +197,23 @@ impl Side {
         scope: &Scope,
         mut take: impl FnMut(&HashedRows),
     ) -> Result<(), Failure> {
+        if matches!(scope, Scope::All) && self.aspect == Aspect::Key {
+            return self.each_key(take).await;
+        }
         let (planned, forms, end) = (&self.planned, &self.forms, self.end);
+        let mut clock = Instant::now();
         let Scope::Keys(keys) = scope else {
             let mut stream = self.snapshot.read_chunk(0, &KeyRange::all()).await?;
             while let Some(batch) = stream.next().await {
-                let mut batch = written(planned, end, batch)?;
+                let batch = batch?;
+                self.bytes_read += batch.get_array_memory_size() as u64;
+                let mut batch = written(planned, end, Ok(batch))?;
                 if let Some(sample) = self.sample {
                     let keys = forms.key_hashes(&batch)?;
                     batch = kept(&batch, keys.into_iter().map(|key| sample.holds(key)))?;
                 }
                 take(&forms.hash(&batch)?);
+                self.rested += rest(self.load, &mut clock).await;
             }
             return Ok(());
         };
@@ -177,6 +239,30 @@ impl Side {
                 let batch = kept(&batch, keys)?;
                 take(&forms.hash(&batch)?);
             }
+            self.rested += rest(self.load, &mut clock).await;
+        }
+        Ok(())
+    }
+
+    /// Reads the keys of all rows, which are all there is of them.
+    async fn each_key(&mut self, mut take: impl FnMut(&HashedRows)) -> Result<(), Failure> {
+        let planned = &self.planned;
+        let drops_rows = self.end == End::Source && !planned.transform.keeps_all_rows();
+        let mut stream = match drops_rows {
+            true => self.snapshot.read_chunk(0, &KeyRange::all()).await?,
+            false => self.snapshot.read_keys(0).await?,
+        };
+        while let Some(batch) = stream.next().await {
+            let mut batch = batch?;
+            self.bytes_read += batch.get_array_memory_size() as u64;
+            if drops_rows {
+                let dropped = planned.transform.apply(&batch)?.dropped;
+                batch = key_columns(&planned.plan.read, &batch)?;
+                if let Some(dropped) = dropped {
+                    batch = kept(&batch, dropped.iter().map(|dropped| dropped != Some(true)))?;
+                }
+            }
+            take(&self.forms.hash(&batch)?);
         }
         Ok(())
     }
@@ -201,7 +287,9 @@ impl Side {
         within: Option<&Parts>,
         shift: u32,
     ) -> Result<Vec<PartHash>, Failure> {
+        let mut clock = Instant::now();
         let parts = self.snapshot.hash_parts(0, request, within, shift).await?;
+        self.rested += rest(self.load, &mut clock).await;
         Ok(parts)
     }
 
@@ -220,8 +308,11 @@ impl Side {
         request: &HashRequest,
         within: &Parts,
     ) -> Result<Vec<RecordBatch>, Failure> {
+        let mut clock = Instant::now();
         let stream = self.snapshot.read_hashes(0, request, within).await?;
-        Ok(stream.try_collect().await?)
+        let hashes = stream.try_collect().await?;
+        self.rested += rest(self.load, &mut clock).await;
+        Ok(hashes)
     }
 
     /// What is in flight in the snapshot of a source.
@@ -237,6 +328,7 @@ impl Side {
         }
         let (planned, forms) = (&self.planned, &self.forms);
         let mut keys = HashSet::new();
+        let mut clock = Instant::now();
         let mut changes = self.snapshot.read_changes(0, WINDOW_BYTES).await?;
         while let Some(event) = changes.next().await {
             match event? {
@@ -247,6 +339,7 @@ impl Side {
                 ChangeEvent::Deletes(rows) => keys.extend(forms.hash_keys(&rows)?),
                 _ => {}
             }
+            self.rested += rest(self.load, &mut clock).await;
         }
         Ok(InFlight::Keys(keys))
     }
@@ -277,6 +370,16 @@ pub(super) fn target_read(planned: &PlannedTable, there: &Arc<TableDescription>)
         all_written: false,
         batch_bytes: planned.plan.read.batch_bytes,
     }
+}
+
+/// Lets a store rest that was busy since then.
+async fn rest(load: Option<Load>, clock: &mut Instant) -> Duration {
+    let Some(load) = load else {
+        return Duration::ZERO;
+    };
+    let rested = load.rest(clock.elapsed()).await;
+    *clock = Instant::now();
+    rested
 }
 
 /// Some of the rows.

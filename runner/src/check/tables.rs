@@ -3,8 +3,9 @@
 //! Nothing tells here which rows are in flight. A difference is drift if it is there at two looks
 //! between which neither side changed; everything else is undecided.
 
-use super::look::{Found, Rows, candidates, difference, in_buckets, listed, looked_up};
-use super::report::{Certainty, CheckReport, CheckedTable, Kind, Sample, exit_code_of};
+use super::load::Load;
+use super::look::{Rows, candidates, difference, in_buckets, listed, looked_up, sample};
+use super::report::{Certainty, CheckReport, CheckedTable, exit_code_of};
 use super::rows::RowForms;
 use super::side::{Scope, Side, target_read};
 use super::{ROWS_LISTED_MAX, both, done, millis};
@@ -22,7 +23,7 @@ use syncset_pipeline::{PipelineSpec, select_tables};
 pub(crate) async fn check_tables(
     spec: &PipelineSpec,
     project: &str,
-    samples: usize,
+    (samples, load): (usize, Option<Load>),
 ) -> Result<CheckReport, Failures> {
     let clock = Instant::now();
     let ends = Ends::open(spec, project, 1).await?;
@@ -59,6 +60,7 @@ pub(crate) async fn check_tables(
         forms: Arc::new(comparable(&planned, &there)?),
         planned: Arc::new(planned),
         there,
+        load,
     };
     let (stream, target) = (pair.planned.stream(), pair.planned.target.name.to_string());
     let mut checked = CheckedTable::new(stream, &target);
@@ -130,6 +132,8 @@ struct Pair<'a> {
     planned: Arc<PlannedTable>,
     forms: Arc<RowForms>,
     there: Arc<TableDescription>,
+    /// How much may be asked of each store.
+    load: Option<Load>,
 }
 
 impl Pair<'_> {
@@ -140,10 +144,24 @@ impl Pair<'_> {
             filter: planned.plan.read.filter.clone(),
             ..target_read(planned, &self.there)
         };
-        tokio::try_join!(
+        let (mut right, mut left) = tokio::try_join!(
             Side::reading(self.reader, planned, forms, read),
             Side::source(self.ends.source(), planned, forms, &nowhere)
-        )
+        )?;
+        (right.load, left.load) = (self.load, self.load);
+        Ok((right, left))
+    }
+
+    /// Closes both sides.
+    async fn close(
+        &self,
+        right: Side,
+        left: Side,
+        checked: &mut CheckedTable,
+    ) -> Result<(), Failure> {
+        checked.rested += right.rested.max(left.rested);
+        both(done(right.close()), done(left.close())).await?;
+        Ok(())
     }
 
     async fn compare(&self, samples: usize, checked: &mut CheckedTable) -> Result<(), Failure> {
@@ -153,7 +171,7 @@ impl Pair<'_> {
         checked.draw(&here, &there);
         let differing = here.differing(&there, ROWS_LISTED_MAX);
         if differing.is_empty() {
-            both(done(right.close()), done(left.close())).await?;
+            self.close(right, left, checked).await?;
             checked.settle();
             return Ok(());
         }
@@ -161,7 +179,7 @@ impl Pair<'_> {
         let differing = Arc::new(differing);
         let ((right, there), (left, here)) =
             both(listed(right, differing.clone()), listed(left, differing)).await?;
-        both(done(right.close()), done(left.close())).await?;
+        self.close(right, left, checked).await?;
         self.look_again((&here, &there), samples, checked).await?;
         checked.settle();
         Ok(())
@@ -183,7 +201,7 @@ impl Pair<'_> {
             looked_up(left, Scope::All, self.forms.clone(), wanted),
         )
         .await?;
-        both(done(right.close()), done(left.close())).await?;
+        self.close(right, left, checked).await?;
         for (_, key) in candidates {
             let (left, right) = (here_now.rows.get(&key), there_now.rows.get(&key));
             let Some((kind, rows)) = difference(left, right, true) else {
@@ -200,7 +218,7 @@ impl Pair<'_> {
                     checked.mark(key, rows, Certainty::Undecided);
                 }
             }
-            let sample = self.sample((&here_now, &there_now), (kind, key), !is_still);
+            let sample = sample(&self.forms, (&here_now, &there_now), (kind, key), !is_still);
             checked.samples.extend(sample);
         }
         if checked.undecided > 0 {
@@ -208,24 +226,5 @@ impl Pair<'_> {
             checked.notes.push(note.to_owned());
         }
         Ok(())
-    }
-
-    fn sample(
-        &self,
-        (here, there): (&Found, &Found),
-        (kind, key): (Kind, u64),
-        undecided: bool,
-    ) -> Option<Sample> {
-        let (here, there) = (here.shown.get(&key), there.shown.get(&key));
-        let columns = match (here, there) {
-            (Some(here), Some(there)) => self.forms.differing(&here.values, &there.values),
-            _ => Vec::new(),
-        };
-        Some(Sample {
-            kind,
-            key: here.or(there)?.key.clone(),
-            columns,
-            undecided,
-        })
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn writes(
         return Ok(Vec::new());
     }
     let ends = Ends::open(spec, project, 1).await?;
-    let reader = Reader::open(spec, &ends.key).await?;
+    let reader = Reader::open(&spec.target, &ends.key, 1).await?;
     let planned = planned::plan(&ends, spec, &names, None).await?;
     let mut all = Vec::new();
     for table in drifted {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::check::{ModeChoice, Share};
+use crate::check::{Load, ModeChoice, Share};
 use crate::cli::connection::DiscoverArgs;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::init::InitArgs;
@@ -133,6 +133,8 @@ pub(crate) enum SchemaVerb {
     Diff(SchemaDiffArgs),
     /// Agree to what `schema diff` shows: alter and load these tables, and no others
     Approve(SchemaApproveArgs),
+    /// The versions of the target tables: what changed, when, and on whose word
+    History(SchemaHistoryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +142,15 @@ pub(crate) struct SchemaDiffArgs {
     /// Name of a file in pipelines/, without `.yaml`
     pub(crate) name: String,
     /// Only these tables, as the pipeline names them
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaHistoryArgs {
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// Only these tables, as the target names them
     #[arg(long, value_delimiter = ',', value_name = "TABLE")]
     pub(crate) tables: Vec<String>,
 }
@@ -337,7 +348,17 @@ pub(crate) struct CheckArgs {
     /// hashes
     #[arg(long, value_parser = Share::parse, value_name = "PERCENT")]
     pub(crate) sample: Option<Share>,
-    /// Stop after so many seconds, and exit with 9 if tables are left
+    /// Compare only the selected rows for which this is true, such as `day >= date '2025-01-01'`
+    #[arg(long = "where", value_name = "EXPR")]
+    pub(crate) condition: Option<String>,
+    /// Rows that changed at the source so short a time ago are undecided, such as `10m`; by the time
+    /// in their cursor
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub(crate) min_age: Option<Duration>,
+    /// Keep each database busy for this part of the time at most, such as `25%`
+    #[arg(long, value_parser = Load::parse, value_name = "PERCENT")]
+    pub(crate) max_load: Option<Load>,
+    /// Stop after so many seconds, and exit with 9 if tables or rows are left
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_seconds: Option<u64>,
     /// Write the result as a page of HTML, too; it remembers the checks of the page it replaces
@@ -360,6 +381,9 @@ pub(crate) struct CheckTablesArgs {
     /// Compare only rows for which this is true on their side, as `where:` of a pipeline
     #[arg(long = "where", value_name = "EXPR")]
     pub(crate) condition: Option<String>,
+    /// Keep each database busy for this part of the time at most, such as `25%`
+    #[arg(long, value_parser = Load::parse, value_name = "PERCENT")]
+    pub(crate) max_load: Option<Load>,
     /// Rows that differ to name, at most
     #[arg(long, default_value_t = 10, value_name = "ROWS")]
     pub(crate) samples: usize,
@@ -381,6 +405,16 @@ pub(crate) struct RepairArgs {
     /// Rows that differ to name for each table, at most
     #[arg(long, default_value_t = 10, value_name = "ROWS")]
     pub(crate) samples: usize,
+    /// Compare and repair only the selected rows for which this is true, such as `day >= date '2025-01-01'`
+    #[arg(long = "where", value_name = "EXPR")]
+    pub(crate) condition: Option<String>,
+    /// Rows that changed at the source so short a time ago are left alone, such as `10m`; by the time
+    /// in their cursor
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub(crate) min_age: Option<Duration>,
+    /// Keep each database busy for this part of the time at most, such as `25%`
+    #[arg(long, value_parser = Load::parse, value_name = "PERCENT")]
+    pub(crate) max_load: Option<Load>,
     /// Repair so many rows of a table at most; with more, write nothing and exit with 8
     #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
     pub(crate) max_rows: u64,
@@ -439,6 +473,9 @@ pub(crate) struct RunArgs {
     /// Bytes of rows in flight, such as `64MiB`
     #[arg(long, default_value = "64MiB", value_parser = parse_bytes, value_name = "BYTES")]
     pub(crate) memory: u64,
+    /// Let loads keep each database busy for this part of the time at most, such as `25%`
+    #[arg(long, value_parser = Load::parse, value_name = "PERCENT")]
+    pub(crate) max_load: Option<Load>,
     /// Start no new unit of work after this time and exit with 9, such as `30m`
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) max_duration: Option<Duration>,

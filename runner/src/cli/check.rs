@@ -48,7 +48,7 @@ pub(super) async fn check(context: &Context, args: &CheckTablesArgs) -> Result<i
         .files
         .pipeline_of_text(NAME, &pipeline.to_string())?;
     let project = &context.files.project.name;
-    let report = check::check_tables(&spec, project, args.samples).await?;
+    let report = check::check_tables(&spec, project, (args.samples, args.max_load)).await?;
     show(context.output, &report, args.html.as_deref())?;
     Ok(report.exit_code)
 }

@@ -1,5 +1,6 @@
 //! What all tasks of one run share.
 
+use crate::check::Load;
 use crate::failure::Failure;
 use crate::open::Ends;
 use crate::run::retry::ATTEMPTS_MAX;
@@ -23,6 +24,8 @@ pub(crate) struct RunContext {
     pub(crate) jobs: usize,
     /// Bytes of rows after which a window is cut.
     pub(crate) unit_bytes: u64,
+    /// Which part of the time loads may keep a database busy.
+    pub(crate) load: Option<Load>,
 }
 
 impl RunContext {

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::reshape::made_whole;
 use crate::run::context::RunContext;
 use crate::run::table::TableRun;
+use crate::schema_history::note_created;
 
 /// Creates all of them together; if that fails, one by one, so that one table cannot stop the
 /// others.
@@ -16,17 +17,27 @@ pub(crate) async fn missing(context: &RunContext, tables: &mut [TableRun]) {
     let planned: Vec<_> = missing.iter().map(|table| table.planned.clone()).collect();
     let targets: Vec<_> = planned
         .iter()
-        .map(|planned| (&planned.target, made_whole(planned)))
+        .zip(&missing)
+        .map(|(planned, table)| {
+            let mut made = made_whole(planned);
+            note_created(&mut made, table.made.as_ref());
+            (&planned.target, made)
+        })
         .collect();
     let target = context.ends.target();
-    let Err(error) = target.create(&context.lease, &targets).await else {
-        return;
-    };
-    tracing::debug!(%error, "creating tables one by one");
+    let together = target.create(&context.lease, &targets).await;
+    if let Err(error) = &together {
+        tracing::debug!(%error, "creating tables one by one");
+    }
     for (table, target_table) in missing.into_iter().zip(targets) {
-        let created = target.create(&context.lease, &[target_table]).await;
-        if let Err(error) = created {
-            table.fail(Failure::from(error));
+        let made = target_table.1.clone();
+        let created = match together {
+            Ok(()) => Ok(()),
+            Err(_) => target.create(&context.lease, &[target_table]).await,
+        };
+        match created {
+            Ok(()) => table.made = Some(made),
+            Err(error) => table.fail(Failure::from(error)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `--dry-run`: reads and counts what a run would write; takes no lease and writes nothing.
 
+use crate::check::{Aspect, DifferingRows};
 use crate::decision::{Action, decide, would_append_twice};
 use crate::failure::{Failure, Failures};
 use crate::open::Ends;
@@ -8,11 +9,12 @@ use crate::rules::not_agreed;
 use crate::run::RunSettings;
 use crate::run::pump::pump;
 use crate::run::table::TableRun;
-use crate::run::{foresee, slice, sort};
+use crate::run::{catch_up, foresee, hash, slice, sort};
 use arrow_array::RecordBatch;
+use futures::StreamExt;
 use syncset_connector::{
-    ChangeEvent, KeyRange, PipelineState, Position, Snapshot, SnapshotRequest, StreamPhase,
-    WindowState, WriteMode,
+    Capture, ChangeEvent, KeyRange, PipelineState, Position, Snapshot, SnapshotRequest,
+    StreamPhase, WindowState, WriteMode,
 };
 
 /// Counts rows per table: those a load would read, or those of its window.
@@ -90,6 +92,9 @@ async fn count_table(
             .stored
             .as_ref()
             .is_some_and(|stored| stored.phase == StreamPhase::Following);
+    if follows && table.read.capture == Capture::Hash {
+        return count_differences(ends, table, settings).await;
+    }
     let from = follows.then(|| table.state().position.clone());
     let request = SnapshotRequest {
         read: table.read.clone(),
@@ -115,6 +120,11 @@ async fn count_table(
             return Err(would_append_twice(&table.planned, &reason));
         }
         WindowState::Reload { reason } => {
+            if let Some(outcome) = count_lost(ends, table).await? {
+                let warning = format!("it would be compared by hashes, not loaded again: {reason}");
+                table.report.warnings.push(warning);
+                return Ok(outcome);
+            }
             table
                 .report
                 .warnings
@@ -144,6 +154,74 @@ async fn count_table(
         Outcome::Unchanged
     } else {
         Outcome::Followed
+    })
+}
+
+/// Counts rows that differ between both sides.
+async fn count_differences(
+    ends: &Ends,
+    table: &mut TableRun,
+    settings: &RunSettings<'_>,
+) -> Result<Outcome, Failure> {
+    let request = SnapshotRequest {
+        read: table.read.clone(),
+        from: None,
+    };
+    let source = ends.source().open_snapshot(&[request], None).await?;
+    let planned = table.planned.clone();
+    let reader = ends.target_reader().await?;
+    let comparison = reader.comparison(&planned, Aspect::Values).await?;
+    let (mut source, found) = comparison.differences(source).await?;
+    let DifferingRows::Named { ours, gone } = &found.rows else {
+        return count_all(table, source.as_mut(), None, settings).await;
+    };
+    hash::count(table, &found);
+    count_named(table, source, (ours, gone)).await
+}
+
+/// Counts rows that differ where the position is lost; `None` if a run would load the table again.
+async fn count_lost(ends: &Ends, table: &mut TableRun) -> Result<Option<Outcome>, Failure> {
+    if !catch_up::may_be_compared(table) {
+        return Ok(None);
+    }
+    let request = SnapshotRequest {
+        read: table.read.clone(),
+        from: None,
+    };
+    let planned = table.planned.clone();
+    let reader = ends.target_reader().await?;
+    let comparison = reader.comparison(&planned, Aspect::Values).await?;
+    let source = ends.source().open_snapshot(&[request], None).await?;
+    let Ok((source, found)) = comparison.by_servers(source).await? else {
+        return Ok(None);
+    };
+    let DifferingRows::Named { ours, gone } = &found.rows else {
+        return Ok(None);
+    };
+    hash::count(table, &found);
+    count_named(table, source, (ours, gone)).await.map(Some)
+}
+
+/// Counts rows by their keys: those of the source that would be written, and those that are gone.
+async fn count_named(
+    table: &mut TableRun,
+    mut source: Box<dyn Snapshot>,
+    (ours, gone): (&RecordBatch, &RecordBatch),
+) -> Result<Outcome, Failure> {
+    if ours.num_rows() > 0 {
+        let mut rows = source.read_rows(0, ours).await?;
+        while let Some(batch) = rows.next().await {
+            count_kept(table, &batch?)?;
+        }
+    }
+    if table.planned.deletes() {
+        table.report.rows_deleted = gone.num_rows() as u64;
+    }
+    source.close().await;
+    let quiet = table.report.rows_written + table.report.rows_deleted == 0;
+    Ok(match quiet {
+        true => Outcome::Unchanged,
+        false => Outcome::Followed,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::run::pump::pump;
 use crate::run::retry;
 use crate::run::retry_rejected::{of_table, retry_rejected};
 use crate::run::settle::{settle, settle_together};
-use crate::run::table::TableRun;
+use crate::run::table::{Search, TableRun};
 use crate::run::unit::{Turn, Unit};
 use crate::run::waiting::Refused;
 use crate::run::windows::{Fed, Writers, Written};
@@ -54,7 +54,12 @@ impl Tally {
                     let moved = (state.stream.clone(), state.version, position);
                     self.moves.push(moved);
                 }
-                return table.done(Outcome::Unchanged);
+                // Rows may have come before this window, as of a position that was lost.
+                let moved = table.report.rows_written + table.report.rows_deleted > 0;
+                return table.done(match moved {
+                    true => Outcome::Followed,
+                    false => Outcome::Unchanged,
+                });
             }
             Ok(Followed::Reload(reason)) => return self.left.reload.push((index, reason)),
             Ok(Followed::Again) => return self.again.push(index),
@@ -314,7 +319,8 @@ pub(crate) async fn heed_pending(
     context: &RunContext,
     table: &mut TableRun,
 ) -> Result<bool, Failure> {
-    let asks = table.stopped.is_none() && table.has_pending_deletes();
+    let searches = table.search == Search::Due;
+    let asks = table.stopped.is_none() && table.has_pending_deletes() && !searches;
     if asks {
         // No unit of the window knew that it was the last one, or there was none.
         let start = context.watermark_unit(table);
@@ -357,7 +363,8 @@ pub(crate) async fn apply(
             if unit.has_deletes(table) {
                 ahead = events.recv().await;
                 // A unit that waited may need its deletes itself, for a row that they make way for.
-                if ahead.is_some() || (continues && !table.waited) {
+                let follows = continues || table.search == Search::Due;
+                if ahead.is_some() || (follows && !table.waited) {
                     unit.take_turn(Turn::More);
                 }
             }

@@ -1,26 +1,34 @@
-//! Tables without windows: the whole table in each run, from one snapshot.
+//! Tables without windows: the whole table in each run, from one snapshot, or what of it differs by
+//! its hashes.
 
 use crate::failure::Failure;
+use crate::planned::PlannedTable;
 use crate::report::Outcome;
 use crate::run::context::{Next, RunContext, after_failure};
+use crate::run::hash;
 use crate::run::load;
 use crate::run::retry;
 use crate::run::settle::settle;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
+use std::sync::Arc;
 use syncset_connector::{
-    ErrorClass, KeyRange, Position, Snapshot, SnapshotRequest, SnapshotToken, UnitStart,
+    Capture, ErrorClass, KeyRange, OnDelete, Position, RejectedRow, Snapshot, SnapshotRequest,
+    SnapshotToken, UnitStart, WriteMode,
 };
 use tokio::task::JoinSet;
 
 /// Copies tables whole, up to `jobs` at a time and from one snapshot where the source can share
-/// it. Returns those that have to be tried again after the other tables.
+/// it. Returns those that have to be tried again after the other tables. `rejected`: rows that were
+/// refused in former runs.
 pub(crate) async fn copy_all(
     context: &RunContext,
     tables: &mut [TableRun],
     which: &[usize],
+    rejected: &[RejectedRow],
 ) -> Vec<usize> {
     let (exporter, token) = share(context, tables, which).await;
+    let rejected: Arc<[RejectedRow]> = rejected.into();
     let mut later = Vec::new();
     let mut running: JoinSet<(usize, TableRun, bool)> = JoinSet::new();
     let mut streams: Vec<(usize, String)> = Vec::new();
@@ -37,9 +45,9 @@ pub(crate) async fn copy_all(
             let stand_in = tables[index].part();
             let mut table = std::mem::replace(&mut tables[index], stand_in);
             streams.push((index, table.stream().to_owned()));
-            let (context, token) = (context.clone(), token.clone());
+            let (context, token, rejected) = (context.clone(), token.clone(), rejected.clone());
             running.spawn(async move {
-                let done = copy_whole(&context, &mut table, token.as_ref()).await;
+                let done = copy_whole(&context, &mut table, token.as_ref(), &rejected).await;
                 (index, table, done)
             });
             continue;
@@ -93,6 +101,7 @@ async fn copy_whole(
     context: &RunContext,
     table: &mut TableRun,
     shared: Option<&SnapshotToken>,
+    rejected: &[RejectedRow],
 ) -> bool {
     let started = table.start_clock();
     let done = loop {
@@ -101,25 +110,32 @@ async fn copy_whole(
             break true;
         }
         tokio::time::sleep(retry::pause(table.attempts)).await;
-        let result = match table.refused {
-            Refused::LeaveOut => load::copy_rows_only(context, table).await,
-            Refused::Wait | Refused::Together | Refused::Count => {
-                attempt(context, table, shared).await
+        // A snapshot that was lost once is gone.
+        let shared = shared.filter(|_| table.attempts == 0);
+        let result = match (&table.read.capture, table.refused) {
+            (Capture::Hash, _) => hash::bring(context, table, (shared, rejected)).await,
+            (_, Refused::LeaveOut) => {
+                let copied = load::copy_rows_only(context, table).await;
+                copied.map(|()| Outcome::Unfinished)
+            }
+            (_, Refused::Wait | Refused::Together | Refused::Count) => {
+                let planned = table.planned.clone();
+                if table.waited && makes_way(&planned) {
+                    table.planned = replaced_in_place(&planned);
+                }
+                let result = attempt(context, table, shared).await;
+                table.planned = planned;
+                result
             }
         };
-        let Err(mut failure) = result else {
-            if table.refused == Refused::LeaveOut {
-                break false;
+        let mut failure = match result {
+            Ok(_) if table.refused == Refused::LeaveOut => break false,
+            Ok(outcome) => {
+                table.count_time(started);
+                table.done(outcome);
+                return true;
             }
-            table.count_time(started);
-            let report = &table.report;
-            let quiet = report.rows_written + report.rows_deleted + report.rows_rejected == 0;
-            table.done(if quiet {
-                Outcome::Unchanged
-            } else {
-                Outcome::Loaded
-            });
-            return true;
+            Err(failure) => failure,
         };
         failure.retry |= failure.is(ErrorClass::SnapshotLost);
         match after_failure(table, failure) {
@@ -135,14 +151,25 @@ async fn copy_whole(
     done
 }
 
+/// Whether rows that are gone can make way for others in the unit that writes those.
+fn makes_way(planned: &PlannedTable) -> bool {
+    planned.write() == WriteMode::Upsert && planned.plan.on_delete == OnDelete::Hard
+}
+
+/// The same table, written in one unit that deletes first: a row may have taken over the unique
+/// value of one that is gone.
+fn replaced_in_place(planned: &PlannedTable) -> Arc<PlannedTable> {
+    let mut planned = planned.clone();
+    planned.plan.write = WriteMode::Replace;
+    Arc::new(planned)
+}
+
 async fn attempt(
     context: &RunContext,
     table: &mut TableRun,
     shared: Option<&SnapshotToken>,
-) -> Result<(), Failure> {
+) -> Result<Outcome, Failure> {
     load::begin(context, &mut [table]).await?;
-    // A snapshot that was lost once is gone.
-    let shared = shared.filter(|_| table.attempts == 0);
     let mut snapshot = context.rows_of(table, shared).await?;
     let start = UnitStart {
         lease: context.lease.clone(),
@@ -176,5 +203,10 @@ async fn attempt(
     )
     .await?;
     snapshot.close().await;
-    Ok(())
+    let report = &table.report;
+    let quiet = report.rows_written + report.rows_deleted + report.rows_rejected == 0;
+    Ok(match quiet {
+        true => Outcome::Unchanged,
+        false => Outcome::Loaded,
+    })
 }

@@ -36,7 +36,11 @@ pub(crate) async fn run(
     }
     let is_new = |table: &TableRun| {
         let stored = table.stored.as_ref();
-        stored.is_none_or(|stored| stored.selection != table.read.selection)
+        stored.is_none_or(|stored| {
+            // The same selection of a table that is another one by now is told otherwise.
+            stored.selection != table.read.selection
+                || stored.selection_text.as_ref() != Some(&table.planned.plan.selection_text)
+        })
     };
     let whole = std::mem::take(&mut work.whole).into_iter();
     let new: Vec<usize> = whole.filter(|&index| is_new(&tables[index])).collect();

@@ -10,6 +10,7 @@ use crate::run::table::TableRun;
 use crate::run::unit::{Turn, Unit};
 use arrow_array::RecordBatch;
 use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 use syncset_connector::{
     ErrorClass, KeyBound, KeyRange, LoadPlan, Snapshot, SnapshotToken, UnitStart, UnitStep,
 };
@@ -41,7 +42,7 @@ pub(crate) async fn begin(
     fail_point("load.low_known");
     let mut loads = Vec::with_capacity(tables.len());
     for (table, low) in tables.iter().zip(lows) {
-        let boundaries = if table.read.capture.has_windows() {
+        let boundaries = if table.read.capture.heals_loads() {
             boundaries(context, table).await?
         } else {
             Vec::new()
@@ -102,6 +103,8 @@ struct Chunk {
     into_empty: bool,
     careful: bool,
     attempts: u32,
+    /// How long it took, the last time.
+    busy: Duration,
 }
 
 /// Copies every chunk that is not done, `jobs` at a time. A failed chunk fails its table; the
@@ -120,6 +123,8 @@ pub(crate) async fn copy_chunks(
         .collect();
     let mut later = BTreeSet::new();
     let mut running: JoinSet<(TableRun, Chunk, Result<(), Failure>)> = JoinSet::new();
+    // Of the jobs that have ended a chunk.
+    let mut rests: Vec<Duration> = Vec::new();
     loop {
         while running.len() < context.jobs {
             let Some(chunk) = queue.pop_front() else {
@@ -134,7 +139,15 @@ pub(crate) async fn copy_chunks(
                 continue;
             }
             let (context, part, shared) = (context.clone(), table.part(), shared.cloned());
-            running.spawn(copy_chunk(context, part, chunk, shared));
+            let rest = rests.pop().unwrap_or_default();
+            running.spawn(async move {
+                let rested = context.stop.rest(rest).await;
+                let began = Instant::now();
+                let (mut part, mut chunk, result) = copy_chunk(context, part, chunk, shared).await;
+                part.count_rest(rested);
+                chunk.busy = began.elapsed();
+                (part, chunk, result)
+            });
         }
         let Some(ended) = running.join_next().await else {
             return later;
@@ -142,6 +155,7 @@ pub(crate) async fn copy_chunks(
         let (mut part, mut chunk, result) = ended.expect("chunk tasks do not panic");
         let table = &mut tables[chunk.table];
         table.absorb(&part);
+        rests.extend(context.load.map(|load| load.rest_after(chunk.busy)));
         table.chunk_rows = table
             .chunk_rows
             .filter(|_| chunk.into_empty && !chunk.careful)
@@ -189,6 +203,7 @@ fn waiting_chunks(
         into_empty,
         careful: false,
         attempts: 0,
+        busy: Duration::ZERO,
     })
 }
 

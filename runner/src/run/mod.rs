@@ -1,12 +1,17 @@
 //! One run of a pipeline: lease, loads, windows, whole tables, report.
 
+mod catch_up;
+pub(crate) mod comments;
 mod context;
 mod create;
+mod differing;
 mod dry;
 mod follow;
 mod foresee;
 mod full;
 mod guard;
+mod hash;
+mod indexes;
 mod joint;
 mod lease;
 mod load;
@@ -17,6 +22,7 @@ mod retry;
 mod retry_rejected;
 mod revert;
 mod rounds;
+mod search;
 mod settle;
 mod slice;
 mod sort;
@@ -396,6 +402,7 @@ async fn run_leased(
         stop: settings.stop.clone(),
         jobs: usize::from(settings.args.jobs),
         unit_bytes: settings.args.memory,
+        load: settings.args.max_load,
     };
     let mut tables = table_runs(planned, settings, &state);
     if settings.args.tables.is_empty() {
@@ -422,6 +429,7 @@ async fn run_leased(
             }
             (Extent::Reverted(_), _) => {}
             (Extent::Everything, Consistency::Table) => {
+                search::plan(&context, &mut tables).await?;
                 rounds::run(&context, &mut tables, work, rejected).await;
             }
             (Extent::Everything, Consistency::Pipeline) => {
@@ -431,6 +439,10 @@ async fn run_leased(
         let filled = Filled::whole(&mut tables);
         let warning = filled.renew(&context).await;
         filled.note(&mut tables, warning);
+        if matches!(settings.extent, Extent::Everything) {
+            indexes::build(&context, &mut tables).await;
+            comments::follow(&context, &mut tables).await;
+        }
     }
     for table in &mut tables {
         if let Some(failure) = &mut table.report.failure {
@@ -477,6 +489,7 @@ fn table_runs(
         let waiting = state.rejected.iter().filter(|row| row.stream == stream);
         table.put_aside = waiting.map(|row| row.key.to_string()).collect();
         table.pending_deletes = state.pending_of(&planned.target.name);
+        table.made = decision::made_of(planned, state).cloned();
         table.allowed_deletes = planned.allowed_deletes(&settings.args.allow_deletes);
         table
     };

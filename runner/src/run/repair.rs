@@ -225,6 +225,7 @@ impl Repair<'_> {
     ) -> Result<(ExactRows, HashMap<u64, u64>), Failure> {
         let planned = &table.planned;
         let held = self.locked(unit, table, keys).await?;
+        fail_point("repair.locked");
         let number: HashMap<u64, usize> = held.hashes.iter().copied().zip(0..).collect();
         let (mut inserts, mut updates, mut sent) = (Vec::new(), Vec::new(), HashMap::new());
         for batch in rows {

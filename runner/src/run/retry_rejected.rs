@@ -51,8 +51,8 @@ pub(crate) async fn retry_rejected(
 /// what was missing. A failure here costs nothing, as the rows stay stored for the next run.
 pub(crate) async fn once_more(context: &RunContext, tables: &mut [TableRun]) {
     let has_rejects = |table: &&mut TableRun| {
-        let windows = table.read.capture.has_windows();
-        windows && !table.put_aside.is_empty() && !table.has_failed()
+        let follows = table.read.capture.heals_loads();
+        follows && !table.put_aside.is_empty() && !table.has_failed()
     };
     let mut tables: Vec<&mut TableRun> = tables.iter_mut().filter(has_rejects).collect();
     if tables.is_empty() || context.stop.reason().is_some() {
@@ -96,7 +96,7 @@ pub(crate) async fn only(
     for &index in &work.whole {
         // Without a watermark all rows are read in each run, the refused ones with them.
         tables[index].refused = Refused::Count;
-        full::copy_all(context, tables, &[index]).await;
+        full::copy_all(context, tables, &[index], rejected).await;
     }
     for &index in &work.follow {
         let table = &mut tables[index];
@@ -143,9 +143,10 @@ async fn read_and_retry(
     table: &mut TableRun,
     rejected: &[RejectedRow],
 ) -> Result<(), Failure> {
+    let has_windows = table.read.capture.has_windows();
     let request = SnapshotRequest {
         read: table.read.clone(),
-        from: Some(table.state().position.clone()),
+        from: has_windows.then(|| table.state().position.clone()),
     };
     let source = context.ends.source();
     let mut snapshot = source.open_snapshot(&[request], None).await?;

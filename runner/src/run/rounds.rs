@@ -6,7 +6,7 @@ use crate::run::context::{Next, RunContext, after_failure};
 use crate::run::statistics::Filled;
 use crate::run::table::TableRun;
 use crate::run::waiting::Refused;
-use crate::run::{follow, full, load, retry_rejected, settle, together};
+use crate::run::{catch_up, follow, full, load, retry_rejected, search, settle, together};
 use std::collections::BTreeSet;
 use syncset_connector::{RejectedRow, StreamPhase, WriteMode};
 
@@ -26,7 +26,7 @@ pub(crate) struct Work {
     pub(crate) resume: Vec<usize>,
     /// To be followed.
     pub(crate) follow: Vec<usize>,
-    /// To be copied whole.
+    /// To be copied whole, or compared by hashes.
     pub(crate) whole: Vec<usize>,
 }
 
@@ -75,23 +75,32 @@ pub(crate) async fn run(
             .filter(|index| !loading.contains(index) && !tables[*index].has_failed())
             .collect();
         ready.sort_unstable();
+        let has_windows = |index: &usize| tables[*index].read.capture.has_windows();
+        let (ready, compared): (Vec<usize>, Vec<usize>) = ready.into_iter().partition(has_windows);
+        work.whole.extend(compared);
+        work.whole.sort_unstable();
         let filled = Filled::by_chunks(tables);
         let (left, warning) = tokio::join!(
             follow::follow(context, tables, &ready, rejected),
             filled.renew(context)
         );
         filled.note(tables, warning);
-        let whole = full::copy_all(context, tables, &work.whole).await;
+        let whole = full::copy_all(context, tables, &work.whole, rejected).await;
 
         reload_rounds += usize::from(!left.reload.is_empty());
+        let (caught_up, reload) = match reload_rounds > RELOAD_ROUNDS_MAX {
+            true => (Vec::new(), left.reload),
+            false => catch_up::catch_up(context, tables, left.reload).await,
+        };
         work = Work {
             load: Vec::new(),
             resume: loading.into_iter().collect(),
             follow: left.later,
             whole,
         };
+        work.follow.extend(caught_up.iter().copied());
         work.resume.retain(|&index| !tables[index].has_failed());
-        for (index, reason) in left.reload {
+        for (index, reason) in reload {
             if reload_rounds > RELOAD_ROUNDS_MAX {
                 let failure = settle::unsettled(&tables[index], &reason);
                 tables[index].fail(failure);
@@ -109,12 +118,14 @@ pub(crate) async fn run(
         if work.is_empty() {
             break;
         }
-        let helped = rows_moved(tables) > moved_before || !work.load.is_empty();
+        let helped =
+            rows_moved(tables) > moved_before || !work.load.is_empty() || !caught_up.is_empty();
         refused = refused.after_round(helped, work.unit_count(tables));
         for table in tables.iter_mut() {
             table.refused = refused.of_mode(table.planned.write());
         }
     }
+    search::run(context, tables).await;
     if rows_moved(tables) > 0 {
         retry_rejected::once_more(context, tables).await;
     }

@@ -1,7 +1,7 @@
 //! The start of each table's part of a run: what it needs is decided, and its target table is
 //! created or altered, before any unit of the run is open.
 
-use crate::decision::{Action, Decision, decide, left_behind};
+use crate::decision::{Action, Decision, decide, left_behind, made_of};
 use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::{Failure, Failures};
@@ -14,8 +14,11 @@ use crate::run::create;
 use crate::run::rounds::Work;
 use crate::run::table::TableRun;
 use crate::schema_diff;
+use crate::schema_history::note_altered;
 use std::sync::Arc;
-use syncset_connector::{ErrorClass, PipelineState, Retelling, TableAlteration, WriteMode};
+use syncset_connector::{
+    ChangedBy, ErrorClass, PipelineState, Retelling, TableAlteration, WriteMode,
+};
 use syncset_pipeline::{DroppedColumn, SourceChange, SourceChangeKind};
 
 /// Decides what every table needs and makes its target table what it has to be.
@@ -25,6 +28,8 @@ pub(super) async fn sort_out(
     state: &PipelineState,
     settings: &RunSettings<'_>,
 ) -> Work {
+    // What is made of a table may change with another one.
+    let mut state = state.clone();
     let mut sorted = Vec::with_capacity(tables.len());
     let mut retellings = Vec::new();
     let targets: Vec<_> = tables
@@ -36,7 +41,7 @@ pub(super) async fn sort_out(
             table.fail(failure.clone());
             continue;
         }
-        let mut decision = match decided(context, table, state, settings).await {
+        let mut decision = match decided(context, table, &state, settings).await {
             Ok(decision) => decision,
             Err(Failures(failures)) => {
                 let first = failures.into_iter().next();
@@ -46,15 +51,24 @@ pub(super) async fn sort_out(
         };
         tracing::debug!(table = table.stream(), action = ?decision.action, "decided");
         if let Err(Failures(failures)) =
-            hold_to_plan(context, table, state, (&mut decision, settings)).await
+            hold_to_plan(context, table, &state, (&mut decision, settings)).await
         {
             let first = failures.into_iter().next();
             table.fail(first.expect("a table is stopped by something"));
             continue;
         }
+        let by = match settings.rules().is_approved(&table.planned) {
+            true => ChangedBy::Approval,
+            false => ChangedBy::Policy,
+        };
+        note_altered(&mut decision, by);
         if let Err(failure) = alter(context, table, &decision, settings).await {
             table.fail(failure);
             continue;
+        }
+        if let Some(alteration) = &decision.alteration {
+            table.made = Some(alteration.made.clone());
+            remember(&mut state, alteration);
         }
         // Another table of this pipeline may write it from here on: then it stays.
         table.leaves = decision.leaves.filter(|left| !targets.contains(left));
@@ -103,6 +117,9 @@ pub(super) async fn sort_out(
         retellings.extend(decision.retelling.map(|retelling| (index, retelling)));
         sorted.push((index, decision.action));
     }
+    for table in tables.iter_mut().filter(|table| table.made.is_some()) {
+        table.made = made_of(&table.planned, &state).cloned();
+    }
     retell(context, tables, retellings).await;
     create::missing(context, tables).await;
     let mut work = Work::default();
@@ -112,6 +129,15 @@ pub(super) async fn sort_out(
         }
     }
     work
+}
+
+/// Takes note of what an alteration made of its table, and of those whose keys it released.
+fn remember(state: &mut PipelineState, alteration: &TableAlteration) {
+    let released = alteration.released.iter().map(|it| &it.made);
+    for made in released.chain([&alteration.made]) {
+        state.made.retain(|it| it.target != made.target);
+        state.made.push(made.clone());
+    }
 }
 
 /// Stores the selections of tables that go on under another one.
@@ -238,7 +264,7 @@ fn add(work: &mut Work, index: usize, table: &TableRun, action: &Action) {
         Action::Full => work.whole.push(index),
         Action::Reload(reason) => {
             tracing::info!(table = table.stream(), reason, "loading the table again");
-            if table.planned.plan.read.capture.has_windows() {
+            if table.planned.plan.read.capture.heals_loads() {
                 work.load.push(index);
             } else {
                 work.whole.push(index);

@@ -16,7 +16,7 @@ impl Filled {
     /// be waited for.
     pub(crate) fn by_chunks(tables: &mut [TableRun]) -> Self {
         Self::take(tables, |table| {
-            table.read.capture.has_windows()
+            table.read.capture.heals_loads()
                 && table.stored.is_some()
                 && table.open_chunks().next().is_none()
         })

@@ -13,10 +13,25 @@ use arrow_array::RecordBatch;
 use chrono::DateTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use syncset_connector::{
-    ChunkState, Filter, Position, Receipt, Source, StreamPhase, StreamState, TableName, TableRead,
+    ChunkState, Filter, MadeTable, Position, Receipt, Source, StreamPhase, StreamState, TableName,
+    TableRead,
 };
+
+/// Whether a run looks for rows that are gone by comparing keys (`find_deletes`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// Nobody asked for it.
+    #[default]
+    Never,
+    /// It is not due.
+    Later,
+    /// It does, after the last window; deletes wait for that.
+    Due,
+    /// It has.
+    Done,
+}
 
 /// One table while it is being run. Lives in one task at a time.
 pub(crate) struct TableRun {
@@ -61,6 +76,10 @@ pub(crate) struct TableRun {
     pub(crate) stopped: Option<Failure>,
     /// Where it stands if nothing had changed: newer than what is stored.
     pub(crate) seen: Option<Position>,
+    /// What we made of its target table.
+    pub(crate) made: Option<MadeTable>,
+    /// Whether rows that are gone are looked for.
+    pub(crate) search: Search,
 }
 
 impl TableRun {
@@ -91,6 +110,8 @@ impl TableRun {
             pending_deletes: 0,
             stopped: None,
             seen: None,
+            made: None,
+            search: Search::Never,
         }
     }
 
@@ -106,6 +127,7 @@ impl TableRun {
             leaves: self.leaves.clone(),
             stopped: None,
             seen: None,
+            made: self.made.clone(),
             ..*self
         }
     }
@@ -131,6 +153,7 @@ impl TableRun {
         own.rows_rejected += other.rows_rejected;
         own.bytes_read += other.bytes_read;
         own.duration_ms += other.duration_ms;
+        own.rested_ms += other.rested_ms;
         fit::add(&mut own.values_lost, &other.values_lost);
         self.put_aside.extend(part.put_aside.iter().cloned());
     }
@@ -288,6 +311,11 @@ impl TableRun {
     /// Adds to the time spent on it.
     pub(crate) fn count_time(&mut self, since: Instant) {
         self.report.duration_ms += u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    }
+
+    /// Adds to the time in which nothing was asked for it, on purpose.
+    pub(crate) fn count_rest(&mut self, rested: Duration) {
+        self.report.rested_ms += u64::try_from(rested.as_millis()).unwrap_or(u64::MAX);
     }
 
     /// Ends it well.

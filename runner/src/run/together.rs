@@ -5,10 +5,13 @@ use crate::failure::Failure;
 use crate::observer::UnitKind;
 use crate::run::context::RunContext;
 use crate::run::follow::write_rows;
+use crate::run::hash;
 use crate::run::pump::pump;
 use crate::run::table::TableRun;
 use crate::run::unit::Unit;
-use syncset_connector::{ChangeEvent, Position, Snapshot, SnapshotRequest, WindowState, WriteMode};
+use syncset_connector::{
+    Capture, ChangeEvent, Position, Snapshot, SnapshotRequest, WindowState, WriteMode,
+};
 
 /// Writes all rows of the tables' waiting units in one unit that moves no watermark: rows that
 /// need each other pass where the target checks their keys at its end. The units themselves then
@@ -21,7 +24,11 @@ pub(crate) async fn write(context: &RunContext, tables: &mut [TableRun], which: 
     let Some(&first) = which.first() else {
         return;
     };
+    let pending: Vec<u64> = tables.iter().map(|table| table.pending_deletes).collect();
     if let Err(failure) = try_write(context, tables, &which, first).await {
+        for (table, pending) in tables.iter_mut().zip(pending) {
+            table.pending_deletes = table.pending_deletes.max(pending);
+        }
         tracing::debug!(error = %failure.message, "waiting tables cannot be written together");
     }
 }
@@ -116,6 +123,9 @@ async fn write_table(
         return write_window(context, table, (snapshot, slot), unit)
             .await
             .map(drop);
+    }
+    if table.read.capture == Capture::Hash && table.open_chunks().next().is_none() {
+        return hash::write_into(context, table, unit).await;
     }
     let ranges: Vec<_> = table
         .open_chunks()

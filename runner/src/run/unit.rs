@@ -125,6 +125,18 @@ impl<'a> Unit<'a> {
         self.writer.heed_pending();
     }
 
+    /// Forgets the pending deletes of a table: those that are still to be deleted were found again.
+    /// The table has none from here on.
+    pub(crate) async fn forget_pending(&mut self, table: &mut TableRun) -> Result<(), Failure> {
+        if table.pending_deletes > 0 {
+            let target = &table.planned.target;
+            self.writer.stage_pending(target).await?;
+            self.writer.take_deletes(target).await?;
+            table.pending_deletes = 0;
+        }
+        Ok(())
+    }
+
     /// Says whether its deletes wait for a later unit of the run.
     pub(crate) fn take_turn(&mut self, turn: Turn) {
         self.turn = turn;

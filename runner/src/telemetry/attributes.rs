@@ -112,6 +112,7 @@ pub(super) fn unit_name(kind: UnitKind) -> &'static str {
     match kind {
         UnitKind::Chunk(_) => "chunk",
         UnitKind::Window => "window",
+        UnitKind::Differences => "differences",
         UnitKind::Settle => "settle",
         UnitKind::RejectedRows => "rejected rows",
         UnitKind::PendingDeletes => "pending deletes",

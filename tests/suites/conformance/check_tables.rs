@@ -55,6 +55,13 @@ async fn tables_of_any_two_stores_are_compared(engine: Engine) {
             .any(|row| row["key"] == json!(["8"]) && row["columns"] == json!(["amount"]))
     );
 
+    let slow = pair.syncset(&format!("{check} --max-load 20%")).await;
+    let slow = slow.json()["tables"][0].clone();
+    assert_eq!(counts(&slow), [2, 2, 0, 0], "{slow}");
+    let ms = |field: &str| slow[field].as_u64().unwrap_or(0);
+    assert!(ms("rested_ms") > 0, "{slow}");
+    assert!(ms("rested_ms") <= ms("duration_ms"), "{slow}");
+
     let some = pair
         .syncset(&format!("{check} --columns name --where id<20"))
         .await;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 for_every_pair!(
     check_tells_drift_from_rows_in_flight,
     check_of_tables_that_are_read_whole_waits_for_a_run,
+    check_knows_a_source_that_is_as_the_last_run_compared_it,
     rows_are_found_and_mended_by_keys_of_several_columns,
 );
 
@@ -196,6 +197,33 @@ async fn check_of_tables_that_are_read_whole_waits_for_a_run(pair: Pair) {
     assert_eq!(undecided["verdict"], "undecided");
     assert_eq!(pair.run().await, (1, 0));
     assert_eq!(checked(&pair).await.0, 0);
+}
+
+async fn check_knows_a_source_that_is_as_the_last_run_compared_it(pair: Pair) {
+    let (table, copy) = synced(&pair, "hash").await;
+    assert_eq!(pair.run().await, (0, 0));
+    pair.target
+        .update(&copy, ("name", Some("other")), ("id", "3"))
+        .await;
+    pair.target.delete(&copy, ("id", "11")).await;
+    let engine = pair.target.engine();
+    let name = engine.quoted("copied");
+    pair.target
+        .execute(&format!("UPDATE {name} SET id = 1000 WHERE id = 13"))
+        .await;
+
+    let (code, drifted) = checked_by(&pair, "auto").await;
+    assert_eq!((code, counts(&drifted)), (4, [1, 2, 1, 0]), "{drifted}");
+    assert_eq!(drifted.get("notes"), None, "{drifted}");
+
+    // From here on any row may be on its way.
+    pair.source
+        .update(&table, ("name", Some("later")), ("id", "5"))
+        .await;
+    let (code, undecided) = checked_by(&pair, "auto").await;
+    assert_eq!((code, counts(&undecided)), (9, [0, 0, 0, 5]), "{undecided}");
+    assert_eq!(pair.run().await, (4, 1));
+    assert_eq!(checked_by(&pair, "auto").await.0, 0);
 }
 
 async fn rows_are_found_and_mended_by_keys_of_several_columns(pair: Pair) {

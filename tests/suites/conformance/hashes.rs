@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use syncset_connector::{
     Capture, Filter, HashRequest, OpenOptions, Ordinal, PartHash, Parts, Role, RowHash, Secret,
-    Settings, SnapshotRequest, TableRead, ValueForm,
+    Settings, Snapshot, SnapshotRequest, Store, TableDescription, TableRead, ValueForm,
 };
 
 const GOLDEN: &str = include_str!("../../golden/canonical_rows.json");
@@ -66,7 +66,8 @@ async fn hashes(engine: Engine, rows: &[TextRow]) -> Hashes {
     of_table(&database).await
 }
 
-async fn of_table(database: &AnyDatabase) -> Hashes {
+/// A database opened to be read.
+async fn opened(database: &AnyDatabase) -> Box<dyn Store> {
     let engine = database.engine();
     let settings = Settings {
         name: "lab".into(),
@@ -82,18 +83,24 @@ async fn of_table(database: &AnyDatabase) -> Hashes {
         statement_timeout: Duration::ZERO,
     };
     let store = engine.connector().open(&settings, &options).await;
-    let store = store.expect("the test's database can be opened");
-    let name = super::store_lab::table_name(engine, "t");
+    store.expect("the test's database can be opened")
+}
+
+/// A snapshot of a table or view with the key `id`, and its description.
+async fn snapshot_of(
+    store: &dyn Store,
+    engine: Engine,
+    table: &str,
+) -> (Box<dyn Snapshot>, Arc<TableDescription>) {
+    let name = super::store_lab::table_name(engine, table);
     let described = store.describe(&[name]).await.expect("describes");
     let description = described.into_iter().next().flatten().expect("a table");
-    let names: Vec<_> = COLUMNS
-        .iter()
-        .map(|(name, ..)| (*name).to_owned())
-        .collect();
+    let description = Arc::new(description);
+    let columns = description.columns.iter();
     let read = TableRead {
-        key: description.primary_key.clone(),
-        columns: names.clone(),
-        description: Arc::new(description),
+        key: vec!["id".to_owned()],
+        columns: columns.map(|column| column.name.clone()).collect(),
+        description: description.clone(),
         filter: Filter::All,
         capture: Capture::Full,
         selection: String::new(),
@@ -105,7 +112,19 @@ async fn of_table(database: &AnyDatabase) -> Hashes {
         from: None,
     };
     let source = store.source().expect("a source");
-    let mut snapshot = source.open_snapshot(&[request], None).await.expect("opens");
+    let snapshot = source.open_snapshot(&[request], None).await;
+    (snapshot.expect("opens"), description)
+}
+
+async fn of_table(database: &AnyDatabase) -> Hashes {
+    let engine = database.engine();
+    let store = opened(database).await;
+    let (mut snapshot, description) = snapshot_of(&*store, engine, "t").await;
+    assert_eq!(description.primary_key, ["id"]);
+    let names: Vec<_> = COLUMNS
+        .iter()
+        .map(|(name, ..)| (*name).to_owned())
+        .collect();
     let by = |ordinal| HashRequest {
         columns: names.clone(),
         hash: RowHash::Canonical(COLUMNS.map(|(.., form)| form).to_vec()),
@@ -194,6 +213,68 @@ async fn random_rows_have_the_same_hashes_at_every_server() {
     for engine in others {
         assert_eq!(hashes(engine, &rows).await, expected, "{engine:?}");
     }
+}
+
+/// Types of PostgreSQL whose hashes two servers compare by their own hash.
+const PROBED: [&str; 21] = [
+    "boolean",
+    "smallint",
+    "integer",
+    "bigint",
+    "numeric",
+    "real",
+    "double precision",
+    "text",
+    "character varying",
+    "bpchar",
+    "date",
+    "time without time zone",
+    "timestamp without time zone",
+    "timestamp with time zone",
+    "interval",
+    "uuid",
+    "bytea",
+    "json",
+    "jsonb",
+    "text[]",
+    "inet",
+];
+
+#[tokio::test]
+async fn edge_values_of_every_type_are_hashed_first() {
+    let database = Engine::Postgres.database("hashes").await;
+    let columns = PROBED.iter().enumerate();
+    let columns: Vec<_> = columns
+        .map(|(place, native)| format!("c{place} {native}"))
+        .collect();
+    let table = format!(
+        "CREATE TABLE t (id bigint PRIMARY KEY, {})",
+        columns.join(", ")
+    );
+    database.execute(&table).await;
+    let store = opened(&database).await;
+    let (mut snapshot, description) = snapshot_of(&*store, Engine::Postgres, "t").await;
+    let columns = description.columns.iter();
+    let request = HashRequest {
+        columns: columns.map(|column| column.name.clone()).collect(),
+        hash: RowHash::Own,
+        ordinal: Ordinal::KeyHash,
+    };
+
+    let facts = snapshot.hash_facts(0, &request).await.expect("answers");
+
+    let facts = facts.expect("it hashes");
+    let probed: std::collections::BTreeSet<_> = facts
+        .probes
+        .iter()
+        .map(|(native, _)| native.as_str())
+        .collect();
+    assert_eq!(probed, PROBED.into_iter().collect());
+    let hashes: std::collections::BTreeSet<_> =
+        facts.probes.iter().map(|(_, hash)| hash.as_str()).collect();
+    assert!(hashes.len() > PROBED.len() / 2, "{:?}", facts.probes);
+    snapshot.close().await;
+    store.close().await;
 }
 
 /// A row with values of every length and sign.

@@ -91,13 +91,16 @@ macro_rules! claims_of_engine {
 }
 
 mod bags;
+mod check_flags;
 mod check_tables;
 mod checks;
+mod compared;
 pub(crate) mod exceptions;
 mod hashes;
 mod leases;
 mod loads;
 pub(crate) mod pair;
+mod random_drift;
 mod refusals;
 mod repairs;
 mod state;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 for_every_engine!(
     repair_leaves_rows_that_changed_since_its_check,
+    repair_locks_rows_while_it_compares_and_writes_them,
     revert_puts_rows_back_but_for_those_that_changed_since,
     repairs_and_reverts_that_are_killed_are_done_again,
     dry_run_prints_the_statements_that_mend_the_target,
@@ -115,6 +116,27 @@ async fn repair_leaves_rows_that_changed_since_its_check(engine: Engine) {
     repaired(&pair).await;
     pair.holds(&copy, &source_rows()).await;
     assert_eq!(pair.run().await, (0, 0), "watermarks are where they were");
+}
+
+async fn repair_locks_rows_while_it_compares_and_writes_them(engine: Engine) {
+    let (pair, copy) = pair_to(engine).await;
+    drift(&pair, &copy).await;
+    let mut session = pair.target.session().await;
+    session.wait_shortly().await;
+    let table = engine.quoted("copied");
+    let update = format!("UPDATE {table} SET name = 'newer' WHERE id = 3");
+
+    let mut repair = spawn(&pair, REPAIR, "repair.locked=stop");
+    assert!(repair.frozen().await, "the repair never locked its rows");
+    let refused = session.try_execute(&update).await;
+    repair.cont();
+    assert!(!repair.has_ended());
+    let told = repair.wait().await;
+
+    let words = refused.expect_err("the row is locked").to_lowercase();
+    assert!(words.contains("lock"), "{words}");
+    assert_eq!(told.code, 0, "{}{}", told.stdout, told.stderr);
+    pair.holds(&copy, &source_rows()).await;
 }
 
 async fn revert_puts_rows_back_but_for_those_that_changed_since(engine: Engine) {
@@ -277,11 +299,16 @@ async fn dry_run_prints_the_statements_that_mend_the_target(engine: Engine) {
 
 async fn state_of_an_older_version_learns_to_keep_rows(engine: Engine) {
     let (pair, copy) = pair_to(engine).await;
-    let (target, table) = (&pair.target, engine.state_table("before_image"));
+    let target = &pair.target;
     let version = format!("SELECT version FROM {}", engine.version_table());
     let newest: u64 = target.value(&version).await.parse().expect("a version");
-    target.execute(&format!("DROP TABLE {table}")).await;
-    let older = newest - 1;
+    // What came with the versions since.
+    let since = ["before_image", "search"];
+    for table in since {
+        let table = engine.state_table(table);
+        target.execute(&format!("DROP TABLE {table}")).await;
+    }
+    let older = newest - since.len() as u64;
     target
         .execute(&format!(
             "UPDATE {} SET version = {older}",

@@ -262,16 +262,29 @@ async fn reset_forgets_the_named_streams_and_keeps_their_tables(engine: Engine) 
         .begin_load(&lease, &plans)
         .await
         .expect("the tables are free");
+    let streams = ["a", "c"].map(str::to_owned);
+    state(&*store)
+        .store_searches(&lease, &streams, 1)
+        .await
+        .expect("it is ours");
+    let searches = async || {
+        state(&*store)
+            .searches(&lease.key)
+            .await
+            .expect("it is read")
+    };
 
     let named = ["c".to_owned(), "unknown".to_owned()];
     let one = state(&*store)
         .reset(&lease, &named)
         .await
         .expect("it is ours");
+    assert_eq!(searches().await, [("a".to_owned(), 1)]);
     let rest = state(&*store).reset(&lease, &[]).await.expect("it is ours");
 
     assert_eq!(one, ["c"]);
     assert_eq!(rest, ["a", "b", "c"]);
+    assert!(searches().await.is_empty());
     let stored = state(&*store)
         .load(&lease.key, 0)
         .await

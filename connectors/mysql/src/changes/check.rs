@@ -117,7 +117,7 @@ impl TableCheck<'_> {
             ));
         }
         match (&read.capture, &self.candidate.shape.cursor) {
-            (Capture::Full, _) => {}
+            (Capture::Full | Capture::Hash, _) => {}
             (Capture::Cursor(_), Some(cursor)) => self.cursor(cursor, plan),
             (other, _) => plan.problems.push(
                 config(
@@ -179,7 +179,7 @@ impl TableCheck<'_> {
                          itself (CASCADE or SET NULL), and such a change moves no stamp"
                     ))
                     .with_hint(format!(
-                        "use `capture: {{ mode: full }}` for this table, or leave `{column}` out"
+                        "use `capture: hash` for this table, or leave `{column}` out"
                     )),
                 );
             }
@@ -248,7 +248,7 @@ pub(crate) fn check_condition(candidate: &Candidate<'_>, plan: &mut ReadPlan) {
                 "{place} reads the clock (`{clock}`): rows would leave the selection without a \
                  change that could be seen"
             ))
-            .with_hint("use a constant, or `capture: { mode: full }` for this table"),
+            .with_hint("use a constant, or `capture: hash` for this table"),
         );
     }
     if condition.has_subquery {

@@ -79,9 +79,9 @@ impl<'a> HashSql<'a> {
     /// Count and sum of each part that holds rows.
     pub(super) fn parts(&self, within: Option<&Parts>, shift: u32) -> String {
         format!(
-            "SELECT {} AS part, COUNT(*), SUM(IFNULL({}, {NO_HASH})) FROM {}{} GROUP BY part",
+            "SELECT {} AS part, COUNT(*), {} FROM {}{} GROUP BY part",
             shifted(&self.ordinal, shift),
-            self.hash,
+            sum_of(&self.hash),
             self.shape.from,
             self.selected(within)
         )
@@ -222,6 +222,11 @@ fn hash(written: &[String]) -> String {
     format!("CAST(CONV(LEFT(SHA2(CONCAT({row}), 256), {digits}), 16, 10) AS UNSIGNED)")
 }
 
+/// The sum of the hashes of rows, which tells of rows without a hash.
+fn sum_of(hash: &str) -> String {
+    format!("SUM(IFNULL({hash}, {NO_HASH}))")
+}
+
 /// What one value of a column adds to its row. A value that becomes NULL on its way makes the whole
 /// row NULL, which is noticed.
 ///
@@ -322,6 +327,21 @@ fn key_number(read: &TableRead) -> Option<&Column> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn row_without_a_hash_makes_its_part_an_error() {
+        let part = |sum: i128| {
+            let values = ["7", "3", &sum.to_string()].map(|text| Some(text.as_bytes().to_vec()));
+            read_part(&TextRow(values.into()))
+        };
+        let hash = (1 << 60) - 1;
+        let most = i128::from(u32::MAX) * hash;
+
+        assert_eq!(sum_of("h"), format!("SUM(IFNULL(h, {NO_HASH}))"));
+        assert_eq!(part(most).map(|part| part.sum).ok(), Some(most));
+        let error = part(NO_HASH + hash).expect_err("two hashes, one of which is missing");
+        assert!(error.to_string().contains("could not hash every row"));
+    }
 
     #[test]
     fn parts_of_negative_numbers_are_negative() {

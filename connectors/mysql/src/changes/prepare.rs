@@ -120,6 +120,7 @@ async fn ask(store: &MysqlStore, candidates: &[Candidate<'_>]) -> Result<Answers
              ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.TABLE_NAME = k.TABLE_NAME
              AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
            WHERE k.TABLE_SCHEMA = DATABASE() AND k.TABLE_NAME IN ({names})
+             AND r.CONSTRAINT_SCHEMA = DATABASE()
              AND (r.UPDATE_RULE IN ('CASCADE', 'SET NULL') OR r.DELETE_RULE = 'SET NULL')"
     );
     let sets = store.control().await?.result_sets(&sql).await?;

@@ -4,7 +4,9 @@ use super::TextRow;
 use crate::error;
 use crate::types::Flavour;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use syncset_connector::{ConnectorError, ErrorClass, Result};
+use tokio::sync::OnceCell;
 
 /// Oldest servers that are known to work.
 const MYSQL_MIN: (u16, u16) = (8, 0);
@@ -43,12 +45,10 @@ pub(super) fn sql() -> String {
 }
 
 /// What a server says about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct ServerFacts {
     /// Which of the two it is.
     pub(crate) flavour: Flavour,
-    /// Such as `10.11.19-MariaDB-0+deb12u1`.
-    pub(crate) version: String,
     /// Its numbers.
     pub(crate) version_numbers: (u16, u16, u16),
     /// The user we act as: `name@host`.
@@ -75,6 +75,8 @@ pub(crate) struct ServerFacts {
     pub(crate) performance_schema: bool,
     /// Galera or Group Replication: locks of one member are not seen by the others.
     pub(crate) is_cluster: bool,
+    /// Other databases whose foreign keys point to tables of ours, once somebody has asked.
+    pub(crate) neighbours: Arc<OnceCell<Vec<String>>>,
 }
 
 impl ServerFacts {
@@ -108,13 +110,13 @@ impl ServerFacts {
         let comment = value("version_comment").unwrap_or_default().to_lowercase();
         let is_mariadb = version.to_lowercase().contains("mariadb") || comment.contains("mariadb");
         let facts = Self {
+            neighbours: Arc::default(),
             flavour: if is_mariadb {
                 Flavour::MariaDb
             } else {
                 Flavour::MySql
             },
             version_numbers: numbers(&version),
-            version,
             user: who.required(2)?.to_owned(),
             database: who.text(3).unwrap_or_default().to_owned(),
             encrypted: cipher

@@ -35,11 +35,11 @@ pub(super) fn columns<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
     let names = names(tables);
     format!(
         "SELECT t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, t.CREATE_OPTIONS, t.TABLE_ROWS,
-           t.DATA_LENGTH, t.CREATE_TIME, t.TABLE_COLLATION
+           t.DATA_LENGTH, t.CREATE_TIME, t.TABLE_COLLATION, t.TABLE_COMMENT
            FROM information_schema.TABLES t
            WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_NAME IN ({names});
          SELECT c.TABLE_NAME, c.COLUMN_NAME, c.COLUMN_TYPE, c.COLLATION_NAME, c.IS_NULLABLE,
-           c.COLUMN_DEFAULT, c.EXTRA, c.PRIVILEGES, c.ORDINAL_POSITION
+           c.COLUMN_DEFAULT, c.EXTRA, c.PRIVILEGES, c.ORDINAL_POSITION, c.COLUMN_COMMENT
            FROM information_schema.COLUMNS c
            WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME IN ({names})
            ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION"
@@ -50,7 +50,8 @@ pub(super) fn columns<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
 pub(super) fn keys<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
     let names = names(tables);
     format!(
-        "SELECT s.TABLE_NAME, s.INDEX_NAME, s.NON_UNIQUE, s.SUB_PART, s.COLUMN_NAME
+        "SELECT s.TABLE_NAME, s.INDEX_NAME, s.NON_UNIQUE, s.SUB_PART, s.COLUMN_NAME,
+             s.INDEX_TYPE
            FROM information_schema.STATISTICS s
            WHERE s.TABLE_SCHEMA = DATABASE() AND s.TABLE_NAME IN ({names})
            ORDER BY s.TABLE_NAME, s.INDEX_NAME, s.SEQ_IN_INDEX;
@@ -61,7 +62,7 @@ pub(super) fn keys<'a>(tables: impl IntoIterator<Item = &'a str>) -> String {
              ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.TABLE_NAME = k.TABLE_NAME
              AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
            WHERE k.TABLE_SCHEMA = DATABASE() AND k.TABLE_NAME IN ({names})
-             AND k.REFERENCED_TABLE_NAME IS NOT NULL
+             AND r.CONSTRAINT_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL
            ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION;
          {partial}",
         partial = partial(&names),

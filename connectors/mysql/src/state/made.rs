@@ -54,11 +54,28 @@ const MARK: &str = "[syncset ";
 
 /// A comment of a table with this mark instead of any former one; `None` if it has no room.
 pub(crate) fn marked_comment(comment: &str, mark: &str) -> Option<String> {
-    let kept = comment.split_once(MARK).map_or(comment, |(kept, _)| kept);
-    let kept = kept.trim_end();
+    let kept = without_mark(comment);
     let blank = if kept.is_empty() { "" } else { " " };
     let marked = format!("{kept}{blank}{MARK}{mark}]");
     (marked.chars().count() <= COMMENT_CHARS_MAX).then_some(marked)
+}
+
+/// What somebody else says in a comment of a table.
+pub(crate) fn without_mark(comment: &str) -> &str {
+    let kept = comment.split_once(MARK).map_or(comment, |(kept, _)| kept);
+    kept.trim_end()
+}
+
+/// This text as a comment of a table that has another one, with the mark of that; `None` if it has no
+/// room.
+pub(crate) fn with_mark_of(text: &str, comment: &str) -> Option<String> {
+    let mark = comment.find(MARK).and_then(|start| comment.get(start..));
+    let both = match (text, mark) {
+        (text, None) => text.to_owned(),
+        ("", Some(mark)) => mark.to_owned(),
+        (text, Some(mark)) => format!("{text} {mark}"),
+    };
+    (both.chars().count() <= COMMENT_CHARS_MAX).then_some(both)
 }
 
 /// Longest comment of a table.

@@ -12,6 +12,7 @@ mod made;
 mod pending;
 mod runs;
 mod schema;
+mod search;
 mod streams;
 mod takeover;
 mod text;
@@ -22,7 +23,9 @@ pub(crate) use fence::{
 };
 pub(crate) use kept::{keep_statements, reverted_statement};
 pub(crate) use lease::{Member, enlist};
-pub(crate) use made::{done_statement, marked_comment, plan_statement, reload_statement};
+pub(crate) use made::{
+    done_statement, marked_comment, plan_statement, reload_statement, with_mark_of, without_mark,
+};
 pub(crate) use pending::PendingRows;
 pub(crate) use streams::under_fences;
 
@@ -69,6 +72,14 @@ impl StateStore for MysqlStore {
 
     async fn retell(&self, lease: &Lease, retellings: &[Retelling]) -> Result<()> {
         streams::retell(self, lease, retellings).await
+    }
+
+    async fn searches(&self, key: &PipelineKey) -> Result<Vec<(String, i64)>> {
+        search::searches(self, key).await
+    }
+
+    async fn store_searches(&self, lease: &Lease, streams: &[String], at: i64) -> Result<()> {
+        search::store_searches(self, lease, streams, at).await
     }
 
     async fn record_run(

@@ -151,6 +151,16 @@ const MIGRATIONS: &[&[&str]] = &[
         KEY before_image_run (project, pipeline, run_id, place)
     ) {as}",
     ],
+    &[
+        // Seconds since the epoch by the clock of the runner, which asks what is due.
+        "CREATE TABLE IF NOT EXISTS _syncset_search (
+        project varchar(200) NOT NULL,
+        pipeline varchar(200) NOT NULL,
+        stream varchar(200) NOT NULL,
+        searched_at bigint NOT NULL,
+        PRIMARY KEY (project, pipeline, stream)
+    ) {as}",
+    ],
 ];
 
 /// Longest wait for somebody else who migrates, in seconds.

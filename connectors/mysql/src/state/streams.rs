@@ -128,6 +128,7 @@ pub(super) async fn reset(
         "SELECT stream FROM _syncset_watermark WHERE {row} ORDER BY stream FOR UPDATE;\n\
          DELETE FROM _syncset_chunk WHERE {row};\n\
          DELETE FROM _syncset_rejected WHERE {row};\n\
+         DELETE FROM _syncset_search WHERE {row};\n\
          DELETE p FROM _syncset_pending_delete p JOIN _syncset_watermark w ON {pending};\n\
          UPDATE _syncset_watermark SET selection = '', phase = 'loading', position = 'null', \
          into_empty = 0, version = version + 1, updated_at = {NOW} WHERE {row};\n"

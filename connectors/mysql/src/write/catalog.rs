@@ -126,6 +126,24 @@ impl Shape {
         })
     }
 
+    /// Whether it has an index of this name.
+    pub(crate) fn has_index(&self, name: &str) -> bool {
+        let mut indexes = self.indexes.iter();
+        indexes.any(|it| it.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a foreign key of this name and table points to it.
+    pub(crate) fn is_pointed_at_by(&self, child: &TableName, name: &str) -> bool {
+        let mut pointers = self.pointed_at.iter();
+        pointers.any(|(_, it, of)| it == name && of.name.eq_ignore_ascii_case(&child.name))
+    }
+
+    /// Whether it has a foreign key of this name.
+    pub(crate) fn has_foreign_key(&self, name: &str) -> bool {
+        let mut keys = self.foreign_keys.iter();
+        keys.any(|(it, ..)| it.eq_ignore_ascii_case(name))
+    }
+
     /// Columns of the primary key.
     pub(crate) fn primary_key(&self) -> Option<&Index> {
         self.indexes.iter().find(|index| index.name == "PRIMARY")
@@ -149,8 +167,9 @@ pub(crate) async fn shapes(
     if tables.is_empty() {
         return Ok(Vec::new());
     }
+    let children = children(session, facts, &quoted(tables)).await?;
     let sets = session
-        .result_sets(&statements(tables, facts.flavour))
+        .result_sets(&statements(tables, facts.flavour, &children))
         .await?;
     let mut found = Found::default();
     found.read(&sets, facts)?;
@@ -165,13 +184,72 @@ pub(crate) async fn shape(store: &MysqlStore, table: &TableName) -> Result<Optio
     Ok(shapes.into_iter().next().flatten())
 }
 
-fn statements(tables: &[&TableName], flavour: Flavour) -> String {
+/// The statement that finds the foreign keys that point to tables of these quoted names.
+///
+/// To tell those of all databases MariaDB opens every table that it has, which takes seconds where
+/// there are thousands: so it is asked once which databases have some.
+async fn children(session: &mut Session, facts: &ServerFacts, names: &str) -> Result<String> {
+    if facts.flavour == Flavour::MySql {
+        return Ok(format!(
+            "SELECT k.REFERENCED_TABLE_NAME, k.CONSTRAINT_NAME, k.REFERENCED_COLUMN_NAME,
+               k.TABLE_SCHEMA, k.TABLE_NAME, r.DELETE_RULE
+               FROM information_schema.KEY_COLUMN_USAGE k
+               JOIN information_schema.REFERENTIAL_CONSTRAINTS r
+                 ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.TABLE_NAME = k.TABLE_NAME
+                 AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
+               WHERE k.REFERENCED_TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IN ({names})
+               ORDER BY 1, 2, k.ORDINAL_POSITION"
+        ));
+    }
+    let asked = facts.neighbours.get_or_try_init(|| async {
+        let rows = session
+            .rows(
+                "SELECT DISTINCT k.TABLE_SCHEMA FROM information_schema.KEY_COLUMN_USAGE k
+                   WHERE k.REFERENCED_TABLE_SCHEMA = DATABASE() AND k.TABLE_SCHEMA <> DATABASE()",
+            )
+            .await?;
+        let schemas = rows.iter().map(|row| row.required(0).map(str::to_owned));
+        schemas.collect::<Result<Vec<_>>>()
+    });
+    let neighbours = asked.await?.iter().map(|name| text(name));
+    let own = std::iter::once("DATABASE()".to_owned());
+    let schemas: Vec<_> = own.chain(neighbours).collect();
+    let is_one = |column: &str| match schemas.as_slice() {
+        // With a list it would look at all databases again.
+        [own] => format!("{column} = {own}"),
+        schemas => format!("{column} IN ({})", schemas.join(", ")),
+    };
+    // The limit keeps the server from asking both views for every table of ours: where there is no
+    // such key, the second one is not asked at all.
+    Ok(format!(
+        "SELECT r.REFERENCED_TABLE_NAME, r.CONSTRAINT_NAME, k.REFERENCED_COLUMN_NAME,
+           k.TABLE_SCHEMA, k.TABLE_NAME, r.DELETE_RULE
+           FROM (SELECT c.* FROM information_schema.REFERENTIAL_CONSTRAINTS c
+             WHERE {} AND c.REFERENCED_TABLE_NAME IN ({names}) LIMIT {ROWS_MAX}) r
+           STRAIGHT_JOIN information_schema.KEY_COLUMN_USAGE k
+             ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.TABLE_NAME = r.TABLE_NAME
+             AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME
+           WHERE {} AND k.REFERENCED_TABLE_SCHEMA = DATABASE()
+           ORDER BY 1, 2, k.ORDINAL_POSITION",
+        is_one("c.CONSTRAINT_SCHEMA"),
+        is_one("k.TABLE_SCHEMA")
+    ))
+}
+
+/// More foreign keys than point to any table.
+const ROWS_MAX: u64 = 1_000_000_000;
+
+/// A list of these names, quoted; never an empty one.
+fn quoted(tables: &[&TableName]) -> String {
     let can_be = |name: &&str| name.chars().all(|it| u32::from(it) <= 0xffff);
-    let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
-    let mut names: Vec<_> = names.into_iter().filter(can_be).map(text).collect();
-    // A list must not be empty.
+    let names = tables.iter().map(|table| table.name.as_str());
+    let mut names: Vec<_> = names.filter(can_be).map(text).collect();
     names.push("''".to_owned());
-    let names = names.join(", ");
+    names.join(", ")
+}
+
+fn statements(tables: &[&TableName], flavour: Flavour, children: &str) -> String {
+    let names = quoted(tables);
     // Only MariaDB says which table a check is of, and only there JSON is a checked text.
     let checks = match flavour {
         Flavour::MySql => "SELECT NULL LIMIT 0".to_owned(),
@@ -199,14 +277,7 @@ fn statements(tables: &[&TableName], flavour: Flavour) -> String {
            WHERE k.TABLE_SCHEMA = DATABASE() AND k.TABLE_NAME IN ({names})
              AND k.REFERENCED_TABLE_NAME IS NOT NULL
            ORDER BY 1, 2, k.ORDINAL_POSITION;
-         SELECT k.REFERENCED_TABLE_NAME, k.CONSTRAINT_NAME, k.REFERENCED_COLUMN_NAME,
-           k.TABLE_SCHEMA, k.TABLE_NAME, r.DELETE_RULE
-           FROM information_schema.KEY_COLUMN_USAGE k
-           JOIN information_schema.REFERENTIAL_CONSTRAINTS r
-             ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.TABLE_NAME = k.TABLE_NAME
-             AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
-           WHERE k.REFERENCED_TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IN ({names})
-           ORDER BY 1, 2, k.ORDINAL_POSITION;
+         {children};
          {checks};
          {partial}",
         partial = partial(&names)

@@ -132,7 +132,7 @@ impl TableCheck<'_> {
             );
         }
         match (&read.capture, &self.candidate.shape.cursor) {
-            (Capture::Full, _) => {}
+            (Capture::Full | Capture::Hash, _) => {}
             (Capture::Xmin, _) => self.xmin(plan),
             (Capture::Cursor(_), Some(cursor)) => self.cursor(cursor, plan),
             _ => plan
@@ -297,7 +297,7 @@ pub(crate) fn check_condition(candidate: &Candidate<'_>, answers: &Answers, plan
                 "{place} reads the clock (`{clock}`): rows would leave the selection without a \
                  change that could be seen"
             ))
-            .with_hint("use a constant, or `capture: { mode: full }` for this table"),
+            .with_hint("use a constant, or `capture: hash` for this table"),
         );
     }
     if condition.has_subquery {

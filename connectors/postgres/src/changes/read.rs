@@ -325,7 +325,11 @@ pub(crate) fn rows_sql(columns: &[&Column], shape: &Shape, conditions: &[String]
     )
 }
 
-/// Rows that have given keys: a join with the list of them.
+/// Rows that have given keys.
+///
+/// A list of values is joined, and the server takes a key out of it once by the list's own collation
+/// and finds rows by the column's: where that one calls different texts equal, a row would come once
+/// for each of them. So texts are compared one by one.
 pub(crate) fn rows_by_key_sql(
     read: &TableRead,
     shape: &Shape,
@@ -343,10 +347,12 @@ pub(crate) fn rows_by_key_sql(
         list.push(format!("({})", values.join(", ")));
     }
     let names: Vec<_> = shape.key.iter().map(|column| column.sql.clone()).collect();
-    let condition = if list.is_empty() {
-        "false".to_owned()
-    } else {
-        format!("({}) IN (VALUES {})", names.join(", "), list.join(", "))
+    let (names, list) = (names.join(", "), list.join(", "));
+    let mut types = keys.columns().iter().map(|column| column.data_type());
+    let condition = match types.any(|kind| *kind == DataType::Utf8) {
+        _ if keys.num_rows() == 0 => "false".to_owned(),
+        true => format!("({names}) IN ({list})"),
+        false => format!("({names}) IN (VALUES {list})"),
     };
     Ok(rows_sql(&read.read_columns(), shape, &[condition]))
 }

@@ -15,7 +15,8 @@ pub(super) mod answer {
     pub(crate) const TYPES: usize = 4;
     pub(crate) const INDEXES: usize = 5;
     pub(crate) const FOREIGN_KEYS: usize = 6;
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const SPELLED: usize = 7;
+    pub(crate) const COUNT: usize = 8;
 }
 
 /// Our own setting, set for one transaction, hands the tables' OIDs to the later statements.
@@ -31,6 +32,7 @@ pub(super) fn describe_sql(facts: &ServerFacts, tables: &[TableName]) -> Result<
         types_sql(facts.version_num),
         indexes_sql(),
         foreign_keys_sql(),
+        spelled_sql(),
     ]
     .join(";\n"))
 }
@@ -75,7 +77,8 @@ fn tables_sql() -> String {
              FILTER (WHERE c.relkind IN ('r', 'm', 'f')),
            sum(pg_table_size(c.oid)) FILTER (WHERE c.relkind IN ('r', 'm'))::int8,
            json_object_agg(c.oid::text, c.relfilenode::int8)
-             FILTER (WHERE c.relkind IN ('r', 'm'))::text
+             FILTER (WHERE c.relkind IN ('r', 'm'))::text,
+           nullif(obj_description(r.oid, 'pg_class'), '')
          FROM tree t JOIN pg_class c ON c.oid = t.oid
            JOIN pg_class r ON r.oid = t.root JOIN pg_namespace n ON n.oid = r.relnamespace
          GROUP BY r.oid, n.nspname, r.relname, r.relkind"
@@ -86,7 +89,8 @@ fn columns_sql() -> String {
     format!(
         "SELECT a.attrelid, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
            a.atttypid, a.atttypmod, a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
-           a.attidentity, a.attgenerated, has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+           a.attidentity, a.attgenerated, has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
+           nullif(col_description(a.attrelid, a.attnum), '')
          FROM pg_attribute a
            LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
          WHERE a.attrelid = {OIDS} AND a.attnum > 0 AND NOT a.attisdropped
@@ -131,18 +135,20 @@ fn types_sql(version_num: u32) -> String {
     )
 }
 
-/// Unique indexes over plain columns. The index's row is read as JSON where a column is younger
+/// Indexes over plain columns. The index's row is read as JSON where a column is younger
 /// than the oldest server.
 fn indexes_sql() -> String {
     format!(
         "SELECT i.indrelid, c.relname, i.indisprimary, i.indpred IS NULL,
-           json_agg(a.attname ORDER BY k.n)::text, bool_and(a.attnotnull)
-         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+           json_agg(a.attname ORDER BY k.n)::text, bool_and(a.attnotnull),
+           bool_or((to_json(i)->>'indnullsnotdistinct')::boolean IS TRUE), i.indisunique,
+           bool_and(m.amname = 'btree')
+         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
            CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)
            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-         WHERE i.indrelid = {OIDS} AND i.indisunique AND i.indisvalid AND i.indexprs IS NULL
+         WHERE i.indrelid = {OIDS} AND i.indisvalid AND i.indexprs IS NULL
            AND k.n <= i.indnkeyatts
-         GROUP BY i.indrelid, c.relname, i.indisprimary, i.indpred IS NULL
+         GROUP BY i.indrelid, c.relname, i.indisprimary, i.indpred IS NULL, i.indisunique
          ORDER BY i.indrelid, c.relname"
     )
 }
@@ -156,10 +162,35 @@ fn foreign_keys_sql() -> String {
            (SELECT json_agg(a.attname ORDER BY k.n)::text
               FROM unnest(f.confkey) WITH ORDINALITY k(attnum, n)
               JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum),
-           f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('c', 'n', 'd')
+           f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('c', 'n', 'd'), f.convalidated
          FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid
            JOIN pg_namespace n ON n.oid = p.relnamespace
          WHERE f.contype = 'f' AND f.conparentid = 0 AND f.conrelid = {OIDS}
          ORDER BY f.conrelid, f.conname"
+    )
+}
+
+/// Indexes that are more than a list of columns, with what follows the table's name in their DDL;
+/// NULL for one that names anything besides columns of its table and what every server has, or
+/// that reads whole rows (`t.*`).
+fn spelled_sql() -> String {
+    format!(
+        "SELECT i.indrelid, c.relname, d.columns, CASE WHEN d.is_known AND starts_with(s.sql, s.start)
+             AND strpos(s.sql, '.*') = 0
+           THEN substr(s.sql, length(s.start) + 1) END
+         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+           JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+           CROSS JOIN LATERAL (SELECT pg_get_indexdef(i.indexrelid), 'CREATE INDEX '
+             || quote_ident(c.relname) || ' ON ' || quote_ident(n.nspname) || '.'
+             || quote_ident(t.relname) || ' ') s(sql, start)
+           CROSS JOIN LATERAL (SELECT (json_agg(DISTINCT a.attname) FILTER (WHERE a.attname IS NOT NULL))::text,
+               bool_and(p.refclassid = 'pg_class'::regclass AND p.refobjid = i.indrelid)
+             FROM pg_depend p LEFT JOIN pg_attribute a ON p.refobjid = i.indrelid
+               AND a.attrelid = i.indrelid AND a.attnum = p.refobjsubid AND a.attnum > 0
+             WHERE p.classid = 'pg_class'::regclass AND p.objid = i.indexrelid
+               AND p.refclassid <> 'pg_constraint'::regclass) d(columns, is_known)
+         WHERE i.indrelid = {OIDS} AND i.indisvalid AND NOT i.indisunique AND NOT i.indisexclusion
+           AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR m.amname <> 'btree')
+         ORDER BY i.indrelid, c.relname"
     )
 }

@@ -12,6 +12,7 @@ mod made;
 mod pending;
 mod runs;
 mod schema;
+mod search;
 mod streams;
 mod text;
 
@@ -67,6 +68,14 @@ impl StateStore for PgStore {
 
     async fn retell(&self, lease: &Lease, retellings: &[Retelling]) -> Result<()> {
         streams::retell(self, lease, retellings).await
+    }
+
+    async fn searches(&self, key: &PipelineKey) -> Result<Vec<(String, i64)>> {
+        search::searches(self, key).await
+    }
+
+    async fn store_searches(&self, lease: &Lease, streams: &[String], at: i64) -> Result<()> {
+        search::store_searches(self, lease, streams, at).await
     }
 
     async fn record_run(

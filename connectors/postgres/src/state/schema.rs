@@ -14,7 +14,7 @@ const MIGRATION_LOCK: i64 = 0x7379_6e63_7365_7401;
 
 /// Statements that lead from version `index` to `index + 1`. Entries are never edited once
 /// released: databases that have run them will not run them again.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// Positions, keys and reports are `json`, which keeps the text it was given; `jsonb` would
 /// reorder keys and refuse some strings. There are no foreign keys between the tables: their
@@ -148,6 +148,17 @@ CREATE TABLE _syncset.before_image (
     reverted_by text,
     kept_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (project, pipeline, run_id, place)
+);
+";
+
+/// Seconds since the epoch by the clock of the runner, which asks what is due.
+const VERSION_4: &str = "
+CREATE TABLE _syncset.search (
+    project text NOT NULL,
+    pipeline text NOT NULL,
+    stream text NOT NULL,
+    searched_at bigint NOT NULL,
+    PRIMARY KEY (project, pipeline, stream)
 );
 ";
 

@@ -129,6 +129,7 @@ pub(super) async fn reset(
     let body = format!(
         "DELETE FROM _syncset.chunk WHERE {row};\n\
          DELETE FROM _syncset.rejected WHERE {row};\n\
+         DELETE FROM _syncset.search WHERE {row};\n\
          DELETE FROM _syncset.pending_delete p USING _syncset.watermark w WHERE {pending};\n\
          UPDATE _syncset.watermark SET selection = '', phase = 'loading', position = 'null', \
          into_empty = false, version = version + 1, updated_at = clock_timestamp() \
@@ -152,6 +153,7 @@ pub(super) async fn forget(store: &PgStore, lease: &Lease, streams: &[String]) -
     let body = format!(
         "DELETE FROM _syncset.chunk WHERE {row};\n\
          DELETE FROM _syncset.rejected WHERE {row};\n\
+         DELETE FROM _syncset.search WHERE {row};\n\
          DELETE FROM _syncset.pending_delete p USING _syncset.watermark w WHERE {} AND w.{named};\n\
          DELETE FROM _syncset.made p USING _syncset.watermark w WHERE {} AND w.{named};\n\
          DELETE FROM _syncset.watermark WHERE {row};\n",

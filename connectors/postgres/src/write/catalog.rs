@@ -75,6 +75,8 @@ pub(crate) struct ActualColumn {
     pub(crate) labels: Vec<String>,
     /// True if values of its type have a binary form.
     pub(crate) has_binary_form: bool,
+    /// Attributes of a composite type, in order: name and type as DDL spells it.
+    pub(crate) attributes: Vec<(String, String)>,
 }
 
 /// A unique index without condition or expression, checked at once.
@@ -159,7 +161,11 @@ const COLUMNS: &str = ", a AS MATERIALIZED (SELECT w.i, a.* FROM w JOIN pg_attri
       t.typnamespace = 'pg_catalog'::regnamespace, a.attnotnull,
       a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a',
       CASE WHEN t.typtype = 'e' THEN (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)
-        FROM pg_enum e WHERE e.enumtypid = b.base) END, t.typsend <> 0
+        FROM pg_enum e WHERE e.enumtypid = b.base) END, t.typsend <> 0,
+      CASE WHEN t.typtype = 'c' THEN (SELECT json_agg(json_build_array(p.attname,
+          format_type(p.atttypid, p.atttypmod)) ORDER BY p.attnum)
+        FROM pg_attribute p WHERE p.attrelid = t.typrelid AND p.attnum > 0
+          AND NOT p.attisdropped) END
     FROM a JOIN b ON b.type = a.atttypid AND b.typmod = a.atttypmod
     JOIN pg_type t ON t.oid = b.base AND t.typtype <> 'd'
     ORDER BY a.i, a.attnum";
@@ -262,12 +268,16 @@ fn named_table(row: &TextRow) -> Result<(String, TableName)> {
     Ok((row.required(1)?.to_owned(), table))
 }
 
-fn read_column(row: &TextRow) -> Result<ActualColumn> {
-    let labels = match row.text(12) {
+/// A JSON list of the catalogue; an absent one is empty.
+fn listed<T: serde::de::DeserializeOwned>(row: &TextRow, place: usize) -> Result<Vec<T>> {
+    match row.text(place) {
         Some(json) => serde_json::from_str(json)
-            .map_err(|_| error::unexpected("the labels of an enumeration are no JSON"))?,
-        None => Vec::new(),
-    };
+            .map_err(|_| error::unexpected("the parts of a type are no JSON list")),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn read_column(row: &TextRow) -> Result<ActualColumn> {
     Ok(ActualColumn {
         name: row.required(1)?.to_owned(),
         declared: row.required(2)?.to_owned(),
@@ -280,7 +290,8 @@ fn read_column(row: &TextRow) -> Result<ActualColumn> {
         has_default: row.is_true(9),
         generated: row.is_true(10),
         identity_always: row.is_true(11),
-        labels,
+        labels: listed(row, 12)?,
         has_binary_form: row.is_true(13),
+        attributes: listed(row, 14)?,
     })
 }

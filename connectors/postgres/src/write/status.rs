@@ -69,6 +69,9 @@ pub(crate) fn differences(table: &TargetTable, shape: &Shape, user: &str) -> Vec
                 let sentence = mark_difference(table, column, actual)
                     .or_else(|| column_difference(table, column, actual));
                 differences.extend(sentence.map(|it| Difference::of_column(&column.name, it)));
+                // No column that is made anew would have another type.
+                let of_type = type_difference(name, column, actual);
+                differences.extend(of_type.map(Difference::of_table));
             }
         }
     }
@@ -197,6 +200,81 @@ pub(crate) fn column_difference(
         target_name(&table.name),
         quote_ident(&column.name)
     ))
+}
+
+/// What a type of the same name is at the source and not here.
+fn type_difference(
+    table: &TableName,
+    column: &TargetColumn,
+    actual: &ActualColumn,
+) -> Option<String> {
+    let native = ddl::own(column)?;
+    if native.name != actual.declared {
+        return None;
+    }
+    let (is, wanted, mend) = match native.definition.as_ref()? {
+        TypeDefinition::Composite { attributes, .. } if *attributes != actual.attributes => (
+            format!("has the attributes {}", listed(&actual.attributes)),
+            listed(attributes),
+            mended_attributes(&native.name, attributes, &actual.attributes),
+        ),
+        TypeDefinition::Domain { .. } if !holds(column, &native.name, actual) => (
+            format!("stands for {}", actual.base_declared),
+            types::base_type(native).to_owned(),
+            format!(
+                "make a domain over {} and give it to the column",
+                types::base_type(native)
+            ),
+        ),
+        _ => return None,
+    };
+    Some(format!(
+        "the type {} of column `{}` of `{table}` {is} at the target and needs to be as at the source: {wanted}; {mend}",
+        native.name, column.name
+    ))
+}
+
+fn listed(attributes: &[(String, String)]) -> String {
+    let parts = attributes.iter();
+    let parts: Vec<_> = parts
+        .map(|(name, native)| format!("{name} {native}"))
+        .collect();
+    format!("({})", parts.join(", "))
+}
+
+/// The statement that makes a composite type what it is at the source.
+fn mended_attributes(
+    name: &str,
+    wanted: &[(String, String)],
+    actual: &[(String, String)],
+) -> String {
+    let types = |list: &[(String, String)]| -> Vec<String> {
+        list.iter().map(|(_, native)| native.clone()).collect()
+    };
+    if types(wanted) == types(actual) {
+        let pairs = actual.iter().zip(wanted);
+        let renames = pairs.filter(|((from, _), (to, _))| from != to);
+        let renames = renames.map(|((from, _), (to, _))| {
+            let (from, to) = (quote_ident(from), quote_ident(to));
+            format!("ALTER TYPE {name} RENAME ATTRIBUTE {from} TO {to}")
+        });
+        return renames.collect::<Vec<_>>().join("; ");
+    }
+    let gone = actual.iter().filter(|it| !wanted.contains(it));
+    let gone = gone.map(|(attribute, _)| format!("DROP ATTRIBUTE {}", quote_ident(attribute)));
+    let new = wanted.iter().filter(|it| !actual.contains(it));
+    let new =
+        new.map(|(attribute, native)| format!("ADD ATTRIBUTE {} {native}", quote_ident(attribute)));
+    let kept: Vec<_> = actual.iter().filter(|it| wanted.contains(it)).collect();
+    let first: Vec<_> = wanted.iter().take(kept.len()).collect();
+    if kept != first {
+        return format!(
+            "make it anew with its attributes in this order: {}",
+            listed(wanted)
+        );
+    }
+    let actions: Vec<_> = gone.chain(new).collect();
+    format!("ALTER TYPE {name} {}", actions.join(", "))
 }
 
 fn missing_label<'a>(column: &'a TargetColumn, actual: &ActualColumn) -> Option<&'a String> {

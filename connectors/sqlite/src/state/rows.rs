@@ -423,7 +423,7 @@ pub(crate) async fn forget(session: &mut Session, key: &PipelineKey, stream: &st
     let place = "resetting";
     let (project, pipeline) = (key.project.as_str(), key.pipeline.as_str());
     forget_pending(session, key, stream).await?;
-    for table in ["chunk", "rejected"] {
+    for table in ["chunk", "rejected", "search"] {
         let sql = format!(
             "DELETE FROM _syncset_{table} WHERE project = ? AND pipeline = ? AND stream = ?"
         );

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use syncset_connector::{ConnectorError, ErrorClass, Result};
 
 /// Version of the tables below. A later one gets a migration from this.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// The first version that keeps rows as they were before a repair.
 const BEFORE_IMAGES: i64 = 3;
 
-const TABLES: [&str; 10] = [
+/// The first version that says when rows that are gone were looked for.
+const SEARCHES: i64 = 4;
+
+const TABLES: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS _syncset_schema_version (version INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS _syncset_pipeline (project TEXT NOT NULL, pipeline TEXT NOT NULL, \
      epoch INTEGER NOT NULL, owner TEXT, PRIMARY KEY (project, pipeline))",
@@ -42,11 +45,19 @@ const TABLES: [&str; 10] = [
      project TEXT NOT NULL, pipeline TEXT NOT NULL, run_id TEXT NOT NULL, stream TEXT NOT NULL, \
      target TEXT NOT NULL, key TEXT NOT NULL, before TEXT, after TEXT, reverted_by TEXT, \
      kept_at INTEGER NOT NULL)",
+    // Since version 4. Seconds since the epoch by the clock of the runner, which asks what is due.
+    "CREATE TABLE IF NOT EXISTS _syncset_search (project TEXT NOT NULL, pipeline TEXT NOT NULL, \
+     stream TEXT NOT NULL, searched_at INTEGER NOT NULL, PRIMARY KEY (project, pipeline, stream))",
 ];
 
 /// Whether state of this version keeps rows as they were.
 pub(crate) fn has_before_images(version: Option<i64>) -> bool {
     version.is_some_and(|version| version >= BEFORE_IMAGES)
+}
+
+/// Whether state of this version says when rows that are gone were looked for.
+pub(crate) fn has_searches(version: Option<i64>) -> bool {
+    version.is_some_and(|version| version >= SEARCHES)
 }
 
 /// The version that a file has, if it has any state.

@@ -45,7 +45,7 @@ impl Lab {
         SqliteConnectOptions::new()
             .filename(self.path(name))
             .create_if_missing(true)
-            .busy_timeout(Duration::from_millis(300))
+            .busy_timeout(Duration::from_secs(30))
             .connect()
             .await
             .expect("the file opens")

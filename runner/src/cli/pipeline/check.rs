@@ -20,6 +20,9 @@ pub(crate) async fn check(context: &Context, args: &CheckArgs) -> Result<i32, Fa
         how: How {
             mode: args.mode,
             sample: args.sample,
+            condition: args.condition.clone(),
+            min_age: args.min_age,
+            load: args.max_load,
             until: args.max_seconds.and_then(in_seconds),
         },
     };
@@ -65,16 +68,26 @@ pub(in crate::cli) fn print(report: &CheckReport) {
         parts.join(", "),
         duration(Duration::from_millis(report.duration_ms)),
     ));
-    let left = report.tables.iter();
-    let left = left.filter(|table| table.verdict == Verdict::Unfinished);
-    let left: Vec<_> = left.map(|table| table.table.as_str()).collect();
-    if !left.is_empty() {
-        render::text_out(&format!(
-            "hint: the rest: syncset pipeline check {} --tables {}\n",
-            report.pipeline,
-            left.join(",")
-        ));
+    for line in rest(report) {
+        render::text_out(&format!("hint: the rest: {line}\n"));
     }
+}
+
+/// The commands that compare what there was no time for.
+fn rest(report: &CheckReport) -> Vec<String> {
+    let check = format!("syncset pipeline check {}", report.pipeline);
+    let begun = report.tables.iter().filter_map(|table| {
+        // Quotes of a shell: each single one is written as `'\\''`.
+        let rest = table.rest.as_ref()?.replace('\'', "'\\''");
+        Some(format!("{check} --tables {} --where '{rest}'", table.table))
+    });
+    let is_left =
+        |table: &&CheckedTable| table.verdict == Verdict::Unfinished && table.rest.is_none();
+    let left: Vec<_> = report.tables.iter().filter(is_left).collect();
+    let left = left.iter().map(|table| table.table.as_str());
+    let left = left.collect::<Vec<_>>().join(",");
+    let whole = (!left.is_empty()).then(|| format!("{check} --tables {left}"));
+    begun.chain(whole).collect()
 }
 
 fn table_text(table: &CheckedTable) -> String {
@@ -84,6 +97,13 @@ fn table_text(table: &CheckedTable) -> String {
         Verdict::Different => "different".to_owned(),
         Verdict::Undecided | Verdict::Failed => "not compared".to_owned(),
         Verdict::Skipped => "skipped".to_owned(),
+        Verdict::Unfinished if table.rest.is_some() && table.undecided == 0 => format!(
+            "unfinished, its time was up after {}, which are equal",
+            rows(table.rows_source)
+        ),
+        Verdict::Unfinished if table.rest.is_some() => {
+            format!("unfinished, its time was up: {}", found(table))
+        }
         Verdict::Unfinished => "unfinished, its time was up".to_owned(),
     };
     let time = duration(Duration::from_millis(table.duration_ms));

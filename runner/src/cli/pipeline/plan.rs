@@ -1,9 +1,11 @@
 //! `pipeline plan`: prints exactly what `run` would do.
 
+use super::run_summary::instant;
 use crate::cli::args::{Output, PlanArgs};
 use crate::cli::quantity::counted;
 use crate::cli::schema::meaning;
 use crate::cli::{Context, render};
+use crate::copied::{self, CopiedIndex};
 use crate::decision::{self, Action, Decision, decide, left_behind};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
@@ -11,12 +13,16 @@ use crate::gone::Gone;
 use crate::open::Ends;
 use crate::orphan::suggest_adoption;
 use crate::planned::{self, PlannedTable};
+use crate::reshape::made_whole;
 use crate::rules::{Rules, not_agreed};
-use crate::run::agreement;
+use crate::run::{agreement, comments};
 use crate::schema_diff::{EditEntry, blocked};
+use crate::search_times::SearchTimes;
+use crate::stop::seconds_since_epoch;
 use serde::Serialize;
 use syncset_connector::{
-    Capture, Exactness, OnDelete, OnLossy, PipelineState, PlannedStatement, StreamPhase, WriteMode,
+    Capture, Exactness, MadeTable, OnDelete, OnLossy, PipelineState, PlannedStatement, StreamPhase,
+    WriteMode,
 };
 use syncset_pipeline::{Guards, OutputValue, SelectionChange, SourceChange};
 
@@ -60,6 +66,9 @@ struct TableEntry {
     /// Deletes that wait for the guard.
     deletes_pending: u64,
     columns: Vec<ColumnEntry>,
+    /// What the source's further unique keys are at a table that we create.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    indexes: Vec<CopiedIndex>,
     #[serde(skip_serializing_if = "Option::is_none")]
     filtered_here: Option<String>,
     source_statements: Vec<String>,
@@ -79,6 +88,11 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
     let ends = Ends::open(&spec, &context.files.project.name, 1).await?;
     let planned = planned::plan(&ends, &spec, &args.tables, None).await?;
     let state = &planned.state;
+    let mut plans = planned.tables.iter().map(|table| &table.plan);
+    let searches = match plans.any(|plan| plan.find_deletes.is_some()) {
+        true => ends.state().searches(&ends.key).await?,
+        false => Vec::new(),
+    };
     let rules = Rules {
         on_selection_change: spec.on_selection_change,
         full_refresh: args.full_refresh,
@@ -86,7 +100,9 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
     };
     let mut entries: Vec<TableEntry> = Vec::with_capacity(planned.tables.len());
     for table in &planned.tables {
-        entries.push(entry(&ends, table, state, rules).await?);
+        let mut entry = entry(&ends, table, state, rules).await?;
+        entry.notes.extend(search_note(table, state, &searches));
+        entries.push(entry);
     }
     let failures: Vec<Failure> = planned.gone.iter().map(Gone::failure).collect();
     let gone = match args.tables.as_slice() {
@@ -188,6 +204,10 @@ async fn entry(
             None
         }
     };
+    let made = decision::made_of(table, state);
+    let indexes = of_indexes(table, made);
+    target_statements.extend(index_statements(ends, table, made));
+    notes.extend(comment_note(ends, table, made));
     let columns: Vec<_> = written_entries(ends, table)
         .chain(mark_entries(ends, table))
         .collect();
@@ -197,6 +217,7 @@ async fn entry(
         target: table.target.name.to_string(),
         capture: match table.plan.read.capture {
             Capture::Full => "full",
+            Capture::Hash => "hash",
             Capture::Cursor(_) => "cursor",
             Capture::Xmin => "xmin",
             _ => "other",
@@ -206,6 +227,7 @@ async fn entry(
         row_estimate: table.row_estimate,
         deletes_pending: state.pending_of(&table.target.name),
         columns,
+        indexes,
         filtered_here: table.plan.residual.clone(),
         source_statements: table.statements.clone(),
         target_statements,
@@ -217,6 +239,51 @@ async fn entry(
         edited,
         source_changes,
     })
+}
+
+/// What the source's further unique keys are; nothing of a table that somebody else made.
+fn of_indexes(table: &PlannedTable, made: Option<&MadeTable>) -> Vec<CopiedIndex> {
+    let is_ours = made.is_some_and(|made| made.indexes.is_some());
+    match is_ours || !table.status.exists {
+        true => table.indexes.clone(),
+        false => Vec::new(),
+    }
+}
+
+/// The statements that build what is still missing once the rows are there.
+fn index_statements(ends: &Ends, table: &PlannedTable, made: Option<&MadeTable>) -> Vec<String> {
+    let fresh = made_whole(table);
+    let made = match table.status.exists {
+        true => made,
+        false => Some(&fresh),
+    };
+    let missing = copied::missing(table, made);
+    let spelled = missing.map(|(_, index)| ends.target().spell_index(&table.target.name, index));
+    spelled.flatten().collect()
+}
+
+/// What is to be set of the source's comments once the rows are there.
+fn comment_note(ends: &Ends, table: &PlannedTable, made: Option<&MadeTable>) -> Option<String> {
+    let fresh = made_whole(table);
+    let made = match table.status.exists {
+        true => made?,
+        false => &fresh,
+    };
+    let wanted = comments::missing(table, made)?;
+    if !ends.target().keeps_comments() {
+        return Some("comments are left out: the target keeps none".to_owned());
+    }
+    let before = made.comments.clone().unwrap_or_default();
+    let changes = wanted.changes_since(&before).into_iter();
+    let about = changes.map(|change| match change.column {
+        Some(column) => format!("`{column}`"),
+        None => "the table".to_owned(),
+    });
+    let about: Vec<_> = about.collect();
+    Some(format!(
+        "comments of {} are set once the rows are there",
+        about.join(", ")
+    ))
 }
 
 /// Where a column comes from, as a person would say it.
@@ -238,7 +305,11 @@ fn written_entries(ends: &Ends, table: &PlannedTable) -> impl Iterator<Item = Co
         .zip(&table.policies)
         .map(move |((output, column), policy)| {
             let mapping = ends.target().map_type(column);
-            let source = output.value.column();
+            // A mask is shown beside the type of what it hides.
+            let source = match &output.value {
+                OutputValue::Masked(value, _) => value.column(),
+                value => value.column(),
+            };
             let source = source.and_then(|name| description.column(name));
             let note = match policy {
                 OnLossy::Text => Some(TEXT_NOTE.to_owned()),
@@ -313,6 +384,15 @@ fn load_notes(table: &PlannedTable, decision: &Decision, pipeline: &str) -> Vec<
                 .to_owned(),
         );
     }
+    let alteration = decision.alteration.iter();
+    let anew = alteration.flat_map(|it| it.columns_made_anew());
+    let anew: Vec<_> = anew.map(|name| format!("`{name}`")).collect();
+    if !anew.is_empty() && !table.status.empty {
+        notes.push(format!(
+            "readers see NULL in {} until their rows are written",
+            anew.join(", ")
+        ));
+    }
     let is_loaded_again = is_edited || matches!(decision.action, Action::Reload(_));
     let deletes = table.deletes() && table.write() != WriteMode::Append && !table.status.empty;
     if is_loaded_again && deletes {
@@ -378,6 +458,24 @@ fn known(table: &PlannedTable, state: &PipelineState, pipeline: &str) -> Vec<Str
         ));
     }
     notes
+}
+
+/// When rows that are gone are looked for next in a table that is loaded.
+fn search_note(
+    table: &PlannedTable,
+    state: &PipelineState,
+    searches: &[(String, i64)],
+) -> Option<String> {
+    let every = table.plan.find_deletes.filter(|every| !every.is_zero())?;
+    let mut streams = state.streams.iter();
+    streams
+        .find(|stored| stored.stream == table.stream() && stored.phase == StreamPhase::Following)?;
+    let times = SearchTimes::of(every, table.stream(), searches);
+    let note = match times.due_at(seconds_since_epoch()) {
+        None => "the next run looks for deleted rows".to_owned(),
+        Some(at) => format!("the next search for deleted rows is due at {}", instant(at)),
+    };
+    Some(note)
 }
 
 /// How far an interrupted load has come.
@@ -446,6 +544,9 @@ fn print(entry: &TableEntry) {
             "  column {}: {} -> {} {}{fidelity}{note}\n",
             column.source, column.source_type, column.target, column.target_type
         ));
+    }
+    for key in &entry.indexes {
+        text.push_str(&format!("  {}\n", key.sentence()));
     }
     if let Some(condition) = &entry.filtered_here {
         text.push_str(&format!(

@@ -128,7 +128,12 @@ async fn look(
         project: &context.files.project.name,
         tables,
         samples: args.samples,
-        how: How::default(),
+        how: How {
+            condition: args.condition.clone(),
+            min_age: args.min_age,
+            load: args.max_load,
+            ..How::default()
+        },
     };
     check::check(spec, &settings).await
 }
@@ -201,7 +206,7 @@ async fn write(
         project: context.files.project.name.clone(),
         pipeline: spec.name.clone(),
     };
-    let reader = Reader::open(spec, &key).await?;
+    let reader = Reader::open(&spec.target, &key, 1).await?;
     let repairs = Repairs { rows, reader };
     write_rows(context, spec, &run_args, Extent::Rows(repairs)).await
 }

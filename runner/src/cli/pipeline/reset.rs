@@ -28,6 +28,8 @@ pub(crate) async fn reset(
         }
         return Ok(exit_code::DONE);
     }
+    // What an older version stored lacks tables that are emptied, too.
+    ends.state().ensure().await?;
     let duration = context.files.project.lease;
     let lease = acquire_now(ends.state(), &ends.key, "pipeline reset", duration).await?;
     let reset = ends.state().reset(&lease, tables).await;

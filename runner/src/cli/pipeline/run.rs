@@ -30,12 +30,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<i32, Failur
             return Err(failures);
         }
     };
-    stop.on_signals().map_err(|error| {
-        Failure::new(
-            exit_code::FAILED,
-            format!("cannot listen for signals: {error}"),
-        )
-    })?;
+    stop.on_signals()?;
     let pipelines = context.files.pipeline_names();
     let hooks = HookEnvironment::new(&context.files, &chosen.specs, !args.no_hooks);
     let mut reports = Vec::with_capacity(chosen.specs.len());

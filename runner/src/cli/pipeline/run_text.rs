@@ -107,12 +107,18 @@ pub(super) fn verdict(report: &RunReport) -> String {
             count(all as u64)
         ),
     };
+    // Such as a table that is gone from the source, which is none of those that were synced.
+    let errors = report.failures.len() as u64;
+    let besides = match failed.min(report.failures.len()) {
+        0 => String::new(),
+        _ => format!(" and {} besides", counted(errors, "error", "errors")),
+    };
     let next = match report.exit_code {
         exit_code::RETRY => ": the next run will probably do",
         _ => "",
     };
     format!(
-        "{name}: {what} after {time}, exit code {}{next}{mode}\n",
+        "{name}: {what}{besides} after {time}, exit code {}{next}{mode}\n",
         report.exit_code
     )
 }
@@ -170,6 +176,10 @@ mod tests {
 
         insta::assert_snapshot!(verdict(&report(vec![good.clone()])), @"crm: done in 0 ms");
         insta::assert_snapshot!(verdict(&report(vec![failed.clone(), good.clone()])), @"crm: 1 of 2 tables failed after 0 ms, exit code 8");
+        let mut and_gone = report(vec![failed.clone(), good.clone()]);
+        let gone = Failure::new(exit_code::APPROVAL, "the source has no such table any more");
+        and_gone.failures.push(gone);
+        insta::assert_snapshot!(verdict(&and_gone), @"crm: 1 of 2 tables failed and 1 error besides after 0 ms, exit code 8");
         insta::assert_snapshot!(verdict(&report(vec![failed])), @"crm: failed after 0 ms, exit code 8");
         insta::assert_snapshot!(verdict(&report(vec![lost, good])), @"crm: 1 of 2 tables failed after 0 ms, exit code 9: the next run will probably do");
     }

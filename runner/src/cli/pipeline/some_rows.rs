@@ -3,8 +3,7 @@
 use crate::cli::Context;
 use crate::cli::args::RunArgs;
 use crate::cli::quantity::rows;
-use crate::exit_code;
-use crate::failure::{Failure, Failures};
+use crate::failure::Failures;
 use crate::hooks::HookEnvironment;
 use crate::progress::Progress;
 use crate::report::{ExactRows, RunReport};
@@ -20,10 +19,7 @@ pub(in crate::cli) async fn write_rows(
     extent: Extent,
 ) -> Result<RunReport, Failures> {
     let stop = Stop::new(None);
-    stop.on_signals().map_err(|error| {
-        let message = format!("cannot listen for signals: {error}");
-        Failure::new(exit_code::FAILED, message)
-    })?;
+    stop.on_signals()?;
     let settings = RunSettings {
         args,
         project: &context.files.project.name,

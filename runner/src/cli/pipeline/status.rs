@@ -9,13 +9,14 @@ use crate::cli::{Context, render};
 use crate::decision::gone_sentence;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::search_times::SearchTimes;
 use crate::stop::seconds_since_epoch;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use syncset_connector::{CLOCK_SLACK_SECONDS, PipelineState, StreamPhase, StreamState};
-use syncset_pipeline::{PipelineSpec, is_selected};
+use syncset_pipeline::{PipelineSpec, find_deletes, is_selected};
 
 /// Runs shown by `status`.
 const RUNS_SHOWN: u32 = 5;
@@ -29,6 +30,8 @@ struct Status {
     state: PipelineState,
     /// Streams that the pipeline no longer has, and what a person should know of each.
     left: BTreeMap<String, String>,
+    /// When rows that are gone are looked for, by streams.
+    searches: BTreeMap<String, SearchTimes>,
     /// Why its last success does not do, if it does not.
     stale: Option<Failure>,
 }
@@ -80,8 +83,20 @@ async fn ask(context: &Context, spec: &PipelineSpec, args: &StatusArgs) -> Resul
     let left = streams.filter(|it| !is_selected(spec, &it.stream));
     let sentence = |it: &StreamState| gone_sentence(store.as_ref(), it, &name);
     let left = left.map(|it| (it.stream.clone(), sentence(it))).collect();
+    let searched = |it: &StreamState| Some((it.stream.clone(), find_deletes(spec, &it.stream)?));
+    let searched: Vec<_> = state.streams.iter().filter_map(searched).collect();
+    let stored = match searched.is_empty() {
+        true => Vec::new(),
+        false => state_of(store.as_ref()).searches(&key).await?,
+    };
+    let searches = searched.into_iter().map(|(stream, every)| {
+        let times = SearchTimes::of(every, &stream, &stored);
+        (stream, times)
+    });
+    let searches = searches.collect();
     store.close().await;
     Ok(Status {
+        searches,
         left,
         name,
         state,
@@ -160,6 +175,7 @@ fn progress_of(stream: &StreamState) -> String {
 
 fn status_text(status: &Status, age: Option<Duration>) -> String {
     let (name, state) = (&status.name, &status.state);
+    let now = seconds_since_epoch();
     let mut text = format!("pipeline: {name}\n");
     let age = age.map_or("never".into(), |age| {
         format!("{} ago", humantime::format_duration(age))
@@ -190,8 +206,13 @@ fn status_text(status: &Status, age: Option<Duration>) -> String {
                 format!(", {waits} for the guard")
             }
         };
+        let searched = status.searches.get(&stream.stream);
+        let searched = searched.map_or_else(String::new, |times| match times.due_at(now) {
+            None => ", a search for deleted rows is due".to_owned(),
+            Some(at) => format!(", next search for deleted rows at {}", instant(at)),
+        });
         text.push_str(&format!(
-            "table {}: {} -> {}{rejected}{deletes}\n",
+            "table {}: {} -> {}{rejected}{deletes}{searched}\n",
             stream.stream,
             progress_of(stream),
             stream.target
@@ -219,7 +240,7 @@ fn status_json(status: &Status, age: Option<Duration>) -> Value {
         .streams
         .iter()
         .map(|stream| {
-            json!({
+            let mut table = json!({
                 "table": stream.stream,
                 "target": stream.target.to_string(),
                 "phase": stream.phase,
@@ -229,7 +250,14 @@ fn status_json(status: &Status, age: Option<Duration>) -> Value {
                 "position": stream.position,
                 "rejected": state.rejected.iter().filter(|row| row.stream == stream.stream).count(),
                 "deletes_pending": state.pending_of(&stream.target),
-            })
+            });
+            if let Some(times) = status.searches.get(&stream.stream)
+                && let (Some(last), Some(next)) = (times.last, times.next())
+            {
+                table["searched_at"] = json!(instant(last));
+                table["search_due_at"] = json!(instant(next));
+            }
+            table
         })
         .collect();
     let runs: Vec<RunSummary> = state.runs.iter().map(RunSummary::of).collect();

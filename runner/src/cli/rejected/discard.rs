@@ -14,7 +14,7 @@ use syncset_connector::RejectedRow;
 /// What it means, for people.
 const MEANING: &str = "no run looks for them any more, and the target keeps what it has; one is \
      tried again when a run reads it: when it changes at the source or is within the overlap of a \
-     cursor, in each run of `capture: full`, and with `--full-refresh`";
+     cursor, in each run of `capture: full` and `hash`, and with `--full-refresh`";
 
 /// Forgets rows by table or key, under the lease.
 pub(crate) async fn discard(

@@ -115,10 +115,7 @@ async fn run(
     (tables, plan): (Vec<String>, Option<&PlanFile>),
 ) -> Result<RunReport, Failures> {
     let stop = Stop::new(None);
-    stop.on_signals().map_err(|error| {
-        let message = format!("cannot listen for signals: {error}");
-        Failure::new(exit_code::FAILED, message)
-    })?;
+    stop.on_signals()?;
     let run_args = RunArgs {
         tables: match spec.consistency {
             Consistency::Table => tables.clone(),

@@ -2,6 +2,7 @@
 
 mod approve;
 mod diff;
+mod history;
 mod text;
 
 pub(super) use text::meaning;
@@ -15,5 +16,6 @@ pub(crate) async fn dispatch(context: &Context, verb: SchemaVerb) -> Result<i32,
     match verb {
         SchemaVerb::Diff(args) => diff::diff(context, &args).await,
         SchemaVerb::Approve(args) => approve::approve(context, &args).await,
+        SchemaVerb::History(args) => history::history(context, &args).await,
     }
 }

@@ -49,6 +49,15 @@ pub(in crate::cli) fn meaning(statement: &PlannedStatement) -> String {
     )
 }
 
+/// What readers of the target see meanwhile in columns that are made anew.
+fn until_loaded(columns: &[String]) -> String {
+    let columns: Vec<_> = columns.iter().map(|name| format!("`{name}`")).collect();
+    match columns.as_slice() {
+        [] => String::new(),
+        columns => format!("; until then readers see NULL in {}", columns.join(", ")),
+    }
+}
+
 fn of_rows(held: &RowsEntry) -> String {
     let about = |count: Option<u64>| match count {
         Some(count) => format!("about {}", rows(count)),
@@ -56,8 +65,9 @@ fn of_rows(held: &RowsEntry) -> String {
     };
     match held.loaded_again {
         true => format!(
-            "{} of the source are read again and written where they differ",
-            about(held.source)
+            "{} of the source are read again and written where they differ{}",
+            about(held.source),
+            until_loaded(&held.null_until_loaded)
         ),
         false => format!("{} of the target stay as they are", about(held.target)),
     }
