@@ -388,13 +388,15 @@ async fn after_runs(seen: &mut Seen, source: &SqliteFile) {
 async fn checks(seen: &mut Seen) {
     let tables = "orders: { capture: { mode: cursor, column: seq, overlap: 1 } }\n  \
          bills: { capture: full }\n  \
-         people: { columns: [id, email], capture: full }";
+         people: { columns: [id, email, updated_at], \
+         capture: { mode: cursor, column: updated_at, overlap: 1h, zone: UTC } }";
     seen.project.pipeline(
         "drift",
         &format!("version: 1\nsource: shop\ntarget: \"sqlite:drift.db\"\ntables:\n  {tables}\n"),
     );
-    let loaded = ["pipeline", "run", "drift"];
-    seen.project.syncset(loaded).await.expect_success();
+    let load = "pipeline run drift --max-load 5% --jobs 1";
+    let loaded = seen.run("pipeline run", load).await;
+    assert_eq!(loaded["exit_code"], 0, "{loaded}");
     let target = seen.project.sqlite("drift.db");
     let edits = "DELETE FROM orders WHERE id = 1; UPDATE bills SET status = 'edited'; \
          DROP TABLE people; \
