@@ -1,0 +1,55 @@
+//! Instances that wait for their next batch.
+
+use crate::error::Fault;
+use crate::instance::Instance;
+use crate::plugin::Plugin;
+use arrow_schema::SchemaRef;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Instances with one configuration. Each is used by one job at a time, and by none after a
+/// failure.
+pub(crate) struct Pool {
+    pub(crate) plugin: Arc<Plugin>,
+    config: String,
+    /// What `bind` is told; `None` for functions.
+    input: Option<SchemaRef>,
+    idle: Mutex<Vec<Instance>>,
+}
+
+impl Pool {
+    pub(crate) fn new(plugin: Arc<Plugin>, config: &str, input: Option<SchemaRef>) -> Self {
+        Self {
+            plugin,
+            config: config.to_owned(),
+            input,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Does `work` with an instance.
+    pub(crate) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Instance) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let waiting = self.waiting().pop();
+        let mut instance = match waiting {
+            Some(instance) => instance,
+            None => self.open()?,
+        };
+        let done = work(&mut instance)?;
+        self.waiting().push(instance);
+        Ok(done)
+    }
+
+    fn open(&self) -> Result<Instance, Fault> {
+        let (mut instance, _) = self.plugin.open(&self.config)?;
+        if let Some(input) = &self.input {
+            instance.bind(input)?;
+        }
+        Ok(instance)
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
