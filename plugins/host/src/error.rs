@@ -43,7 +43,7 @@ pub struct Fault {
     pub hint: Option<String>,
     /// Functions of the guest that were running, innermost first.
     pub backtrace: Vec<String>,
-    /// Whether the same call on fewer rows may work: false for limits of time.
+    /// Whether one row may be to blame: false for limits of time and for answers that are wrong.
     pub divisible: bool,
 }
 
@@ -80,9 +80,12 @@ impl Fault {
 
     /// Something that the contract does not allow a plugin to return.
     pub(crate) fn contract(reason: impl std::fmt::Display) -> Self {
-        Self::new(format!("it returned {reason}")).with_hint(
+        let mut fault = Self::new(format!("it returned {reason}")).with_hint(
             "this is a mistake of the plugin: `syncset plugin test` shows it with fewer rows",
-        )
+        );
+        // What is wrong with the answer to all rows says nothing about one of them.
+        fault.divisible = false;
+        fault
     }
 
     pub(crate) fn with_backtrace(mut self, frames: Vec<String>) -> Self {

@@ -21,6 +21,9 @@ mod pool;
 mod settings;
 mod transform;
 
+#[cfg(test)]
+mod tests;
+
 pub use component::{is_component, to_component};
 pub use config_schema::config_problem;
 pub use description::{Description, FunctionDescription, Volatility};
