@@ -136,10 +136,17 @@ impl PluginConfig {
     /// A text of the plugin, such as an error, with `***` in place of secrets.
     pub fn without_secrets(&self, text: &str) -> String {
         let secrets = self.entries.values().flat_map(|it| &it.secrets);
-        let mut secrets: Vec<_> = secrets.filter(|it| !it.is_empty()).collect();
+        let secrets = secrets.filter(|it| !it.is_empty());
+        // As it is, and as it stands in JSON.
+        let forms = |secret: &String| {
+            let quoted = Value::from(secret.as_str()).to_string();
+            let escaped = quoted[1..quoted.len() - 1].to_owned();
+            [secret.clone(), escaped]
+        };
+        let mut secrets: Vec<_> = secrets.flat_map(forms).collect();
         // One may hold another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        let hidden = |text: String, secret: &&String| text.replace(secret.as_str(), "***");
+        let hidden = |text: String, secret: &String| text.replace(secret.as_str(), "***");
         secrets.iter().fold(text.to_owned(), hidden)
     }
 

@@ -1,6 +1,6 @@
 //! Reads `plugins:` of a project and `transform:` of a table.
 
-use crate::fields::{Fields, choice, count, duration, text, wrong_type};
+use crate::fields::{Fields, bytes, choice, count, duration, text, wrong_type};
 use crate::interpolate;
 use crate::mask_setting::fingerprint;
 use crate::nearest::{listed, nearest};
@@ -206,35 +206,6 @@ fn limits(fields: &Fields, problems: &mut Problems) -> PluginLimits {
         }
     }
     limits
-}
-
-/// A number of bytes with its unit, as `--memory` takes it.
-fn bytes(node: &Node, what: &str, example: &str, problems: &mut Problems) -> Option<u64> {
-    let size = text(node, what, example, problems)?.text;
-    let size = size.trim();
-    let digits = size.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit: Option<u64> = match size[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "kib" | "k" => Some(1 << 10),
-        "mib" | "m" => Some(1 << 20),
-        "gib" | "g" => Some(1 << 30),
-        "kb" => Some(1_000),
-        "mb" => Some(1_000_000),
-        "gb" => Some(1_000_000_000),
-        _ => None,
-    };
-    let number = digits.trim().parse::<u64>().ok();
-    let found = number
-        .zip(unit)
-        .map(|(number, unit)| number.saturating_mul(unit));
-    if found.is_none() {
-        problems.hinted(
-            node.place,
-            format!("{what} must be a number of bytes with its unit, such as `256MiB`"),
-            format!("for example `{example}`"),
-        );
-    }
-    found
 }
 
 /// Reads `transform:`.

@@ -132,6 +132,10 @@ fn secrets_of_configurations_are_not_shown() {
     );
     assert!(!format!("{project:?}").contains("hunter2"));
     assert_eq!(
+        config.without_secrets("{\"xhunter2 hunter2 hunter2\"}"),
+        "{\"***\"}"
+    );
+    assert_eq!(
         config.without_secrets("no `xhunter2 hunter2 hunter2`, nor `hunter2`"),
         "no `***`, nor `***`"
     );
