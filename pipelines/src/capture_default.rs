@@ -52,7 +52,8 @@ fn why_whole(planner: &Planner, outputs: &[Output], evaluates_here: bool) -> Opt
         return Some("the two stores have no hash of a row in common");
     }
     let is_plain = |output: &Output| matches!(output.value, OutputValue::Column(_));
-    if evaluates_here || !outputs.iter().all(is_plain) {
+    let is_transformed = !planner.settings.transform.is_empty();
+    if evaluates_here || is_transformed || !outputs.iter().all(is_plain) {
         return Some("columns or conditions are computed by syncset");
     }
     if planner.on_delete() == OnDelete::Hard && has_further_keys(planner, outputs) {

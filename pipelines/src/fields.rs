@@ -235,6 +235,40 @@ pub(crate) fn duration(
     }
 }
 
+/// A number of bytes with its unit, as `--memory` takes it.
+pub(crate) fn bytes(
+    node: &Node,
+    what: &str,
+    example: &str,
+    problems: &mut Problems,
+) -> Option<u64> {
+    let size = text(node, what, example, problems)?.text;
+    let size = size.trim();
+    let digits = size.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: Option<u64> = match size[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "kib" | "k" => Some(1 << 10),
+        "mib" | "m" => Some(1 << 20),
+        "gib" | "g" => Some(1 << 30),
+        "kb" => Some(1_000),
+        "mb" => Some(1_000_000),
+        "gb" => Some(1_000_000_000),
+        _ => None,
+    };
+    let number = digits.trim().parse::<u64>().ok();
+    let found = number
+        .zip(unit)
+        .map(|(number, unit)| number.saturating_mul(unit));
+    if found.is_none() {
+        problems.hinted(
+            node.place,
+            format!("{what} must be a number of bytes with its unit, such as `256MiB`"),
+            format!("for example `{example}`"),
+        );
+    }
+    found
+}
+
 /// One of the known words; a word of a later version is refused as such.
 pub(crate) fn choice<T: Copy>(
     node: &Node,

@@ -29,6 +29,10 @@ mod outputs;
 mod pipeline;
 mod plan;
 mod planner;
+mod plugin;
+mod plugin_columns;
+mod plugin_plan;
+mod plugin_setting;
 mod problem;
 mod project;
 mod read_replica;
@@ -58,6 +62,11 @@ pub use nearest::{listed, nearest};
 pub use order::parents_first;
 pub use pipeline::parse_pipeline;
 pub use plan::{LossyChoice, Output, OutputValue, PushDown, TablePlan, plan_tables};
+pub use plugin::{
+    NoPlugins, OnPluginError, PLUGIN_MEMORY_BYTES_DEFAULT, PLUGIN_TIMEOUT_DEFAULT, PluginConfig,
+    PluginFunction, PluginLimits, PluginSpec, Plugins, TransformSetting, TransformStep, Wasi,
+};
+pub use plugin_columns::{PluginColumn, Unmatched, UnmatchedKey};
 pub use problem::{Lookup, Place, Problem, Source};
 pub use project::parse_project;
 pub use renames::{Renames, column_identity, is_same_selection, is_table_of, under_new_names};

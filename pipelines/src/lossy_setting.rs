@@ -126,6 +126,9 @@ impl Planner<'_> {
             let is_output = outputs
                 .iter()
                 .any(|output| output.value.source_name() == name.text);
+            if !is_output && self.may_be_added() {
+                continue;
+            }
             if !is_output && self.table.column(&name.text).is_some() {
                 problems.hinted(
                     name.place,

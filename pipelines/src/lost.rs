@@ -41,6 +41,8 @@ pub enum Use {
     Where,
     /// A column is computed from it.
     Derive,
+    /// A plugin reads it.
+    Transform,
     /// It is selected by its name.
     Columns,
     /// It is left out by its name.
@@ -70,6 +72,7 @@ impl LostColumn {
             Use::Cursor => "`capture` finds changes by it",
             Use::Where => "`where` names it",
             Use::Derive => "`derive` computes from it",
+            Use::Transform => "a plugin of `transform` reads it",
             Use::Columns => "`columns` names it",
             Use::Exclude | Use::MaybeExclude => "`exclude` leaves it out",
             Use::Rename => "`rename` names it",
@@ -130,6 +133,10 @@ impl LostColumn {
             }
             Use::Derive => {
                 "compute the column from others or take it out of `derive`, or add the column \
+                 again at the source"
+            }
+            Use::Transform => {
+                "let the plugin read others or take it out of `transform`, or add the column \
                  again at the source"
             }
             Use::PrimaryKey => {
@@ -211,6 +218,13 @@ impl Planner<'_> {
             let names = named(&sql.text);
             let names = names.iter();
             names.for_each(|name| need(name, Use::Derive, Some(sql.place)));
+        }
+        // What later steps read may come from the steps before.
+        if let Some(step) = self.settings.transform.first() {
+            let reads = self.plugins.reads(&step.plugin, &step.config.json());
+            let names = reads.ok().flatten().into_iter().flatten();
+            let names = names.filter(|name| !self.computes(name));
+            names.for_each(|name| need(&name, Use::Transform, Some(step.place)));
         }
         lost.extend(self.known_by_other_names(&stored, &by_number));
         if lost.is_empty() {
@@ -362,6 +376,7 @@ impl Planner<'_> {
         settings.condition = None;
         settings.derive.clear();
         settings.mask.clear();
+        settings.transform.clear();
         settings.rename.clear();
         settings.on_lossy.columns.clear();
         settings.key = None;

@@ -202,14 +202,20 @@ fn key(node: &Node, problems: &mut Problems) -> Option<MaskKey> {
             format!("take one of {KEY_BYTES_MIN} or more, such as `openssl rand -hex 32` prints"),
         );
     }
+    Some(MaskKey {
+        fingerprint: fingerprint("syncset mask key", &secret),
+        secret: Secret::new(secret),
+    })
+}
+
+/// What tells secrets of one kind apart without showing them.
+pub(crate) fn fingerprint(kind: &str, secret: &str) -> String {
     let digest = Sha256::new()
-        .chain_update("syncset mask key\0")
-        .chain_update(&secret)
+        .chain_update(kind)
+        .chain_update("\0")
+        .chain_update(secret)
         .finalize();
     let mut fingerprint = planner::hex(&digest);
     fingerprint.truncate(FINGERPRINT_DIGITS);
-    Some(MaskKey {
-        secret: Secret::new(secret),
-        fingerprint,
-    })
+    fingerprint
 }

@@ -218,7 +218,7 @@ impl Planner<'_> {
                 .iter()
                 .any(|(name, _)| name.text == from.text)
                 || derivations.iter().any(|known| known.name.text == from.text);
-            if is_derived || columns.contains(&from.text) {
+            if is_derived || columns.contains(&from.text) || self.may_be_added() {
                 continue;
             }
             if self.table.column(&from.text).is_some() {

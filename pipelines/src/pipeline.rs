@@ -5,6 +5,7 @@ use crate::fields::{Fields, choice, text_list, version, wrong_type};
 use crate::hooks::{HookConnections, hooks};
 use crate::interpolate;
 use crate::mask_setting;
+use crate::plugin_setting::PluginContext;
 use crate::problem::{Lookup, Problem, Problems, Source};
 use crate::schema::Section;
 use crate::settings::{self, merge, only};
@@ -67,7 +68,12 @@ pub fn parse_pipeline(
         &context,
         &mut problems,
     );
-    let tables = tables(&root, &fields, &mut problems);
+    let with_plugins = PluginContext {
+        plugins: &project.plugins,
+        base: &project.base,
+        lookup,
+    };
+    let tables = tables(&root, &fields, &with_plugins, &mut problems);
     let consistency = consistency(&fields, &tables, &mut problems);
     let tags = fields
         .value("tags")
@@ -104,6 +110,7 @@ pub fn parse_pipeline(
         tags: tags.into_iter().map(|tag| tag.text).collect(),
         on_selection_change,
         hooks,
+        plugins: project.plugins.clone(),
     });
     problems.finish(spec)
 }
@@ -148,7 +155,12 @@ fn consistency(fields: &Fields, tables: &[TableRule], problems: &mut Problems) -
     consistency
 }
 
-fn tables(root: &Node, fields: &Fields, problems: &mut Problems) -> Vec<TableRule> {
+fn tables(
+    root: &Node,
+    fields: &Fields,
+    context: &PluginContext,
+    problems: &mut Problems,
+) -> Vec<TableRule> {
     let shared = only(root, &SHARED);
     let defaults = match fields.value("defaults") {
         Some(node) => merge(&shared, node),
@@ -156,7 +168,7 @@ fn tables(root: &Node, fields: &Fields, problems: &mut Problems) -> Vec<TableRul
     };
     let Some(node) = fields.value("tables") else {
         // Nothing below reads them, and all problems of a file are shown at once.
-        settings::read(&defaults, defaults.place, problems);
+        settings::read(&defaults, defaults.place, context, problems);
         problems.hinted(
             fields.place,
             "`tables` is missing",
@@ -168,7 +180,7 @@ fn tables(root: &Node, fields: &Fields, problems: &mut Problems) -> Vec<TableRul
         wrong_type(node, "`tables`", "a mapping", TABLES_EXAMPLE, problems);
         return Vec::new();
     };
-    if settings::read(&defaults, defaults.place, problems).is_none() {
+    if settings::read(&defaults, defaults.place, context, problems).is_none() {
         return Vec::new();
     }
     if entries.is_empty() {
@@ -180,11 +192,16 @@ fn tables(root: &Node, fields: &Fields, problems: &mut Problems) -> Vec<TableRul
     }
     entries
         .iter()
-        .filter_map(|entry| rule(entry, &defaults, problems))
+        .filter_map(|entry| rule(entry, &defaults, context, problems))
         .collect()
 }
 
-fn rule(entry: &Entry, defaults: &Node, problems: &mut Problems) -> Option<TableRule> {
+fn rule(
+    entry: &Entry,
+    defaults: &Node,
+    context: &PluginContext,
+    problems: &mut Problems,
+) -> Option<TableRule> {
     let pattern = TablePattern::parse(&entry.key)
         .map_err(|message| problems.add(entry.key_place, message))
         .ok();
@@ -192,7 +209,7 @@ fn rule(entry: &Entry, defaults: &Node, problems: &mut Problems) -> Option<Table
         Value::Scalar { text, .. } if text == "skip" => None,
         Value::Map(_) | Value::Null | Value::NullWord => {
             let merged = merge(defaults, &entry.node);
-            Some(settings::read(&merged, entry.key_place, problems)?)
+            Some(settings::read(&merged, entry.key_place, context, problems)?)
         }
         _ => {
             wrong_type(
@@ -212,8 +229,8 @@ fn rule(entry: &Entry, defaults: &Node, problems: &mut Problems) -> Option<Table
     })
 }
 
-/// Refuses `${...}` outside of `source` and `target`, of `hooks`, which have rules of their own, and
-/// of the secrets of masks, which it fills in.
+/// Refuses `${...}` outside of `source` and `target`, of `hooks` and the `config` of plugins, which
+/// have rules of their own, and of the secrets of masks, which it fills in.
 fn without_variables(root: Node, context: (&Path, &Lookup), problems: &mut Problems) -> Node {
     let Node { place, value } = root;
     let value = match value {
@@ -258,6 +275,7 @@ fn refuse_variables(node: Node, context: (&Path, &Lookup), problems: &mut Proble
                                 |node, problems: &mut _| refuse_variables(node, context, problems);
                             mask_setting::with_secrets(entry.node, context, problems, others)
                         }
+                        "transform" => refuse_in_steps(entry.node, context, problems),
                         _ => refuse_variables(entry.node, context, problems),
                     },
                     ..entry
@@ -266,4 +284,35 @@ fn refuse_variables(node: Node, context: (&Path, &Lookup), problems: &mut Proble
         ),
     };
     Node { place, value }
+}
+
+/// Leaves the `config` of each entry to its reader, which has to know what came from outside.
+fn refuse_in_steps(node: Node, context: (&Path, &Lookup), problems: &mut Problems) -> Node {
+    let Node {
+        place,
+        value: Value::List(items),
+    } = node
+    else {
+        return refuse_variables(node, context, problems);
+    };
+    let item = |item: Node| {
+        let Value::Map(entries) = item.value else {
+            return refuse_variables(item, context, problems);
+        };
+        let entries = entries.into_iter().map(|entry| match entry.key.as_str() {
+            "config" => entry,
+            _ => Entry {
+                node: refuse_variables(entry.node, context, problems),
+                ..entry
+            },
+        });
+        Node {
+            place: item.place,
+            value: Value::Map(entries.collect()),
+        }
+    };
+    Node {
+        place,
+        value: Value::List(items.into_iter().map(item).collect()),
+    }
 }

@@ -6,6 +6,8 @@ use crate::guards::Guards;
 use crate::lost::LostColumn;
 use crate::order::by_source;
 use crate::planner::Planner;
+use crate::plugin::{Plugins, TransformStep};
+use crate::plugin_columns::Unmatched;
 use crate::problem::{Place, Problems};
 use crate::schema_setting::SchemaSetting;
 use crate::select::Selected;
@@ -45,6 +47,14 @@ pub struct TablePlan {
     pub slice: Option<Predicate>,
     /// The columns of the target in order.
     pub outputs: Vec<Output>,
+    /// Plugins that the rows go through, in their order, after `derive` and `mask`. What they
+    /// return is not among `outputs` before [`TablePlan::with_plugin_columns`].
+    pub transforms: Vec<TransformStep>,
+    /// Columns of the source that are no outputs and that plugins are given: they are among those
+    /// that are read.
+    pub extras: Vec<String>,
+    /// Names of the file that no column has which is known before the plugins are bound.
+    pub unmatched: Vec<Unmatched>,
     /// What happens to values that the target cannot keep, for each of `outputs`.
     pub lossy: Vec<LossyChoice>,
     /// The target table.
@@ -119,13 +129,20 @@ pub enum OutputValue {
     },
     /// Values of either kind, hidden.
     Masked(Box<OutputValue>, Mask),
+    /// What a plugin returns, in place of the column of its name or beside the others.
+    Plugin {
+        /// Its name before `rename`.
+        name: String,
+        /// The last plugin that returns it.
+        plugin: String,
+    },
 }
 
 impl OutputValue {
     /// The name that the files know it by.
     pub fn source_name(&self) -> &str {
         match self {
-            Self::Column(name) | Self::Derived { name, .. } => name,
+            Self::Column(name) | Self::Derived { name, .. } | Self::Plugin { name, .. } => name,
             Self::Masked(value, _) => value.source_name(),
         }
     }
@@ -134,7 +151,7 @@ impl OutputValue {
     pub fn column(&self) -> Option<&str> {
         match self {
             Self::Column(name) => Some(name),
-            Self::Derived { .. } => None,
+            Self::Derived { .. } | Self::Plugin { .. } => None,
             Self::Masked(value, mask) => value.column().filter(|_| mask.keeps_type()),
         }
     }
@@ -149,11 +166,15 @@ impl OutputValue {
                 origin["mask"] = json!(mask.summary());
                 origin
             }
+            Self::Plugin { name, plugin } => json!({ "name": name, "plugin": plugin }),
         }
     }
 }
 
 /// Decides what a run does with each table. Parents by foreign keys come before their children.
+///
+/// `plugins`: what the plugins say about themselves; [`NoPlugins`](crate::NoPlugins) where no table
+/// has any.
 ///
 /// `slice`: a condition by which only some of the selected rows are read, under the rules of
 /// `where`. It is no part of the selection, so watermarks do not know of it.
@@ -164,6 +185,7 @@ pub fn plan_tables(
     spec: &PipelineSpec,
     described: &[(Selected, TableDescription)],
     push: &dyn PushDown,
+    plugins: &dyn Plugins,
     slice: Option<&str>,
 ) -> Result<Vec<TablePlan>, Vec<Problem>> {
     let mut problems = Problems::of(&spec.path);
@@ -182,6 +204,7 @@ pub fn plan_tables(
             settings,
             table,
             push,
+            plugins,
             slice,
         };
         plans.extend(planner.plan(&mut problems));

@@ -8,6 +8,7 @@ use crate::evolution::Evolved;
 use crate::marks;
 use crate::outputs::Derivation;
 use crate::plan::{Output, OutputValue, PushDown, TablePlan};
+use crate::plugin::Plugins;
 use crate::problem::{Place, Problems};
 use crate::select::Selected;
 use crate::spec::{Condition, Name, PipelineSpec, TableSettings, WherePushdown};
@@ -32,6 +33,7 @@ pub(crate) struct Planner<'a> {
     pub(crate) settings: &'a TableSettings,
     pub(crate) table: &'a TableDescription,
     pub(crate) push: &'a dyn PushDown,
+    pub(crate) plugins: &'a dyn Plugins,
     /// Which of the selected rows are read: `--where`.
     pub(crate) slice: Option<&'a str>,
 }
@@ -68,10 +70,12 @@ impl Planner<'_> {
         let derivations = self.derivations(&columns, problems);
         let masks = self.masks(&columns, &derivations, problems);
         let outputs = self.outputs(&columns, &derivations, &masks, problems);
+        let transforms = self.transforms(&outputs, problems);
         let write = write_plan::write(self, problems);
         let key = self.key(&columns, problems);
         let capture = capture_plan::capture(self, problems);
         let rows = self.rows(problems);
+        let calls = self.plugin_calls(&derivations, problems);
         let target = self.target(problems);
         let target_key = self.target_key(&key);
         self.refuse_masked_key(&key, &masks, problems);
@@ -92,13 +96,18 @@ impl Planner<'_> {
         if let Filter::Predicate(predicate) = &rows.filter {
             needed.extend(predicate.columns().iter().map(|name| (*name).to_owned()));
         }
-        let selection = self.selection(&outputs, &target_key, &target, &capture, &marks);
+        let mut selection = self.selection(&outputs, &target_key, &target, &capture, &marks);
+        self.add_plugins(&mut selection, &transforms.steps, calls);
         let unread = |name: &String| masks.get(name).is_some_and(|mask| !mask.reads_values());
         let columns = columns.into_iter().filter(|name| !unread(name)).collect();
-        let columns = read_columns(columns, &derivations, rows.residual.as_ref());
+        let mut columns = read_columns(columns, &derivations, rows.residual.as_ref());
+        let extras = transforms.extras.iter();
+        let unread: Vec<_> = extras.filter(|name| !columns.contains(name)).collect();
+        columns.extend(unread.into_iter().cloned());
         let read = TableRead {
             description: Arc::new(self.table.clone()),
             all_written: rows.residual.is_none()
+                && transforms.steps.is_empty()
                 && columns.iter().all(|column| is_written(column, &outputs)),
             columns,
             key: key.clone(),
@@ -109,12 +118,19 @@ impl Planner<'_> {
         };
         Some(TablePlan {
             stream: self.selected.stream.clone(),
-            notes: self.notes(&read, (rows.residual.is_some(), why_whole), &ignored),
+            notes: self
+                .notes(&read, (rows.residual.is_some(), why_whole), &ignored)
+                .into_iter()
+                .chain(transforms.notes())
+                .collect(),
             selection_text: self.with_source(selection, read.columns.iter().chain(&needed)),
             read: Arc::new(read),
             residual: rows.residual.map(|residual| residual.sql),
             slice: rows.slice,
+            unmatched: self.unmatched(&outputs),
             outputs,
+            transforms: transforms.steps,
+            extras: transforms.extras,
             lossy,
             target,
             key: target_key

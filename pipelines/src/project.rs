@@ -2,6 +2,7 @@
 
 use crate::connection::{Context, scheme};
 use crate::fields::{Fields, duration, text, version, wrong_type};
+use crate::plugin_setting;
 use crate::problem::{Lookup, Problem, Problems, Source};
 use crate::read_replica::join_replicas;
 use crate::schema::Section;
@@ -53,6 +54,10 @@ pub fn parse_project(
     let project = Project {
         name: name(&fields, &context, &mut problems),
         connections: connections(&fields, &context, &mut problems),
+        plugins: fields
+            .value("plugins")
+            .map(|node| plugin_setting::plugins(node, source.path, (base, lookup), &mut problems))
+            .unwrap_or_default(),
         lease: lease(&fields, &mut problems),
         retention: retention(&fields, &mut problems),
         base: base.to_owned(),

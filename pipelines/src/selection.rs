@@ -4,11 +4,15 @@ use crate::evolution::{CHOICE, SOURCE};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+/// Digits of a SHA-256 that are shown.
+const SHOWN_DIGITS: usize = 12;
+
 /// One part of a selection that an edit changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectionChange {
     /// The key of the config file: `columns`, `where`, `derive`, `rename`, `to`, `key`, `capture`,
-    /// `write`, `mask`, `on_delete`, `on_lossy`, `synced_at`.
+    /// `write`, `mask`, `on_delete`, `on_lossy`, `synced_at`, `transform`; `plugins` for those whose
+    /// functions expressions call.
     pub what: String,
     /// What it was; `None`: nothing.
     pub before: Option<String>,
@@ -44,9 +48,14 @@ pub fn selection_changes(before: &str, after: &str) -> Vec<SelectionChange> {
     let others = ["columns", CHOICE, SOURCE];
     let names = names.into_iter();
     for name in names.filter(|name| !others.contains(&name.as_str())) {
-        let shown = |selection: &Map<String, Value>| selection.get(name).and_then(shown);
-        let (before, after) = (shown(&before), shown(&after));
-        if before != after {
+        let (before, after) = (before.get(name), after.get(name));
+        let is_same = before == after;
+        let shown = |value: Option<&Value>| match name.as_str() {
+            "transform" | "plugins" => value.and_then(|value| shown(&shortened(value))),
+            _ => value.and_then(shown),
+        };
+        let (before, after) = (shown(before), shown(after));
+        if !is_same && (before.is_some() || after.is_some()) {
             changes.push(change(name, before, after));
         }
     }
@@ -99,6 +108,31 @@ fn columns(
         }
     }
     masks(before, after, changes);
+    added(before, after, changes);
+}
+
+/// Columns that plugins add.
+fn added(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    changes: &mut Vec<SelectionChange>,
+) {
+    let (before, after) = (added_by(before), added_by(after));
+    let shown = |(name, plugin): (&&str, &&str)| Some(format!("{name} by {plugin}"));
+    for column in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
+        changes.push(change("transform", shown(column), None));
+    }
+    for column in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
+        changes.push(change("transform", None, shown(column)));
+    }
+}
+
+/// Name at the target of each column that a plugin adds, and the plugin.
+fn added_by(selection: &Map<String, Value>) -> ByName<'_> {
+    let list = selection.get("columns").and_then(Value::as_array);
+    let list = list.into_iter().flatten();
+    list.filter_map(|column| Some((column.get("to")?.as_str()?, column.get("plugin")?.as_str()?)))
+        .collect()
 }
 
 /// Masks of columns that are there before and after.
@@ -145,6 +179,24 @@ fn by_name(selection: &Map<String, Value>) -> (ByName<'_>, ByName<'_>) {
         }
     }
     (plain, derived)
+}
+
+/// The same with the first digits of each SHA-256: enough for a person to see that it is another.
+fn shortened(value: &Value) -> Value {
+    match value {
+        Value::String(text) if is_sha256(text) => format!("{}..", &text[..SHOWN_DIGITS]).into(),
+        Value::Array(items) => items.iter().map(shortened).collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            let fields = fields.map(|(name, value)| (name.clone(), shortened(value)));
+            Value::Object(fields.collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
 /// A value as a person would write it; `None` for nothing.

@@ -5,6 +5,7 @@ use crate::fields::{Fields, choice, count, text, text_list, text_map, wrong_type
 use crate::guards;
 use crate::lossy_setting;
 use crate::mask_setting;
+use crate::plugin_setting::{self, PluginContext};
 use crate::problem::{Place, Problems};
 use crate::schema::Section;
 use crate::schema_setting;
@@ -90,7 +91,12 @@ pub(crate) fn only(node: &Node, keys: &[&str]) -> Node {
 }
 
 /// Reads the settings of a table. `place` is that of its entry.
-pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option<TableSettings> {
+pub(crate) fn read(
+    node: &Node,
+    place: Place,
+    context: &PluginContext,
+    problems: &mut Problems,
+) -> Option<TableSettings> {
     let what = ("a table's entry", EXAMPLE);
     let fields = Fields::of(node, Section::Table, what, problems)?;
     let (write, on_delete) = write(&fields, place, problems);
@@ -108,6 +114,10 @@ pub(crate) fn read(node: &Node, place: Place, problems: &mut Problems) -> Option
         mask: fields
             .value("mask")
             .map(|node| mask_setting::read(node, problems))
+            .unwrap_or_default(),
+        transform: fields
+            .value("transform")
+            .map(|node| plugin_setting::transform(node, context, problems))
             .unwrap_or_default(),
         rename: pairs(&fields, "rename", "rename: { name: full_name }", problems),
         to: to(&fields, problems),

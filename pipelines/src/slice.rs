@@ -111,5 +111,6 @@ fn both(first: Option<Resolved>, second: Resolved) -> Resolved {
         tree: second.tree,
         sql: format!("({}) AND ({})", first.sql, second.sql),
         columns,
+        functions: &first.functions | &second.functions,
     }
 }

@@ -2,6 +2,7 @@
 //! against a store yet.
 
 use crate::guards::Guards;
+use crate::plugin::{PluginSpec, TransformSetting};
 use crate::problem::Place;
 use crate::schema_setting::SchemaSetting;
 use crate::stored::matches;
@@ -53,6 +54,8 @@ pub struct Project {
     pub name: String,
     /// Connections by name.
     pub connections: BTreeMap<String, ConnectionSpec>,
+    /// Plugins by name.
+    pub plugins: BTreeMap<String, PluginSpec>,
     /// How long a lease lives without a heartbeat.
     pub lease: Duration,
     /// How long what past runs left is kept.
@@ -111,6 +114,8 @@ pub struct PipelineSpec {
     pub on_selection_change: OnSelectionChange,
     /// What is run before and after, in the order in which it runs.
     pub hooks: Vec<Hook>,
+    /// The plugins of the project, used or not: expressions may call functions of any.
+    pub plugins: BTreeMap<String, PluginSpec>,
 }
 
 /// What a run does with a table whose selection was edited since it was loaded.
@@ -240,6 +245,8 @@ pub struct TableSettings {
     pub derive: Vec<(Name, Name)>,
     /// What is written instead of values, in the order of the file.
     pub mask: Vec<MaskRule>,
+    /// Plugins that rows go through, in the order of the file.
+    pub transform: Vec<TransformSetting>,
     /// Names of the source and what they become at the target.
     pub rename: Vec<(Name, Name)>,
     /// Where rows go; `None`: the same name.

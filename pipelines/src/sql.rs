@@ -4,10 +4,11 @@
 //! The parser and its dialect are DataFusion's, so both read a text alike.
 
 use crate::nearest::columns_of;
-use sqlparser::ast::{Expr, Ident, visit_expressions};
+use sqlparser::ast::{Expr, Function, Ident, ObjectNamePart, visit_expressions};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use syncset_connector::TableDescription;
 
@@ -144,6 +145,8 @@ pub(crate) struct Resolved {
     pub(crate) sql: String,
     /// Columns it names, each once, in order of first use.
     pub(crate) columns: Vec<String>,
+    /// Functions it calls, as they are looked up.
+    pub(crate) functions: BTreeSet<String>,
 }
 
 /// Why a text is no expression over the table's columns: a sentence and a hint.
@@ -183,6 +186,7 @@ pub(crate) fn resolve_under(
 ) -> Result<Resolved, Vec<SqlProblem>> {
     let tree = parse(text).map_err(|problem| vec![problem])?;
     let mut uses: Vec<Use> = Vec::new();
+    let mut functions = BTreeSet::new();
     let mut problems = Vec::new();
     let _: ControlFlow<()> = visit_expressions(&tree, |expression| {
         match expression {
@@ -190,6 +194,7 @@ pub(crate) fn resolve_under(
                 Ok(column) => uses.push(Use::of(identifier, name(&column))),
                 Err(problem) => problems.push(problem),
             },
+            Expr::Function(function) => functions.extend(function_name(function)),
             Expr::CompoundIdentifier(parts) => {
                 let written = expression.to_string();
                 problems.push(SqlProblem::new(
@@ -227,7 +232,23 @@ pub(crate) fn resolve_under(
             "quote every column with double quotes",
         )]
     })?;
-    Ok(Resolved { tree, sql, columns })
+    Ok(Resolved {
+        tree,
+        sql,
+        columns,
+        functions,
+    })
+}
+
+/// The name by which a function is looked up: unquoted ones in small letters.
+fn function_name(function: &Function) -> Option<String> {
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else {
+        return None;
+    };
+    Some(match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    })
 }
 
 /// Parses one expression and nothing else.

@@ -6,7 +6,6 @@ use crate::schema::Section;
 
 /// What to do about a key that is refused wherever it appears in its section.
 const KEYS: &[(Section, &str, &str)] = &[
-    (Section::Project, "plugins", DERIVE_INSTEAD),
     (
         Section::Project,
         "defaults",
@@ -41,7 +40,6 @@ const KEYS: &[(Section, &str, &str)] = &[
         "schema",
         "write it into `defaults:` or into a table: `defaults: { schema: { new_column: add } }`",
     ),
-    (Section::Table, "transform", DERIVE_INSTEAD),
     (Section::Table, "hooks", HOOKS_INSTEAD),
 ];
 
@@ -55,7 +53,6 @@ const VALUES: &[(Section, &str, &str, &str)] = &[
 const ONE_WAY_INSTEAD: &str = "name a `source` and a `target`: this version copies one way";
 const STATE_INSTEAD: &str = "take it out: the state is kept at the target, in `_syncset`";
 const HOOKS_INSTEAD: &str = "write `hooks:` at the top of the pipeline: the report that a command is given names each table";
-const DERIVE_INSTEAD: &str = "compute the column with `derive: { NAME: \"an expression\" }`";
 const CAPTURE_INSTEAD: &str =
     "use `hash`, `cursor` with a column that grows with every change, or `xmin` in PostgreSQL";
 

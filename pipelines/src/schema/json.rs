@@ -7,7 +7,7 @@
 use super::{Choice, Key, Section, Takes};
 use crate::problem::Source;
 use crate::yaml::{self, Node};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 use syncset_connector::{ConnectorInfo, SettingSchema};
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
@@ -17,6 +17,12 @@ const TEXT: [&str; 3] = ["string", "number", "boolean"];
 
 /// A number with its unit, perhaps several times.
 const DURATION: &str = r"^\s*(0|([0-9]+(\.[0-9]+)?\s*[a-zA-Zµ]+\s*)+)$";
+
+/// A number of bytes with its unit.
+const BYTES: &str = r"^\s*[0-9]+\s*([bB]|[kKmMgG]([iI]?[bB])?)?\s*$";
+
+/// A name that SQL needs no quotes for.
+const IDENTIFIER: &str = "^[a-z_][a-z0-9_]*$";
 
 /// A whole number with `_` between its digits, which is a text for YAML.
 const GROUPED_DIGITS: &str = "^[0-9]+(_[0-9]+)+$";
@@ -136,6 +142,8 @@ fn value(takes: Takes) -> Value {
             "type": "array", "items": value(Takes::Text), "minItems": 1, "uniqueItems": true
         }),
         Takes::Words => json!({ "type": "array", "items": value(Takes::Text), "minItems": 1 }),
+        Takes::Bytes => json!({ "type": TEXT, "pattern": BYTES }),
+        Takes::Mapping => json!({ "type": "object" }),
         Takes::TextMap => json!({ "type": "object", "additionalProperties": value(Takes::Text) }),
         Takes::Masks(choices, section) => json!({
             "type": "object",
@@ -149,6 +157,15 @@ fn value(takes: Takes) -> Value {
         Takes::Sections(section) => {
             json!({ "type": "array", "items": definition(section.name()) })
         }
+        Takes::Steps(section) => json!({
+            "type": "array",
+            "items": { "anyOf": [value(Takes::Text), definition(section.name())] }
+        }),
+        Takes::Plugins(section) => json!({
+            "type": "object",
+            "propertyNames": { "pattern": IDENTIFIER },
+            "additionalProperties": definition(section.name())
+        }),
         Takes::Connection => definition("connection"),
         Takes::Endpoint => json!({
             "anyOf": [{ "type": "string", "minLength": 1 }, definition("connection")]
@@ -273,11 +290,14 @@ fn scalar(text: &str) -> Value {
         "true" => true.into(),
         "false" => false.into(),
         _ => {
-            let whole = text.parse::<i64>().map(Value::from);
-            let number = whole.or_else(|_| text.parse::<f64>().map(Value::from));
+            let whole = || text.parse::<i64>().map(Value::from).ok();
+            let large = || text.parse::<u64>().map(Value::from).ok();
+            // What is no finite number has no JSON.
+            let other = || Number::from_f64(text.parse().ok()?).map(Value::from);
             // Not a number for YAML: `inf`, `nan`, `+5`.
             let plain = text.starts_with(|first: char| first.is_ascii_digit() || first == '-');
-            number.ok().filter(|_| plain).unwrap_or_else(|| text.into())
+            let number = whole().or_else(large).or_else(other);
+            number.filter(|_| plain).unwrap_or_else(|| text.into())
         }
     }
 }

@@ -50,6 +50,10 @@ pub(crate) enum Takes {
     Names,
     /// A list of one text or more.
     Words,
+    /// `64KiB`, `256MiB`, `1GiB`.
+    Bytes,
+    /// A mapping of texts to anything.
+    Mapping,
     /// A mapping of texts to texts.
     TextMap,
     /// A mapping of names and globs of columns to one of these words, or to a mapping with the keys
@@ -59,6 +63,10 @@ pub(crate) enum Takes {
     Section(Section),
     /// A list of mappings with the keys of another section.
     Sections(Section),
+    /// A list of names, or of mappings with the keys of another section.
+    Steps(Section),
+    /// A mapping of SQL identifiers to mappings with the keys of another section.
+    Plugins(Section),
     /// A URL, or a mapping with the keys of its type.
     Connection,
     /// The name of a connection, or what [`Takes::Connection`] is.

@@ -7,12 +7,12 @@ mod json;
 mod key;
 mod masks;
 mod pipeline;
+mod plugins;
 mod project;
 mod reference;
 mod section;
 mod table;
 
-#[cfg(test)]
 pub(crate) use json::to_json;
 pub(crate) use key::{Choice, Key, Takes};
 pub(crate) use section::Section;

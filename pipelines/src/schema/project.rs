@@ -30,6 +30,15 @@ pub(super) const PROJECT: &[Key] = &[
     Key::optional("retention", &[Takes::Section(Section::Retention)])
         .about("How long the state remembers.")
         .example("retention: { runs: 30d, rejected: 30d }"),
+    Key::optional("plugins", &[Takes::Plugins(Section::Plugin)])
+        .about(
+            "Plugins by name: small letters, digits and `_`, no digit first. Tables use them in \
+             `transform`, expressions call their functions.",
+        )
+        .example(
+            "plugins: { normalise_phone: { path: plugins/normalise_phone.wasm, sha256: \
+             \"9c1e185a5c5e9fc54612808977ee8f548b2258d31d6e4e7b9f5b5f6a2d0c9e11\" } }",
+        ),
 ];
 
 /// `lease:`

@@ -96,6 +96,8 @@ fn kind(takes: Takes) -> String {
             format!("mapping of columns to {}", words.join(" \\| "))
         }
         Takes::Texts | Takes::Names | Takes::Words => "list of texts".into(),
+        Takes::Bytes => "number of bytes, such as `256MiB`".into(),
+        Takes::Mapping => "mapping".into(),
         Takes::TextMap => "mapping of texts to texts".into(),
         Takes::Masks(choices, section) => {
             let words: Vec<_> = choices
@@ -118,6 +120,14 @@ fn kind(takes: Takes) -> String {
         Takes::Sections(section) => {
             let name = section.name();
             format!("list of mappings with [these keys](#{name})")
+        }
+        Takes::Steps(section) => {
+            let name = section.name();
+            format!("list of names, or of mappings with [these keys](#{name})")
+        }
+        Takes::Plugins(section) => {
+            let name = section.name();
+            format!("mapping of names to mappings with [these keys](#{name})")
         }
         Takes::Connection => "URL or mapping".into(),
         Takes::Endpoint => "name of a connection, URL or mapping".into(),

@@ -1,6 +1,6 @@
 //! The mappings that the files are made of.
 
-use super::{Key, hooks, masks, pipeline, project, table};
+use super::{Key, hooks, masks, pipeline, plugins, project, table};
 
 /// A mapping of a file, with its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub(crate) enum Section {
     Lease,
     /// `retention:`
     Retention,
+    /// One plugin.
+    Plugin,
+    /// `limits:` of a plugin.
+    PluginLimits,
     /// The top of a pipeline file.
     Pipeline,
     /// One table, or `defaults:`.
@@ -43,14 +47,18 @@ pub(crate) enum Section {
     Mask,
     /// `partial:`
     Partial,
+    /// One entry of `transform:`.
+    Step,
 }
 
 impl Section {
     /// Every section, each behind the one that holds it.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Project,
         Self::Lease,
         Self::Retention,
+        Self::Plugin,
+        Self::PluginLimits,
         Self::Pipeline,
         Self::Table,
         Self::Columns,
@@ -67,6 +75,7 @@ impl Section {
         Self::OnLossy,
         Self::Mask,
         Self::Partial,
+        Self::Step,
     ];
 
     /// Its keys, in the order they are listed in.
@@ -75,6 +84,8 @@ impl Section {
             Self::Project => project::PROJECT,
             Self::Lease => project::LEASE,
             Self::Retention => project::RETENTION,
+            Self::Plugin => plugins::PLUGIN,
+            Self::PluginLimits => plugins::LIMITS,
             Self::Pipeline => pipeline::PIPELINE,
             Self::Table => table::TABLE,
             Self::Columns => table::COLUMNS,
@@ -91,6 +102,7 @@ impl Section {
             Self::OnLossy => table::ON_LOSSY,
             Self::Mask => masks::MASK,
             Self::Partial => masks::PARTIAL,
+            Self::Step => plugins::STEP,
         }
     }
 
@@ -106,6 +118,8 @@ impl Section {
             Self::Project | Self::Pipeline | Self::Table => (self, ""),
             Self::Lease => (Self::Project, "/lease"),
             Self::Retention => (Self::Project, "/retention"),
+            Self::Plugin => (Self::Project, "/plugins/normalise_phone"),
+            Self::PluginLimits => (Self::Project, "/plugins/normalise_phone/limits"),
             Self::Columns => (Self::Table, "/columns"),
             Self::Where => (Self::Table, "/where"),
             Self::Capture => (Self::Table, "/capture"),
@@ -120,6 +134,7 @@ impl Section {
             Self::OnLossy => (Self::Table, "/on_lossy"),
             Self::Mask => (Self::Table, "/mask/email"),
             Self::Partial => (Self::Table, "/mask/email/partial"),
+            Self::Step => (Self::Table, "/transform/0"),
         }
     }
 
@@ -134,6 +149,8 @@ impl Section {
             Self::Project => "project",
             Self::Lease => "lease",
             Self::Retention => "retention",
+            Self::Plugin => "plugin",
+            Self::PluginLimits => "limits",
             Self::Pipeline => "pipeline",
             Self::Table => "table",
             Self::Columns => "columns",
@@ -150,6 +167,7 @@ impl Section {
             Self::OnLossy => "on_lossy",
             Self::Mask => "mask",
             Self::Partial => "partial",
+            Self::Step => "transform",
         }
     }
 
@@ -159,6 +177,10 @@ impl Section {
             Self::Project => "The connections that pipelines share.",
             Self::Lease => "What keeps two runs of a pipeline apart.",
             Self::Retention => "How long the state remembers.",
+            Self::Plugin => {
+                "A WebAssembly component that transforms rows or gives functions to expressions."
+            }
+            Self::PluginLimits => "What a plugin may use.",
             Self::Pipeline => "What is copied from where to where.",
             Self::Table => "One table, or what all tables of the pipeline have in common.",
             Self::Columns => "All columns but some.",
@@ -175,6 +197,7 @@ impl Section {
             Self::OnLossy => "What happens to values that the target cannot keep, by column.",
             Self::Mask => "What is written instead of a column's values: one of these.",
             Self::Partial => "How many characters stay.",
+            Self::Step => "One plugin that the rows of a table go through.",
         }
     }
 }

@@ -35,8 +35,17 @@ pub(super) const TABLE: &[Key] = &[
              `derive`, and globs.",
         )
         .example("mask: { email: { hmac_sha256: \"${MASK_KEY}\" }, \"*_note\": redact }"),
+    Key::optional("transform", &[Takes::Steps(Section::Step)])
+        .about(
+            "Plugins of `syncset.yaml` that the rows go through, in this order, after `derive` and \
+             `mask`: a column that a plugin returns replaces the one of its name, or is added.",
+        )
+        .example("transform: [ { plugin: normalise_phone, config: { column: phone } } ]"),
     Key::optional("rename", &[Takes::TextMap])
-        .about("New names: name at the source, or of a computed column, to name at the target.")
+        .about(
+            "New names: name at the source, or of a computed column, or of one that a plugin adds, \
+             to name at the target.",
+        )
         .example("rename: { name: full_name }"),
     Key::optional("to", &[Takes::Text])
         .about(

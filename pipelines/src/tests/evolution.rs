@@ -37,7 +37,9 @@ fn copied(plan: &TablePlan) -> BTreeSet<&str> {
     outputs
         .filter_map(|output| match &output.value {
             OutputValue::Column(name) => Some(name.as_str()),
-            OutputValue::Derived { .. } | OutputValue::Masked(..) => None,
+            OutputValue::Derived { .. } | OutputValue::Masked(..) | OutputValue::Plugin { .. } => {
+                None
+            }
         })
         .collect()
 }

@@ -1,8 +1,8 @@
 //! Two made-up stores and short ways to read, select and plan.
 
 use crate::{
-    Lookup, PipelineSpec, Problem, Project, PushDown, Source, TablePlan, parse_pipeline,
-    parse_project, plan_tables, select_tables,
+    Lookup, NoPlugins, PipelineSpec, Plugins, Problem, Project, PushDown, Source, TablePlan,
+    parse_pipeline, parse_project, plan_tables, select_tables,
 };
 use arrow_schema::{DataType, TimeUnit};
 use std::path::Path;
@@ -100,11 +100,14 @@ pub(super) fn project(text: &str) -> Result<Project, Vec<Problem>> {
     parse_project(Source { path, text }, Path::new("/shop"), &CATALOG, &LOOKUP)
 }
 
-/// Reads a pipeline file in a project with the connections `crm` and `replica`.
+/// Reads a pipeline file in a project with the connections `crm` and `replica`, and with the plugins
+/// `normalise_phone` and `scrub`.
 pub(super) fn pipeline(text: &str) -> Result<PipelineSpec, Vec<Problem>> {
     let project = project(
         "version: 1\nconnections:\n  crm: { type: postgres, url: \"${CRM_URL}\" }\n  \
-         replica: { type: postgres, host: db2, password: \"${file:secrets/pg}\" }\n",
+         replica: { type: postgres, host: db2, password: \"${file:secrets/pg}\" }\nplugins:\n  \
+         normalise_phone: { path: plugins/p.wasm, config: { country: DE, keys: [a, b] } }\n  \
+         scrub: { path: plugins/s.wasm, on_error: skip_row, config: { key: \"${MASK_KEY}\" } }\n",
     )
     .expect("the project of the tests is right");
     let path = "p.yaml";
@@ -157,6 +160,16 @@ pub(super) fn plan_of(
     tables: &[TableDescription],
     loaded_under: Option<&str>,
 ) -> Result<Vec<TablePlan>, Vec<Problem>> {
+    plan_with(text, tables, loaded_under, &NoPlugins)
+}
+
+/// The same with plugins.
+pub(super) fn plan_with(
+    text: &str,
+    tables: &[TableDescription],
+    loaded_under: Option<&str>,
+    plugins: &dyn Plugins,
+) -> Result<Vec<TablePlan>, Vec<Problem>> {
     let spec = pipeline(text)?;
     let listed: Vec<_> = tables
         .iter()
@@ -176,7 +189,7 @@ pub(super) fn plan_of(
             )
         })
         .collect();
-    plan_tables(&spec, &described, &Store, None)
+    plan_tables(&spec, &described, &Store, plugins, None)
 }
 
 pub(super) fn column(name: &str, data_type: DataType, nullable: bool) -> Column {

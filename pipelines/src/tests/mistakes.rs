@@ -4,7 +4,7 @@ use super::lab::{pipeline, project, shown, with_tables};
 
 #[test]
 fn unknown_keys_of_the_project_name_the_nearest() {
-    let text = "version: 1\nproject: shop\nconections: {}\nleese: {}\nqqq: 1\nplugins: {}\n";
+    let text = "version: 1\nproject: shop\nconections: {}\nleese: {}\nqqq: 1\nstate: {}\n";
 
     insta::assert_snapshot!(shown(project(text)), @r#"
     unknown key `conections` (syncset.yaml:3:1)
@@ -12,9 +12,9 @@ fn unknown_keys_of_the_project_name_the_nearest() {
     unknown key `leese` (syncset.yaml:4:1)
       hint: did you mean `lease`?
     unknown key `qqq` (syncset.yaml:5:1)
-      hint: the keys of the project file are `version`, `project`, `connections`, `lease`, `retention`
-    `plugins` is not supported by this version (syncset.yaml:6:1)
-      hint: compute the column with `derive: { NAME: "an expression" }`
+      hint: the keys of the project file are `version`, `project`, `connections`, `lease`, `retention`, `plugins`
+    `state` is not supported by this version (syncset.yaml:6:1)
+      hint: take it out: the state is kept at the target, in `_syncset`
     "#);
 }
 
@@ -239,7 +239,6 @@ defaults:
   schema: { new_column: add, dropped_column: hide }
 tables:
   public.customers:
-    transform: [ { plugin: p } ]
     on_lossy: texts
   public.a_orders: { capture: log }
   public.events: { hooks: {} }
@@ -256,13 +255,11 @@ tables:
       hint: remove it: each run finds deleted rows
     `hide` is no value of `dropped_column` (p.yaml:8:46)
       hint: it is one of `keep`, `null`, `drop`, `approve`, `fail`
-    `transform` is not supported by this version (p.yaml:11:5)
-      hint: compute the column with `derive: { NAME: "an expression" }`
-    `texts` is no value of `on_lossy` (p.yaml:12:15)
+    `texts` is no value of `on_lossy` (p.yaml:11:15)
       hint: did you mean `text`?
-    `mode: log` is not supported by this version (p.yaml:13:31)
+    `mode: log` is not supported by this version (p.yaml:12:31)
       hint: use `hash`, `cursor` with a column that grows with every change, or `xmin` in PostgreSQL
-    `hooks` is not supported by this version (p.yaml:14:20)
+    `hooks` is not supported by this version (p.yaml:13:20)
       hint: write `hooks:` at the top of the pipeline: the report that a command is given names each table
     "#);
 }

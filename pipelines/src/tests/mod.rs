@@ -7,6 +7,7 @@ mod lab;
 mod masks;
 mod mistakes;
 mod plans;
+mod plugins;
 mod presets;
 mod renames;
 mod scaffolds;

@@ -32,6 +32,7 @@ fn origin(value: &OutputValue) -> String {
         OutputValue::Column(column) => column.clone(),
         OutputValue::Derived { sql, .. } => format!("({sql})"),
         OutputValue::Masked(value, mask) => format!("{} of {}", mask.summary(), origin(value)),
+        OutputValue::Plugin { name, plugin } => format!("{name} by {plugin}"),
     }
 }
 

@@ -191,6 +191,11 @@ fn forms_of_values_are_right_or_wrong_for_both() {
         |value: Value| File::with(Section::Lease, &json!({ "lease": { "expires": value } }));
     let connection =
         |value: Value| File::with(Section::Project, &json!({ "connections": { "c": value } }));
+    let plugin = |name: &str, key: &str, value: Value| {
+        let plugin = json!({ "path": "p.wasm", key: value });
+        File::with(Section::Project, &json!({ "plugins": { name: plugin } }))
+    };
+    let limit = |key: &str, value: Value| plugin("p", "limits", json!({ key: value }));
     let tables = |name: &str, value: Value| {
         File::with(Section::Pipeline, &json!({ "tables": { name: value } }))
     };
@@ -205,6 +210,13 @@ fn forms_of_values_are_right_or_wrong_for_both() {
         tables("public.\"Order.Items\"", json!(null)),
         tables("public.ref_*", json!("skip")),
         tables("*.*", json!({})),
+        plugin("_p2", "sha256", json!("aB".repeat(32))),
+        plugin("p", "config", json!({ "any": [1, { "thing": null }] })),
+        limit("memory", json!(" 2 GiB ")),
+        limit("memory", json!(268_435_456)),
+        limit("batch_timeout", json!("100ms")),
+        table("transform", json!([])),
+        table("transform", json!(["scrub", { "plugin": "scrub" }])),
     ];
     let wrong = [
         table("columns", json!([])),
@@ -224,6 +236,17 @@ fn forms_of_values_are_right_or_wrong_for_both() {
         tables("a.b.c", json!(null)),
         tables("a.", json!(null)),
         tables("t", json!("skipped")),
+        plugin("P", "sha256", json!("ab".repeat(32))),
+        plugin("2p", "sha256", json!("ab".repeat(32))),
+        plugin("p", "sha256", json!("ab")),
+        plugin("p", "sha256", json!("zz".repeat(32))),
+        plugin("p", "config", json!("text")),
+        limit("memory", json!("2 gallons")),
+        limit("memory", json!("-1MiB")),
+        limit("fuel", json!(-1)),
+        table("transform", json!("scrub")),
+        table("transform", json!([null])),
+        table("transform", json!([{ "config": {} }])),
         File::with(Section::Project, &json!({ "project": "a shop" })),
         File::with(Section::Project, &json!({ "version": 2 })),
         File::with(Section::Pipeline, &json!({ "tables": {} })),
