@@ -150,13 +150,16 @@ impl<T: Into<Failure>> From<T> for Failures {
     }
 }
 
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let mut failure = Self::new(exit_code::CONFIG, problem.to_string());
+        failure.hint = problem.hint;
+        failure
+    }
+}
+
 impl From<Vec<Problem>> for Failures {
     fn from(problems: Vec<Problem>) -> Self {
-        let failure = |problem: Problem| {
-            let mut failure = Failure::new(exit_code::CONFIG, problem.to_string());
-            failure.hint = problem.hint;
-            failure
-        };
-        Self(problems.into_iter().map(failure).collect())
+        Self(problems.into_iter().map(Failure::from).collect())
     }
 }

@@ -25,6 +25,7 @@ mod origin;
 mod orphan;
 mod plan_file;
 mod planned;
+mod plugins;
 mod progress;
 mod registry;
 mod related;

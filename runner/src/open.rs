@@ -3,6 +3,7 @@
 use crate::check::Reader;
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::plugins::PluginSet;
 use crate::registry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(crate) struct Ends {
     target: Arc<Box<dyn Store>>,
     /// Opens the target once more, to be read.
     reader: Arc<ReaderOnce>,
+    plugins: Arc<PluginSet>,
 }
 
 /// The target as it is read, opened when somebody asks for it.
@@ -63,6 +65,7 @@ impl Ends {
                 jobs,
                 opened: OnceCell::new(),
             }),
+            plugins: Arc::new(PluginSet::of(spec)),
         };
         let missing = |what: &str, spec: &ConnectionSpec| {
             let kind = &spec.kind;
@@ -88,6 +91,11 @@ impl Ends {
     /// The store that is written.
     pub(crate) fn target_store(&self) -> &dyn Store {
         self.target.as_ref().as_ref()
+    }
+
+    /// The plugins of the project.
+    pub(crate) fn plugins(&self) -> &PluginSet {
+        &self.plugins
     }
 
     /// The reading side.

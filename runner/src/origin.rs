@@ -17,6 +17,7 @@ pub(crate) fn of_value(plan: &TablePlan, value: &OutputValue) -> String {
     match value {
         OutputValue::Column(column) => of_column(plan, column),
         OutputValue::Derived { sql, .. } => of_expression(sql),
+        OutputValue::Plugin { .. } => value.origin().to_string(),
         OutputValue::Masked(value, mask) => {
             let mark = match mask {
                 Mask::Null => json!("null"),

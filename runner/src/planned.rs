@@ -16,8 +16,8 @@ use syncset_connector::{
     TargetColumn, TargetStatus, TargetTable, WriteMode,
 };
 use syncset_pipeline::{
-    Consistency, OutputValue, PipelineSpec, PushDown, Selected, TablePlan, gone_tables,
-    plan_tables, select_tables,
+    Consistency, OnPluginError, OutputValue, PipelineSpec, PluginColumn, Problem, PushDown,
+    Selected, TablePlan, TransformStep, gone_tables, plan_tables, select_tables,
 };
 use syncset_transform::{
     MaskedValue, OutputExpr, OutputSpec, Transform, TransformContext, TransformSpec,
@@ -206,13 +206,15 @@ pub(crate) async fn draft(
         })?;
         described.push((selected, description));
     }
-    let plans = plan_tables(spec, &described, &Push(ends), slice)?;
+    ends.plugins().prepare()?;
+    let plans = plan_tables(spec, &described, &Push(ends), ends.plugins(), slice)?;
 
     let context = TransformContext::new(chrono::Utc::now());
+    let context = context.with_functions(ends.plugins().functions());
     let mut tables = Vec::with_capacity(plans.len());
     let alike = spec.source.kind == spec.target.kind;
     for plan in plans {
-        let mut table = compile(ends, plan, &context)?;
+        let mut table = compile(ends, spec, plan, &context)?;
         table.indexes = copied::of(&table, ends.target(), alike);
         tables.push(table);
     }
@@ -271,6 +273,8 @@ fn expression(value: &OutputValue, table: &TableDescription) -> OutputExpr {
     match value {
         OutputValue::Column(name) => OutputExpr::Input(name.clone()),
         OutputValue::Derived { sql, .. } => OutputExpr::Sql(sql.clone()),
+        // Added by a plugin: nothing before it knows of such a column.
+        OutputValue::Plugin { name, .. } => OutputExpr::Input(name.clone()),
         OutputValue::Masked(value, mask) => {
             let unread = value.column().filter(|_| !mask.reads_values());
             let unread = unread.and_then(|name| table.column(name));
@@ -286,27 +290,85 @@ fn expression(value: &OutputValue, table: &TableDescription) -> OutputExpr {
     }
 }
 
-/// Compiles what is computed here and so learns the types of derived columns.
-fn compile(
+/// What is computed here, and the plan with the columns that plugins add to it.
+fn transformed(
     ends: &Ends,
+    spec: &PipelineSpec,
     plan: TablePlan,
     context: &TransformContext,
-) -> Result<PlannedTable, Failure> {
+) -> Result<(Transform, TablePlan), Failures> {
+    let has_plugins = !plan.transforms.is_empty();
     let outputs = plan.outputs.iter().map(|output| OutputSpec {
-        name: output.name.clone(),
+        // Plugins know the names of the source.
+        name: match has_plugins {
+            true => output.value.source_name().to_owned(),
+            false => output.name.clone(),
+        },
         value: expression(&output.value, &plan.read.description),
     });
-    let spec = TransformSpec {
+    let extras = plan.extras.iter();
+    let extras = extras.map(|name| OutputSpec::input(name, name));
+    let steps = plan.transforms.iter().map(|step| {
+        if plan.key.is_empty() && step.on_error == OnPluginError::SkipRow {
+            let message = format!(
+                "`on_error: skip_row` of plugin `{}` needs a key: `{}` has none",
+                step.plugin, plan.stream
+            );
+            let problem = Problem::at(&spec.path, step.place, message);
+            return Err(problem
+                .with_hint("name one with `key:`, or use `on_error: fail`")
+                .into());
+        }
+        let plugins = ends.plugins();
+        plugins.step(step, &plan.stream, context.now())
+    });
+    let transform_spec = TransformSpec {
         table: plan.stream.clone(),
         input: plan.read.schema(),
         condition: plan.residual.clone(),
-        outputs: outputs.collect(),
+        outputs: outputs.chain(extras).collect(),
+        steps: steps.collect::<Result<_, Failure>>()?,
     };
-    let transform = Transform::compile(&spec, context).map_err(|error| {
+    let transform = Transform::compile(&transform_spec, context).map_err(|error| {
         let mut failure = Failure::from(error);
         failure.exit_code = exit_code::CONFIG;
-        failure
+        let names = |step: &&TransformStep| {
+            let name = format!("plugin `{}`", step.plugin);
+            failure.message.contains(&name)
+        };
+        if let Some(step) = plan.transforms.iter().find(names) {
+            let problem = Problem::at(&spec.path, step.place, failure.message.clone());
+            failure.message = problem.to_string();
+        }
+        let mut failures = vec![failure];
+        failures.extend(ends.plugins().failures());
+        Failures(failures)
     })?;
+    if !has_plugins {
+        return Ok((transform, plan));
+    }
+    let returned = transform.returned().into_iter();
+    let returned: Vec<_> = returned
+        .map(|(name, plugin)| PluginColumn {
+            name: name.to_owned(),
+            plugin: plugin.to_owned(),
+        })
+        .collect();
+    let plan = plan.with_plugin_columns(spec, &returned)?;
+    let columns = plan.outputs.iter();
+    let columns = columns.map(|output| (output.name.as_str(), output.value.source_name()));
+    let transform = transform.choose(columns).map_err(Failure::from)?;
+    Ok((transform, plan))
+}
+
+/// Compiles what is computed here and so learns the types of computed columns.
+fn compile(
+    ends: &Ends,
+    spec: &PipelineSpec,
+    plan: TablePlan,
+    context: &TransformContext,
+) -> Result<PlannedTable, Failures> {
+    let (transform, plan) = transformed(ends, spec, plan, context)?;
     let schema = transform.schema();
     let description = &plan.read.description;
     let column = |(index, output): (usize, &syncset_pipeline::Output)| {

@@ -200,7 +200,7 @@ fn refuses_null(table: &PlannedTable, column: &str) -> bool {
 fn carries(value: &OutputValue, column: &str) -> bool {
     match value {
         OutputValue::Column(name) => name == column,
-        OutputValue::Derived { .. } => false,
+        OutputValue::Derived { .. } | OutputValue::Plugin { .. } => false,
         OutputValue::Masked(value, _) => carries(value, column),
     }
 }

@@ -1,5 +1,7 @@
 //! Why a plugin cannot be used, or did not do what it was asked.
 
+use crate::settings::Config;
+
 /// Lines of a guest's backtrace that are told.
 const FRAMES_MAX: usize = 12;
 
@@ -86,6 +88,13 @@ impl Fault {
         // What is wrong with the answer to all rows says nothing about one of them.
         fault.divisible = false;
         fault
+    }
+
+    /// Without secrets of the configuration.
+    pub(crate) fn hidden(mut self, config: &Config) -> Self {
+        self.reason = config.hidden(self.reason);
+        self.column = self.column.map(|column| config.hidden(column));
+        self
     }
 
     pub(crate) fn with_backtrace(mut self, frames: Vec<String>) -> Self {

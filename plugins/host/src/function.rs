@@ -5,6 +5,7 @@ use crate::error::{Fault, PluginError};
 use crate::instance::Argument;
 use crate::plugin::Plugin;
 use crate::pool::Pool;
+use crate::settings::Config;
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow_buffer::NullBuffer;
 use arrow_select::filter::filter;
@@ -29,7 +30,7 @@ impl std::fmt::Debug for PluginFunction {
 
 impl PluginFunction {
     /// All functions of a plugin.
-    pub fn all(plugin: &Arc<Plugin>, config: &str) -> Vec<Self> {
+    pub fn all(plugin: &Arc<Plugin>, config: &Config) -> Vec<Self> {
         let functions = plugin.description().functions.iter();
         functions
             .map(|description| Self {

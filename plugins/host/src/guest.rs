@@ -2,7 +2,7 @@
 
 use crate::bindings::syncset::plugin::{host, types};
 use crate::error::{Fault, shown};
-use crate::settings::Limits;
+use crate::settings::{Config, Limits};
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder, Trap, WasmBacktrace};
@@ -26,6 +26,7 @@ const RANDOM_BYTES: u32 = 4099;
 /// State of one instance.
 pub(crate) struct Guest {
     plugin: Arc<str>,
+    config: Config,
     limits: StoreLimits,
     log: Log,
     wasi: WasiCtx,
@@ -39,7 +40,7 @@ struct Log {
 }
 
 impl Guest {
-    pub(crate) fn new(plugin: &Arc<str>, limits: &Limits) -> Self {
+    pub(crate) fn new(plugin: &Arc<str>, config: &Config, limits: &Limits) -> Self {
         let store = StoreLimitsBuilder::new()
             .memory_size(limits.memory_bytes)
             .table_elements(TABLE_ELEMENTS_MAX)
@@ -50,9 +51,10 @@ impl Guest {
             .build();
         Self {
             plugin: Arc::clone(plugin),
+            config: config.clone(),
             limits: store,
             log: Log::default(),
-            wasi: sandbox(plugin),
+            wasi: sandbox(plugin, config),
             resources: ResourceTable::new(),
         }
     }
@@ -77,7 +79,7 @@ impl types::Host for Guest {}
 impl host::Host for Guest {
     fn log(&mut self, level: host::Level, message: String) {
         let plugin = &*self.plugin;
-        let message = shown(&message);
+        let message = shown(&self.config.hidden(message));
         if matches!(level, host::Level::Error) {
             self.log.last_error = Some(message.clone());
         }
@@ -111,11 +113,11 @@ impl WasiView for Guest {
 }
 
 /// A WASI with nothing in it.
-fn sandbox(plugin: &Arc<str>) -> WasiCtx {
+fn sandbox(plugin: &Arc<str>, config: &Config) -> WasiCtx {
     let random = || Deterministic::new((0..RANDOM_BYTES).map(scattered).collect());
     WasiCtx::builder()
-        .stdout(Printed::new(plugin))
-        .stderr(Printed::new(plugin))
+        .stdout(Printed::new(plugin, config))
+        .stderr(Printed::new(plugin, config))
         .secure_random(random())
         .insecure_random(random())
         .insecure_random_seed(0)
@@ -159,6 +161,7 @@ impl HostMonotonicClock for StoppedClock {
 #[derive(Clone)]
 struct Printed {
     plugin: Arc<str>,
+    config: Config,
     line: Vec<u8>,
 }
 
@@ -166,9 +169,10 @@ impl Printed {
     /// Bytes of a line without an end that are kept.
     const LINE_BYTES_MAX: usize = 4096;
 
-    fn new(plugin: &Arc<str>) -> Self {
+    fn new(plugin: &Arc<str>, config: &Config) -> Self {
         Self {
             plugin: Arc::clone(plugin),
+            config: config.clone(),
             line: Vec::new(),
         }
     }
@@ -177,7 +181,8 @@ impl Printed {
         for byte in bytes {
             if *byte == b'\n' {
                 let line = std::mem::take(&mut self.line);
-                let line = shown(&String::from_utf8_lossy(&line));
+                let line = String::from_utf8_lossy(&line).into_owned();
+                let line = shown(&self.config.hidden(line));
                 tracing::info!(plugin = &*self.plugin, "{line}");
             } else if self.line.len() < Self::LINE_BYTES_MAX {
                 self.line.push(*byte);
@@ -276,14 +281,11 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     let named = backtrace.frames().iter().map(|frame| {
         let name = frame.func_name();
         // Without names in the file only the number is known.
-        name.map_or_else(
-            || format!("function {}", frame.func_index()),
-            |name| wasmtime_environ_demangle(name),
-        )
+        name.map_or_else(|| format!("function {}", frame.func_index()), demangled)
     });
     named.collect()
 }
 
-fn wasmtime_environ_demangle(name: &str) -> String {
+fn demangled(name: &str) -> String {
     shown(&rustc_demangle::demangle(name).to_string())
 }

@@ -32,7 +32,7 @@ pub use format::{data_type_of, format_of};
 pub use function::PluginFunction;
 pub use instance::{ColumnNeed, Scope};
 pub use plugin::Plugin;
-pub use settings::{Limits, PluginFile, Wasi, sha256_of};
+pub use settings::{Config, Limits, PluginFile, Wasi, sha256_of};
 pub use transform::{PluginTransform, Returned};
 
 /// The version of the contract in `plugins/wit` that this host speaks.

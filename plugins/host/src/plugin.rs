@@ -10,7 +10,7 @@ use crate::engine::engine;
 use crate::error::{Fault, PluginError};
 use crate::guest::{Guest, fault_of};
 use crate::instance::{ColumnNeed, Indices, Instance, aside};
-use crate::settings::{PluginFile, Wasi, sha256_of};
+use crate::settings::{Config, PluginFile, Wasi, sha256_of};
 use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Engine, Store};
@@ -82,7 +82,10 @@ impl Plugin {
             pre,
             indices,
         };
-        let mut instance = plugin.instance().map_err(|fault| plugin.refuse(fault))?;
+        let plain = Config::default();
+        let mut instance = plugin
+            .instance(&plain)
+            .map_err(|fault| plugin.refuse(fault))?;
         plugin.description = instance.describe().map_err(|fault| plugin.refuse(fault))?;
         Ok(plugin)
     }
@@ -116,14 +119,17 @@ impl Plugin {
     ///
     /// # Errors
     /// [`PluginError::Refused`] if the configuration is not as the plugin wants it.
-    pub fn reads(&self, config: &str) -> Result<Option<Vec<ColumnNeed>>, PluginError> {
+    pub fn reads(&self, config: &Config) -> Result<Option<Vec<ColumnNeed>>, PluginError> {
         let (_, reads) = self.open(config).map_err(|fault| self.refuse(fault))?;
         Ok(reads)
     }
 
     /// An instance with this configuration.
-    pub(crate) fn open(&self, config: &str) -> Result<(Instance, Option<Vec<ColumnNeed>>), Fault> {
-        let value = serde_json::from_str(config)
+    pub(crate) fn open(
+        &self,
+        config: &Config,
+    ) -> Result<(Instance, Option<Vec<ColumnNeed>>), Fault> {
+        let value = serde_json::from_str(config.json())
             .map_err(|error| Fault::new(format!("its configuration is no JSON: {error}")))?;
         if let Some(problem) = config_problem(&self.description.config_schema, &value) {
             return Err(Fault::new(problem).with_hint(format!(
@@ -131,8 +137,10 @@ impl Plugin {
                 self.name
             )));
         }
-        let mut instance = self.instance()?;
-        let reads = instance.configure(config)?;
+        let mut instance = self.instance(config)?;
+        let reads = instance
+            .configure(config.json())
+            .map_err(|fault| fault.hidden(config))?;
         Ok((instance, reads))
     }
 
@@ -144,9 +152,9 @@ impl Plugin {
         }
     }
 
-    fn instance(&self) -> Result<Instance, Fault> {
+    fn instance(&self, config: &Config) -> Result<Instance, Fault> {
         let limits = self.file.limits;
-        let mut store = Store::new(self.engine, Guest::new(&self.name, &limits));
+        let mut store = Store::new(self.engine, Guest::new(&self.name, config, &limits));
         store.limiter(Guest::limiter);
         store.set_hostcall_fuel(limits.memory_bytes);
         // Code of the guest runs while it is made, too.

@@ -3,6 +3,7 @@
 use crate::error::Fault;
 use crate::instance::Instance;
 use crate::plugin::Plugin;
+use crate::settings::Config;
 use arrow_schema::SchemaRef;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,17 +11,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// failure.
 pub(crate) struct Pool {
     pub(crate) plugin: Arc<Plugin>,
-    config: String,
+    config: Config,
     /// What `bind` is told; `None` for functions.
     input: Option<SchemaRef>,
     idle: Mutex<Vec<Instance>>,
 }
 
 impl Pool {
-    pub(crate) fn new(plugin: Arc<Plugin>, config: &str, input: Option<SchemaRef>) -> Self {
+    pub(crate) fn new(plugin: Arc<Plugin>, config: &Config, input: Option<SchemaRef>) -> Self {
         Self {
             plugin,
-            config: config.to_owned(),
+            config: config.clone(),
             input,
             idle: Mutex::new(Vec::new()),
         }
@@ -36,7 +37,7 @@ impl Pool {
             Some(instance) => instance,
             None => self.open()?,
         };
-        let done = work(&mut instance)?;
+        let done = work(&mut instance).map_err(|fault| fault.hidden(&self.config))?;
         self.waiting().push(instance);
         Ok(done)
     }
@@ -44,7 +45,9 @@ impl Pool {
     fn open(&self) -> Result<Instance, Fault> {
         let (mut instance, _) = self.plugin.open(&self.config)?;
         if let Some(input) = &self.input {
-            instance.bind(input)?;
+            instance
+                .bind(input)
+                .map_err(|fault| fault.hidden(&self.config))?;
         }
         Ok(instance)
     }

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A plugin as the project's file names it.
@@ -48,6 +49,56 @@ impl Default for Limits {
             batch_timeout: Duration::from_secs(30),
             fuel: None,
         }
+    }
+}
+
+/// Text without the secrets that it may quote.
+type Hide = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// The configuration of a plugin.
+#[derive(Clone)]
+pub struct Config {
+    json: String,
+    hide: Option<Hide>,
+}
+
+impl Config {
+    /// A JSON object.
+    pub fn new(json: impl Into<String>) -> Self {
+        Self {
+            json: json.into(),
+            hide: None,
+        }
+    }
+
+    /// What the plugin says passes through here before anybody sees it: it may quote a secret.
+    #[must_use]
+    pub fn hiding(mut self, hide: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        self.hide = Some(Arc::new(hide));
+        self
+    }
+
+    pub(crate) fn json(&self) -> &str {
+        &self.json
+    }
+
+    pub(crate) fn hidden(&self, text: String) -> String {
+        match &self.hide {
+            Some(hide) => hide(&text),
+            None => text,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new("{}")
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Config").finish_non_exhaustive()
     }
 }
 

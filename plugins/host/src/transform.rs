@@ -5,6 +5,7 @@ use crate::format::{format_of, is_wanted, spelled};
 use crate::instance::{Instance, Scope};
 use crate::plugin::Plugin;
 use crate::pool::Pool;
+use crate::settings::Config;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
@@ -46,7 +47,7 @@ impl PluginTransform {
     /// take, or if the plugin refuses them.
     pub fn bind(
         plugin: &Arc<Plugin>,
-        config: &str,
+        config: &Config,
         input: &Schema,
         scope: Scope,
     ) -> Result<Self, PluginError> {
@@ -76,7 +77,9 @@ impl PluginTransform {
             PluginError::refused(name, format!("its columns cannot be read: {error}"))
         })?);
         let output = match description.transforms {
-            true => instance.bind(&read).map_err(|fault| plugin.refuse(fault))?,
+            true => instance
+                .bind(&read)
+                .map_err(|fault| plugin.refuse(fault.hidden(config)))?,
             false => Vec::new(),
         };
         let bound: Option<SchemaRef> = description.transforms.then_some(read);

@@ -1,5 +1,6 @@
 //! What all expressions of a run share: the clock and the functions.
 
+use crate::plugin_function;
 use arrow_schema::DataType;
 use chrono::{DateTime, Utc};
 use datafusion_common::config::ConfigOptions;
@@ -8,6 +9,7 @@ use datafusion_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+use syncset_plugin_host::PluginFunction;
 
 /// Functions over a window of rows; known so that messages can say so.
 const WINDOW_FUNCTIONS: [&str; 11] = [
@@ -28,6 +30,7 @@ const WINDOW_FUNCTIONS: [&str; 11] = [
 #[derive(Debug)]
 pub struct TransformContext {
     now: DateTime<Utc>,
+    plugins: Vec<Arc<PluginFunction>>,
     functions: OnceLock<Functions>,
 }
 
@@ -36,11 +39,20 @@ impl TransformContext {
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
             now,
+            plugins: Vec::new(),
             functions: OnceLock::new(),
         }
     }
 
-    pub(crate) fn now(&self) -> DateTime<Utc> {
+    /// Adds functions of plugins. Their names must not be [taken](is_function).
+    #[must_use]
+    pub fn with_functions(mut self, functions: Vec<Arc<PluginFunction>>) -> Self {
+        self.plugins = functions;
+        self
+    }
+
+    /// The instant of the run.
+    pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
@@ -50,8 +62,15 @@ impl TransformContext {
     }
 
     pub(crate) fn functions(&self) -> &Functions {
-        self.functions.get_or_init(Functions::load)
+        self.functions
+            .get_or_init(|| Functions::load(&self.plugins))
     }
+}
+
+/// Whether expressions have a function of this name without any plugin.
+pub fn is_function(name: &str) -> bool {
+    let functions = Functions::load(&[]);
+    functions.scalar(name).is_some() || functions.needs_many_rows(name)
 }
 
 /// The functions expressions can call, and how SQL is read.
@@ -73,7 +92,7 @@ impl std::fmt::Debug for Functions {
 }
 
 impl Functions {
-    fn load() -> Self {
+    fn load(plugins: &[Arc<PluginFunction>]) -> Self {
         let mut options = ConfigOptions::default();
         // Money is never a binary float.
         options.sql_parser.parse_float_as_decimal = true;
@@ -89,6 +108,10 @@ impl Functions {
                 scalar.insert(alias.to_lowercase(), Arc::clone(&function));
             }
             scalar.insert(function.name().to_lowercase(), function);
+        }
+        for function in plugins {
+            let name = function.description().name.clone();
+            scalar.insert(name, Arc::new(plugin_function::udf(function)));
         }
         let mut many_rows = BTreeSet::from(WINDOW_FUNCTIONS.map(str::to_owned));
         for function in datafusion_functions_aggregate::all_default_aggregate_functions() {

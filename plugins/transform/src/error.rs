@@ -74,6 +74,8 @@ pub(crate) enum Place {
     Column { table: String, column: String },
     /// The mask of a column of a table.
     Mask { table: String, column: String },
+    /// A plugin that changes the rows of a table. Its own messages name it.
+    Plugin { table: String },
 }
 
 impl std::fmt::Display for Place {
@@ -84,6 +86,7 @@ impl std::fmt::Display for Place {
                 write!(formatter, "derived column `{column}` of `{table}`")
             }
             Self::Mask { table, column } => write!(formatter, "mask of `{column}` of `{table}`"),
+            Self::Plugin { table } => write!(formatter, "transform of `{table}`"),
         }
     }
 }

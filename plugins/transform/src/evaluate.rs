@@ -1,12 +1,14 @@
 //! Evaluating one expression over a batch, and finding the row that cannot be computed.
 
 use crate::compile::Compiled;
+use crate::step;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, DecimalType, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use datafusion_common::DataFusionError;
+use syncset_plugin_host::PluginError;
 
 /// Why a value could not be computed. Holds no cell value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(crate) struct Fault {
     pub(crate) hint: Option<String>,
     /// The row, if one row alone fails.
     pub(crate) row: Option<usize>,
+    /// Whether one row may be to blame.
+    pub(crate) is_divisible: bool,
 }
 
 impl Fault {
@@ -26,6 +30,7 @@ impl Fault {
             reason: reason.into(),
             hint: None,
             row: None,
+            is_divisible: true,
         }
     }
 
@@ -95,7 +100,10 @@ pub(crate) fn evaluate(
         fault.row = Some(found.row);
         return Err(fault);
     }
-    evaluate_once(compiled, batch, wanted).map_err(|fault| find_row(compiled, batch, wanted, fault))
+    evaluate_once(compiled, batch, wanted).map_err(|fault| match fault.is_divisible {
+        true => find_row(compiled, batch, wanted, fault),
+        false => fault,
+    })
 }
 
 fn evaluate_once(
@@ -134,6 +142,7 @@ fn find_row(
         let half = length / 2;
         let lower = evaluate_once(compiled, &batch.slice(start, half), wanted);
         match lower {
+            Err(found) if !found.is_divisible => return fault,
             Err(found) => {
                 fault = found;
                 length = half;
@@ -141,6 +150,7 @@ fn find_row(
             Ok(_) => {
                 let rest = length - half;
                 match evaluate_once(compiled, &batch.slice(start + half, rest), wanted) {
+                    Err(found) if !found.is_divisible => return fault,
                     Err(found) => {
                         fault = found;
                         start += half;
@@ -234,6 +244,15 @@ fn check_decimal(array: &dyn Array) -> Result<(), Fault> {
 fn describe(error: &DataFusionError) -> Fault {
     match error.find_root() {
         DataFusionError::ArrowError(error, _) => describe_arrow(error),
+        DataFusionError::External(error) => match error.downcast_ref::<PluginError>() {
+            Some(error) => {
+                let mut fault = step::failed(error);
+                // A branch of the expression may be given some of the rows only.
+                fault.row = None;
+                fault
+            }
+            None => Fault::new("the expression cannot be computed for its values"),
+        },
         _ => Fault::new("the expression cannot be computed for its values"),
     }
 }

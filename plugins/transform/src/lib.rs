@@ -11,12 +11,15 @@ mod error;
 mod evaluate;
 mod mask;
 mod names;
+mod plugin_function;
 mod spec;
 mod special;
+mod step;
 mod transform;
 mod uuid;
 
-pub use context::TransformContext;
+pub use context::{TransformContext, is_function};
 pub use error::TransformError;
 pub use spec::{MaskedValue, OutputExpr, OutputSpec, TransformSpec};
+pub use step::{PluginStep, SkippedRow};
 pub use transform::{Applied, Transform};

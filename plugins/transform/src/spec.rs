@@ -1,5 +1,6 @@
 //! What is computed for one table.
 
+use crate::step::PluginStep;
 use arrow_schema::{DataType, SchemaRef};
 use syncset_connector::Mask;
 
@@ -12,8 +13,10 @@ pub struct TransformSpec {
     pub input: SchemaRef,
     /// DataFusion SQL; rows for which it is not true are dropped.
     pub condition: Option<String>,
-    /// Columns of the batches that go out, in order.
+    /// Columns that are computed of them, in order. Without steps they are those that go out.
     pub outputs: Vec<OutputSpec>,
+    /// Plugins that change the batches of these columns, in order.
+    pub steps: Vec<PluginStep>,
 }
 
 /// One column that goes out.

@@ -128,6 +128,21 @@ fn is_zone_cast(cast: &Cast, schema: &Schema) -> bool {
 }
 
 impl SpecialChecks {
+    /// Checks of these columns.
+    pub(crate) fn new(columns: BTreeSet<usize>) -> Self {
+        Self { columns }
+    }
+
+    /// Whether SQL has values of this type that Arrow has not.
+    pub(crate) fn has_special(data_type: &DataType) -> bool {
+        matches!(
+            data_type,
+            DataType::Decimal128(..)
+                | DataType::Timestamp(TimeUnit::Microsecond, _)
+                | DataType::Date32
+        )
+    }
+
     /// The first special value in `batch`, if there is one.
     pub(crate) fn find(&self, batch: &RecordBatch) -> Option<SpecialFound> {
         self.columns.iter().find_map(|&column| {

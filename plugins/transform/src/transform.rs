@@ -7,6 +7,7 @@ use crate::evaluate::{Fault, carried_type, evaluate};
 use crate::mask::MaskPlan;
 use crate::names;
 use crate::spec::{MaskedValue, OutputExpr, TransformSpec};
+use crate::step::{BoundStep, Rows, SkippedRow};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -21,9 +22,14 @@ use syncset_connector::Mask;
 pub struct Transform {
     table: String,
     input: SchemaRef,
-    output: SchemaRef,
     condition: Option<(Place, Compiled)>,
     columns: Vec<OutputColumn>,
+    /// Of `columns`.
+    computed: SchemaRef,
+    steps: Vec<BoundStep>,
+    /// The columns after the last step that go out; `None`: all.
+    chosen: Option<Vec<usize>>,
+    output: SchemaRef,
 }
 
 #[derive(Debug)]
@@ -47,8 +53,10 @@ enum OutputColumn {
 pub struct Applied {
     /// The rows that were kept, with the outputs as columns.
     pub kept: RecordBatch,
-    /// True for each row of the input that was not kept; `None` if all were.
+    /// True for each row of the input that is not selected; `None` if all are.
     pub dropped: Option<BooleanArray>,
+    /// Rows of the input that a plugin failed at: neither kept nor dropped.
+    pub skipped: Vec<SkippedRow>,
 }
 
 impl Transform {
@@ -80,13 +88,58 @@ impl Transform {
             fields.push(field);
             columns.push(column);
         }
+        let computed: SchemaRef = Arc::new(Schema::new(fields));
+        let mut steps: Vec<BoundStep> = Vec::with_capacity(spec.steps.len());
+        for step in &spec.steps {
+            let input = steps.last().map_or(&computed, BoundStep::output);
+            steps.push(BoundStep::bind(step, &spec.table, input)?);
+        }
+        let output = steps.last().map_or(&computed, BoundStep::output);
         Ok(Self {
             table: spec.table.clone(),
             input: Arc::clone(&spec.input),
-            output: Arc::new(Schema::new(fields)),
             condition,
             columns,
+            output: Arc::clone(output),
+            computed,
+            steps,
+            chosen: None,
         })
+    }
+
+    /// Columns that plugins return, with the plugin that returned each last.
+    pub fn returned(&self) -> Vec<(&str, &str)> {
+        let mut returned: Vec<(&str, &str)> = Vec::new();
+        for (column, plugin) in self.steps.iter().flat_map(BoundStep::returned) {
+            match returned.iter_mut().find(|(other, _)| *other == column) {
+                Some(known) => known.1 = plugin,
+                None => returned.push((column, plugin)),
+            }
+        }
+        returned
+    }
+
+    /// Lets only these columns go out, each under a name of its own: (name, column after the last
+    /// step).
+    ///
+    /// # Errors
+    /// [`TransformError::Refused`] if there is no such column.
+    pub fn choose<'a>(
+        mut self,
+        columns: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, TransformError> {
+        let (mut chosen, mut fields) = (Vec::new(), Vec::new());
+        for (name, column) in columns {
+            let Some((index, field)) = self.output.column_with_name(column) else {
+                let place = Place::Plugin { table: self.table };
+                return Err(place.refuse(format!("there is no column `{column}`")));
+            };
+            chosen.push(index);
+            fields.push(field.clone().with_name(name));
+        }
+        self.output = Arc::new(Schema::new(fields));
+        self.chosen = Some(chosen);
+        Ok(self)
     }
 
     /// Schema of the batches that go out. Computed columns may always be NULL.
@@ -96,16 +149,21 @@ impl Transform {
 
     /// Whether [`apply`](Self::apply) only re-orders and renames columns, without any copy.
     pub fn passes_through(&self) -> bool {
-        self.condition.is_none()
+        self.keeps_all_rows()
             && self
                 .columns
                 .iter()
                 .all(|column| matches!(column, OutputColumn::Input(_)))
     }
 
-    /// Whether no condition is evaluated here, so that every row of the input is kept.
+    /// Whether nothing here decides about rows, so that every row of the input is kept.
     pub fn keeps_all_rows(&self) -> bool {
-        self.condition.is_none()
+        self.condition.is_none() && self.steps.is_empty()
+    }
+
+    /// Whether plugins change the rows.
+    pub fn has_plugins(&self) -> bool {
+        !self.steps.is_empty()
     }
 
     /// Names of the input columns that the condition or an output reads, in the input's order.
@@ -131,18 +189,76 @@ impl Transform {
         self.check_input(batch)?;
         let dropped = self.dropped(batch)?;
         let Some(dropped) = dropped else {
-            return Ok(Applied {
-                kept: self.outputs(batch, None)?,
-                dropped: None,
-            });
+            let computed = self.computed(batch, None)?;
+            return self.through_steps(computed, None, batch.num_rows());
         };
         let kept_mask = BooleanArray::new(!dropped.values(), None);
         let rows = filter_record_batch(batch, &kept_mask)
             .map_err(|error| self.schema_error(error.to_string()))?;
+        let computed = self.computed(&rows, Some(&kept_mask))?;
+        self.through_steps(computed, Some(dropped), batch.num_rows())
+    }
+
+    /// `dropped`: the rows of the `row_count` rows that were given which are not in `computed`.
+    fn through_steps(
+        &self,
+        computed: RecordBatch,
+        dropped: Option<BooleanArray>,
+        row_count: usize,
+    ) -> Result<Applied, TransformError> {
+        if self.steps.is_empty() {
+            return Ok(Applied {
+                kept: computed,
+                dropped,
+                skipped: Vec::new(),
+            });
+        }
+        let kept = dropped.as_ref().map(|dropped| !dropped.values());
+        let mut rows = Rows {
+            batch: computed,
+            origins: kept.map(|kept| kept.set_indices().collect()),
+            skipped: Vec::new(),
+        };
+        for step in &self.steps {
+            if rows.batch.num_rows() == 0 {
+                rows.batch = RecordBatch::new_empty(Arc::clone(step.output()));
+                continue;
+            }
+            rows = step.apply(rows)?;
+        }
+        let dropped = rows.origins.map(|origins| {
+            let mut is_dropped = vec![true; row_count];
+            let skipped = rows.skipped.iter().map(|skipped| skipped.row);
+            for row in origins.into_iter().chain(skipped) {
+                is_dropped[row] = false;
+            }
+            BooleanArray::from(is_dropped)
+        });
+        let kept = match &self.chosen {
+            None => rows.batch,
+            Some(chosen) => {
+                let columns = chosen
+                    .iter()
+                    .map(|index| Arc::clone(rows.batch.column(*index)));
+                self.batch_of(&self.output, columns.collect(), rows.batch.num_rows())?
+            }
+        };
         Ok(Applied {
-            kept: self.outputs(&rows, Some(&kept_mask))?,
-            dropped: Some(dropped),
+            kept,
+            dropped: dropped.filter(|it| it.true_count() > 0),
+            skipped: rows.skipped,
         })
+    }
+
+    fn batch_of(
+        &self,
+        schema: &SchemaRef,
+        columns: Vec<ArrayRef>,
+        row_count: usize,
+    ) -> Result<RecordBatch, TransformError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(row_count));
+        RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+            .map_err(|error| self.schema_error(error.to_string()))
     }
 
     /// The rows for which the condition is not true, or `None` if there are none.
@@ -165,7 +281,7 @@ impl Transform {
     }
 
     /// `kept` says which rows of the original batch these are, for messages.
-    fn outputs(
+    fn computed(
         &self,
         rows: &RecordBatch,
         kept: Option<&BooleanArray>,
@@ -182,9 +298,7 @@ impl Transform {
                 })
             })
             .collect::<Result<Vec<ArrayRef>, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        RecordBatch::try_new_with_options(self.schema(), columns, &options)
-            .map_err(|error| self.schema_error(error.to_string()))
+        self.batch_of(&self.computed, columns, rows.num_rows())
     }
 
     fn check_input(&self, batch: &RecordBatch) -> Result<(), TransformError> {

@@ -105,7 +105,7 @@ impl Requests {
         let outputs = planned.plan.outputs.iter();
         let read = outputs.map(|output| match &output.value {
             OutputValue::Column(name) => Ok(name.clone()),
-            OutputValue::Derived { .. } | OutputValue::Masked(..) => {
+            OutputValue::Derived { .. } | OutputValue::Masked(..) | OutputValue::Plugin { .. } => {
                 Err("columns are computed by syncset".to_owned())
             }
         });

@@ -18,6 +18,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncset_connector::{ErrorClass, RejectedRow, Rejection, TableRead, special};
+use syncset_transform::{SkippedRow, TransformError};
 
 /// Longest text of one value that is kept with a refused row.
 const VALUE_CHARS_MAX: usize = 1_000;
@@ -66,6 +67,33 @@ impl Rejects {
         Ok(())
     }
 
+    /// Takes note of a row that a plugin failed at. `keys`: those of the batch that it is a row of.
+    /// The row itself is not kept: it holds values as the source has them.
+    ///
+    /// # Errors
+    /// The first row over `max_rows` fails the table, with its key and the plugin's reason.
+    pub(crate) fn skip(
+        &mut self,
+        table: &PlannedTable,
+        keys: &RecordBatch,
+        skipped: &SkippedRow,
+    ) -> Result<(), Failure> {
+        let rejection = Rejection {
+            row: skipped.row,
+            reason: skipped.reason.clone(),
+            code: None,
+            parked: false,
+        };
+        let mut row = rejected_row(table, keys, &rejection)?;
+        row.row = Value::Object(serde_json::Map::new());
+        let is_new = self.put_aside.insert(row.key.to_string());
+        if is_new && self.put_aside.len() as u64 > table.plan.max_rejects {
+            return Err(limit_reached(table, &row, "a plugin failed at"));
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
     /// The rows, to be stored with the unit.
     pub(crate) fn take(&mut self) -> Vec<RejectedRow> {
         std::mem::take(&mut self.rows)
@@ -85,13 +113,31 @@ pub(crate) fn waits(waiting: &WaitingRow) -> Failure {
     }
 }
 
+/// The failure of a batch, with the key of the row that is to blame.
+pub(crate) fn at_key(table: &TableRun, batch: &RecordBatch, error: TransformError) -> Failure {
+    let row = error.row();
+    let mut failure = Failure::from(error);
+    let keys = key_columns(&table.read, batch).ok();
+    if let Some((row, keys)) = row.zip(keys).filter(|(_, keys)| keys.num_columns() > 0) {
+        let values = keys.columns().iter().map(|column| key_text(column, row));
+        if let Ok(values) = values.collect::<Result<Vec<_>, _>>() {
+            failure
+                .causes
+                .push(format!("the row has the key {}", Value::Array(values)));
+        }
+    }
+    failure
+}
+
 fn over_the_limit(table: &PlannedTable, row: &RejectedRow) -> Failure {
+    limit_reached(table, row, "the target refused")
+}
+
+/// `what`: who did not take the row.
+fn limit_reached(table: &PlannedTable, row: &RejectedRow, what: &str) -> Failure {
     let stream = table.stream();
     let max = table.plan.max_rejects;
-    let message = format!(
-        "table `{stream}`: the target refused the row with key {}",
-        row.key
-    );
+    let message = format!("table `{stream}`: {what} the row with key {}", row.key);
     let mut failure = Failure::new(exit_code::FAILED, message);
     failure.causes.push(row.reason.clone());
     failure.code = row.code.clone();

@@ -166,7 +166,14 @@ impl<'a> Unit<'a> {
         batch: &RecordBatch,
         drop_deletes: bool,
     ) -> Result<(), Failure> {
-        let applied = table.planned.transform.apply(batch)?;
+        let applied = table.planned.transform.apply(batch);
+        let applied = applied.map_err(|error| rejects::at_key(table, batch, error))?;
+        if !applied.skipped.is_empty() {
+            let keys = rejects::key_columns(&table.read, batch)?;
+            for skipped in &applied.skipped {
+                self.rejects.skip(&table.planned, &keys, skipped)?;
+            }
+        }
         if let Some(dropped) = applied
             .dropped
             .filter(|_| drop_deletes && table.planned.deletes())

@@ -1,7 +1,7 @@
 //! Values that go in and come back.
 
 use super::wat::{Wat, words};
-use crate::{PluginFunction, PluginTransform, Scope};
+use crate::{Config, PluginFunction, PluginTransform, Scope};
 use arrow_array::builder::{BinaryBuilder, FixedSizeBinaryBuilder, StringBuilder};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
@@ -103,7 +103,7 @@ proptest! {
         let whole = batch(columns(&rows));
         let start = cut.0.min(rows.len());
         let part = whole.slice(start, cut.1.min(rows.len() - start));
-        let transform = PluginTransform::bind(plugin, "{}", &whole.schema(), Scope::default())
+        let transform = PluginTransform::bind(plugin, &Config::default(), &whole.schema(), Scope::default())
             .expect("all types can be passed");
 
         let returned = transform.apply(&part).expect("the guest does nothing");
@@ -119,8 +119,13 @@ proptest! {
 fn rows_that_a_filter_drops_are_named() {
     let plugin = Wat::filter().load();
     let rows = batch(vec![Arc::new(Int64Array::from(vec![1, 2, 3]))]);
-    let transform = PluginTransform::bind(&plugin, "{}", &rows.schema(), Scope::default())
-        .expect("it can be bound");
+    let transform = PluginTransform::bind(
+        &plugin,
+        &Config::default(),
+        &rows.schema(),
+        Scope::default(),
+    )
+    .expect("it can be bound");
 
     let returned = transform.apply(&rows).expect("it filters");
 
@@ -146,7 +151,7 @@ fn first_argument() -> String {
 #[test]
 fn strict_functions_are_not_called_for_null() {
     let plugin = Wat::scalar(true, first_argument()).load();
-    let functions = PluginFunction::all(&plugin, "{}");
+    let functions = PluginFunction::all(&plugin, &Config::default());
     let values: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(7), None, Some(9)]));
 
     let found = functions[0]
@@ -171,7 +176,7 @@ fn rows_of_errors_of_strict_functions_are_those_of_the_batch() {
     let plugin = guest.load();
     let values: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(7), None, Some(9)]));
 
-    let error = PluginFunction::all(&plugin, "{}")[0]
+    let error = PluginFunction::all(&plugin, &Config::default())[0]
         .call(4, &[(values, false)])
         .expect_err("it fails");
 

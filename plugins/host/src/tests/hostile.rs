@@ -1,7 +1,7 @@
 //! Guests that do harm: each ends in a sentence within its limit, and the next call works.
 
 use super::wat::{Wat, identity, words};
-use crate::{Limits, PluginError, PluginTransform, Scope};
+use crate::{Config, Limits, PluginError, PluginTransform, Scope};
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use std::sync::Arc;
@@ -26,7 +26,8 @@ fn rows(values: Vec<i64>) -> RecordBatch {
 fn bound(guest: &Wat, limits: Limits) -> PluginTransform {
     let plugin = guest.load_with(limits).expect("it can be loaded");
     let schema = rows(vec![]).schema();
-    PluginTransform::bind(&plugin, "{}", &schema, Scope::default()).expect("it can be bound")
+    PluginTransform::bind(&plugin, &Config::default(), &schema, Scope::default())
+        .expect("it can be bound")
 }
 
 fn failure(transform: &PluginTransform, rows: &RecordBatch) -> (String, Option<usize>) {
@@ -48,7 +49,7 @@ fn endless_loops_end_when_their_time_is_up() {
             Ok(plugin) => {
                 let one = rows(vec![1]);
                 let scope = Scope::default();
-                match PluginTransform::bind(&plugin, "{}", &one.schema(), scope) {
+                match PluginTransform::bind(&plugin, &Config::default(), &one.schema(), scope) {
                     Err(error) => error.to_string(),
                     Ok(transform) => failure(&transform, &one).0,
                 }

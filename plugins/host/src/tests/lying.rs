@@ -1,7 +1,7 @@
 //! Guests that return what the contract does not allow.
 
 use super::wat::{Wat, words};
-use crate::{Limits, PluginError, PluginTransform, Scope};
+use crate::{Config, Limits, PluginError, PluginTransform, Scope};
 use arrow_array::{Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
@@ -16,7 +16,13 @@ fn rows() -> RecordBatch {
 fn apply(guest: &Wat) -> Result<crate::Returned, PluginError> {
     let rows = rows();
     let plugin = guest.load();
-    PluginTransform::bind(&plugin, "{}", &rows.schema(), Scope::default())?.apply(&rows)
+    PluginTransform::bind(
+        &plugin,
+        &Config::default(),
+        &rows.schema(),
+        Scope::default(),
+    )?
+    .apply(&rows)
 }
 
 /// What is said of a guest that returns this array of texts; `buffers` are bytes.
@@ -203,7 +209,7 @@ proptest! {
         let limits = Limits { batch_timeout: std::time::Duration::from_secs(2), ..Limits::default() };
         if let Ok(plugin) = super::wat::load(&component, limits, crate::Wasi::None) {
             let rows = rows();
-            let bound = PluginTransform::bind(&plugin, "{}", &rows.schema(), Scope::default());
+            let bound = PluginTransform::bind(&plugin, &Config::default(), &rows.schema(), Scope::default());
             if let Ok(transform) = bound {
                 let _ = transform.apply(&rows);
             }

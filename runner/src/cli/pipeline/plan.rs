@@ -291,6 +291,7 @@ fn source_text(value: &OutputValue) -> String {
     match value {
         OutputValue::Column(name) => name.clone(),
         OutputValue::Derived { sql, .. } => format!("= {sql}"),
+        OutputValue::Plugin { name, plugin } => format!("{name} of plugin {plugin}"),
         OutputValue::Masked(value, mask) => {
             format!("{} masked by {}", source_text(value), mask.summary())
         }
