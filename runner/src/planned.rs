@@ -531,10 +531,11 @@ pub(crate) fn native_name(column: &TargetColumn) -> String {
 }
 
 /// The type of a computed column as SQL would spell it.
-fn computed_name(data_type: &DataType) -> String {
+pub(crate) fn computed_name(data_type: &DataType) -> String {
     let name = match data_type {
         DataType::Boolean => "boolean",
-        DataType::Int16 => "smallint",
+        DataType::Int8 | DataType::UInt8 | DataType::Int16 => "smallint",
+        DataType::FixedSizeBinary(16) => "uuid",
         DataType::Int32 => "integer",
         DataType::Int64 => "bigint",
         DataType::Float32 => "real",

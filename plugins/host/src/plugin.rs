@@ -144,6 +144,15 @@ impl Plugin {
         Ok((instance, reads))
     }
 
+    /// An instance for functions. Without a configuration it is not asked to take one: a transform
+    /// beside them may need it.
+    pub(crate) fn open_functions(&self, config: &Config) -> Result<Instance, Fault> {
+        match config.is_empty() {
+            true => self.instance(config),
+            false => Ok(self.open(config)?.0),
+        }
+    }
+
     pub(crate) fn refuse(&self, fault: Fault) -> PluginError {
         let error = PluginError::refused(&self.name, fault.to_string());
         match fault.hint {

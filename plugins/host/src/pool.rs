@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Pool {
     pub(crate) plugin: Arc<Plugin>,
     config: Config,
-    /// What `bind` is told; `None` for functions.
+    /// The columns that are passed; `None` for functions.
     input: Option<SchemaRef>,
     idle: Mutex<Vec<Instance>>,
 }
@@ -43,8 +43,11 @@ impl Pool {
     }
 
     fn open(&self) -> Result<Instance, Fault> {
+        let Some(input) = &self.input else {
+            return self.plugin.open_functions(&self.config);
+        };
         let (mut instance, _) = self.plugin.open(&self.config)?;
-        if let Some(input) = &self.input {
+        if self.plugin.description().transforms {
             instance
                 .bind(input)
                 .map_err(|fault| fault.hidden(&self.config))?;

@@ -78,6 +78,10 @@ impl Config {
         self
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.json == "{}"
+    }
+
     pub(crate) fn json(&self) -> &str {
         &self.json
     }

@@ -7,7 +7,7 @@ use crate::plugin::Plugin;
 use crate::pool::Pool;
 use crate::settings::Config;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{Field, Schema};
 use arrow_select::filter::filter_record_batch;
 use std::sync::Arc;
 
@@ -82,9 +82,8 @@ impl PluginTransform {
                 .map_err(|fault| plugin.refuse(fault.hidden(config)))?,
             false => Vec::new(),
         };
-        let bound: Option<SchemaRef> = description.transforms.then_some(read);
         Ok(Self {
-            pool: Pool::new(Arc::clone(plugin), config, bound),
+            pool: Pool::new(Arc::clone(plugin), config, Some(read)),
             scope,
             reads,
             output,

@@ -90,6 +90,11 @@ pub(crate) enum Verb {
     },
     /// Compare two tables that no pipeline connects; writes nothing
     Check(CheckTablesArgs),
+    /// Plugins that people write themselves: look at them, try them, pin them
+    Plugin {
+        #[command(subcommand)]
+        verb: PluginVerb,
+    },
     /// Rows that a target refused and that wait in its state
     Rejected {
         #[command(subcommand)]
@@ -124,6 +129,57 @@ pub(crate) enum Shell {
     Zsh,
     /// `syncset completions fish > ~/.config/fish/completions/syncset.fish`
     Fish,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginVerb {
+    /// Name the plugins of the project, whether each is the file that was pinned, and the pipelines
+    /// that use it
+    List,
+    /// Show what a plugin says of itself: version, imports, functions, configuration, size, hash
+    Inspect {
+        /// Name of a plugin of syncset.yaml, or the path of a `.wasm` or `.wat` file
+        plugin: String,
+    },
+    /// Show what a plugin makes of a few rows, before and after side by side; writes nothing
+    Test(PluginTestArgs),
+    /// Check plugins and write the hashes of their files into syncset.yaml; all if none is named
+    Pin {
+        /// Names from syncset.yaml
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginTestArgs {
+    /// Name of a plugin of syncset.yaml, or the path of a `.wasm` or `.wat` file
+    pub(crate) plugin: String,
+    /// Rows: a file of JSON objects, one a line, a `.csv` file, or `pipeline:NAME[/TABLE]` for rows
+    /// of that pipeline's source
+    #[arg(long, value_name = "INPUT")]
+    pub(crate) input: String,
+    /// First rows of the input to take at most
+    #[arg(long, default_value_t = 20, value_parser = parse_limit, value_name = "ROWS")]
+    pub(crate) limit: usize,
+    /// Configuration as JSON, in place of the one in syncset.yaml or the pipeline
+    #[arg(long, value_name = "JSON")]
+    pub(crate) config: Option<String>,
+    /// Compute this expression for each row, such as `normalise_phone(phone, country)`, instead of
+    /// transforming the rows
+    #[arg(long, value_name = "SQL")]
+    pub(crate) call: Option<String>,
+    /// Rows that must come out, as JSON objects, one a line; columns that they leave out may be
+    /// anything. Exit with 4 if they differ
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expect: Option<PathBuf>,
+}
+
+/// Rows of a sample.
+fn parse_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit @ 1..=100_000) => Ok(limit),
+        _ => Err("a number from 1 to 100000".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 mod documents;
 pub(crate) mod init;
 pub(crate) mod pipeline;
+mod plugin;
 pub(crate) mod quantity;
 mod rejected;
 pub(crate) mod render;
@@ -102,6 +103,7 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
         Verb::Init(args) => {
             return init::init(&cli.directory, &cli.set, cli.output, args).await;
         }
+        Verb::Plugin { verb } => return plugin::dispatch(&cli, verb).await,
         Verb::Check(_)
         | Verb::Connection { .. }
         | Verb::Doctor(_)
@@ -124,7 +126,11 @@ async fn dispatch(cli: Cli) -> Result<i32, Failures> {
         Verb::Pipeline { verb } => pipeline::dispatch(&context, verb).await,
         Verb::Rejected { verb } => rejected::dispatch(&context, verb).await,
         Verb::Schema { verb } => schema::dispatch(&context, verb).await,
-        Verb::Init(_) | Verb::Types { .. } | Verb::Completions { .. } | Verb::Man { .. } => {
+        Verb::Init(_)
+        | Verb::Plugin { .. }
+        | Verb::Types { .. }
+        | Verb::Completions { .. }
+        | Verb::Man { .. } => {
             unreachable!("handled above")
         }
     }
