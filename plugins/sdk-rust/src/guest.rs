@@ -55,7 +55,15 @@ impl Part<dyn AnyFilter> {
 /// If it is not as the part wants it.
 pub(crate) fn config<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
     let json = if json.trim().is_empty() { "{}" } else { json };
-    serde_json::from_str(json).map_err(|error| Error::new(format!("configuration: {error}")))
+    serde_json::from_str(json).map_err(|error| {
+        let message = error.to_string();
+        // Its author wrote YAML: a place in this text says nothing.
+        let said = match message.rsplit_once(" at line ") {
+            Some((said, _)) if error.is_data() => said,
+            _ => &message,
+        };
+        Error::new(format!("configuration: {said}"))
+    })
 }
 
 /// What is exported for a plugin.
@@ -63,7 +71,14 @@ pub struct Component<P>(PhantomData<P>);
 
 thread_local! {
     /// A component has one instance; native tests have one for each thread.
-    static INSTANCE: RefCell<Instance> = const { RefCell::new(Instance::NONE) };
+    static INSTANCE: RefCell<Option<Instance>> = const { RefCell::new(None) };
+}
+
+fn with_instance<T>(call: impl FnOnce(&mut Instance) -> Result<T>) -> Result<T> {
+    INSTANCE.with_borrow_mut(|instance| match instance {
+        Some(instance) => call(instance),
+        None => Err(Error::new("the plugin is not configured")),
+    })
 }
 
 impl<P: Plugin> exports::plugin::Guest for Component<P> {
@@ -76,14 +91,14 @@ impl<P: Plugin> exports::plugin::Guest for Component<P> {
         log::hook_panics();
         let instance = Instance::configure(P::TRANSFORM, P::FILTER, &json)?;
         let reads = instance.reads();
-        INSTANCE.set(instance);
+        INSTANCE.set(Some(instance));
         Ok(reads.map(|columns| columns.into_iter().map(Into::into).collect()))
     }
 
     fn bind(input: Vec<types::Field>) -> Result<Vec<types::Field>, types::PluginError> {
         log::hook_panics();
         let input: SchemaRef = Arc::new(wire::schema_from(input)?);
-        let output = INSTANCE.with_borrow_mut(|instance| instance.bind(input))?;
+        let output = with_instance(|instance| instance.bind(input))?;
         Ok(wire::schema_to(&output)?)
     }
 }
@@ -95,7 +110,7 @@ impl<P: Plugin> exports::transform::Guest for Component<P> {
     ) -> Result<exports::transform::Output, types::PluginError> {
         log::hook_panics();
         let context = Context::from(context);
-        let output = INSTANCE.with_borrow(|instance| {
+        let output = with_instance(|instance| {
             let input = wire::batch_from(input, instance.input()?)?;
             instance.transform(&context, &input)
         })?;
@@ -110,7 +125,7 @@ impl<P: Plugin> exports::filter::Guest for Component<P> {
     fn keep(context: types::Context, input: types::Batch) -> Result<Vec<u8>, types::PluginError> {
         log::hook_panics();
         let context = Context::from(context);
-        let mask = INSTANCE.with_borrow(|instance| {
+        let mask = with_instance(|instance| {
             let input = wire::batch_from(input, instance.input()?)?;
             instance.keep(&context, &input)
         })?;

@@ -60,12 +60,6 @@ struct Bound {
 }
 
 impl Instance {
-    pub(crate) const NONE: Self = Self {
-        transform: None,
-        filter: None,
-        bound: None,
-    };
-
     /// Reads the configuration.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ mod rows;
 
 use std::marker::PhantomData;
 
-use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_array::{Array, ArrayRef};
 use arrow_buffer::NullBuffer;
 
 pub use columns::{ArrayFormat, IntoArray};
@@ -85,7 +85,7 @@ pub(crate) fn call(
     let always_null =
         |argument: &Argument| argument.is_constant && argument.values.null_count() > 0;
     if signature.strict && arguments.iter().any(always_null) {
-        return wire::array_to(&new_null_array(&returns, rows));
+        return wire::all_null(&returns, rows);
     }
     let result = (function.call)(rows, &arguments)?;
     if result.len() != rows || *result.data_type() != returns {

@@ -270,7 +270,9 @@ fn transform_drops_rows_and_adds_columns() {
 #[test]
 fn configuration_and_columns_are_checked_before_rows() {
     let (context, orders) = orders();
-    let run = |config, batch: &RecordBatch| testing::transform::<to_eur>(config, &context, batch).unwrap_err();
+    let run = |config, batch: &RecordBatch| {
+        testing::transform::<to_eur>(config, &context, batch).unwrap_err()
+    };
 
     let missing = run("{}", &orders);
     let unknown = run(r#"{"rate": 1, "rat": 1}"#, &orders);

@@ -149,6 +149,17 @@ fn empty_columns_have_no_rows_in_any_format() {
 }
 
 #[test]
+fn column_of_nothing_is_null_in_every_row_of_any_format() {
+    for format in FORMATS {
+        let data_type = format::data_type(format).unwrap();
+
+        let nulls = array_from(all_null(&data_type, 9).unwrap(), &data_type).unwrap();
+
+        assert_eq!((nulls.len(), nulls.null_count()), (9, 9), "{format}");
+    }
+}
+
+#[test]
 fn malformed_columns_are_refused() {
     let text = |offsets: &[i32], bytes: &[u8]| {
         let offsets = offsets
