@@ -33,9 +33,37 @@ pub const fn format(name: &str) -> &str {
         b"timestamp utc" => "tsu:UTC",
         b"b" | b"c" | b"C" | b"s" | b"S" | b"i" | b"I" | b"l" | b"L" | b"f" | b"g" | b"u"
         | b"z" | b"w:16" | b"tdD" | b"ttu" | b"tsu:" | b"tsu:UTC" | b"tsu:*" => name,
-        [b'd', b':', ..] => name,
+        b"d:*" => name,
+        [b'd', b':', digits @ ..] if is_decimal(digits) => name,
         _ => panic!("no such type; see the table of types in the guide of syncset-plugin"),
     }
+}
+
+/// Whether these are the digits of a decimal and those after its point, such as `12,2`.
+const fn is_decimal(text: &[u8]) -> bool {
+    let (mut numbers, mut number, mut place) = ([0, 0], 0, 0);
+    let mut has_digit = false;
+    while place < text.len() {
+        match text[place] {
+            digit @ b'0'..=b'9' if numbers[number] < DECIMAL_DIGITS_MAX => {
+                numbers[number] = numbers[number] * 10 + (digit - b'0');
+                has_digit = true;
+            }
+            b',' if number == 0 && has_digit => {
+                number = 1;
+                has_digit = false;
+            }
+            b'-' if number == 1 && !has_digit && text[place - 1] == b',' => {}
+            _ => return false,
+        }
+        place += 1;
+    }
+    let [precision, scale] = numbers;
+    number == 1
+        && has_digit
+        && precision >= 1
+        && precision <= DECIMAL_DIGITS_MAX
+        && scale <= DECIMAL_DIGITS_MAX
 }
 
 /// As [`format`], for one type and not a family such as `decimal`.
@@ -162,6 +190,21 @@ mod tests {
         assert!(matches_any(&decimal, "d:12,2"));
         assert!(!matches_any(&decimal, "tdD"));
         assert!(matches_any(&[], "tdD"));
+    }
+
+    #[test]
+    fn names_of_decimals_are_read_as_their_formats_are() {
+        for text in [
+            "12,2", "38,-38", "1,0", "", "12", "12,", ",2", "0,1", "39,1", "9,39", "999,1",
+            "1,2,3", "-1,2", "1,2-", "1,--2",
+        ] {
+            let format = format!("d:{text}");
+            assert_eq!(
+                is_decimal(text.as_bytes()),
+                data_type(&format).is_some(),
+                "{text}"
+            );
+        }
     }
 
     #[test]

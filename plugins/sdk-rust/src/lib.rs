@@ -59,7 +59,8 @@ use arrow_schema::Field;
 /// # Panics
 /// If there is no such type.
 pub fn field(name: impl Into<String>, type_name: &str) -> Field {
-    let data_type = format::data_type(exact_format(type_name)).expect("the type has its digits");
+    let data_type =
+        format::data_type(exact_format(type_name)).expect("every exact format is a type");
     Field::new(name, data_type, true)
 }
 

@@ -145,6 +145,10 @@ impl From<RecordBatch> for Output {
 }
 
 /// What a function under `#[transform]` may return.
+#[diagnostic::on_unimplemented(
+    message = "a transform cannot return `{Self}`",
+    note = "it returns a RecordBatch, an Output, or a Result of one of them"
+)]
 #[doc(hidden)]
 pub trait IntoOutput {
     fn into_output(self) -> Result<Output>;
@@ -169,6 +173,10 @@ impl<T: IntoOutput, E: std::fmt::Display + 'static> IntoOutput for Result<T, E> 
 }
 
 /// What a function under `#[filter]` may return.
+#[diagnostic::on_unimplemented(
+    message = "a filter cannot return `{Self}`",
+    note = "it returns a BooleanArray, or a Result of it"
+)]
 #[doc(hidden)]
 pub trait IntoMask {
     fn into_mask(self) -> Result<BooleanArray>;

@@ -1,7 +1,7 @@
 //! `#[scalar]`.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{FnArg, Ident, ItemFn, LitStr, Result, ReturnType, Type, TypeParamBound};
 
@@ -218,7 +218,7 @@ fn arrays(
         formats.push(match &scalar.args {
             Some(named) => {
                 let named = &named[place];
-                quote!(const { ::syncset_plugin::exact_format(#named) })
+                quote_spanned!(named.span()=> const { ::syncset_plugin::exact_format(#named) })
             }
             None => quote!(<#array as ::syncset_plugin::scalar::ArrayFormat>::FORMAT),
         });
@@ -229,7 +229,9 @@ fn arrays(
         });
     }
     let returns = match &scalar.returns {
-        Some(named) => quote!(const { ::syncset_plugin::exact_format(#named) }),
+        Some(named) => {
+            quote_spanned!(named.span()=> const { ::syncset_plugin::exact_format(#named) })
+        }
         None => quote!(<#returned as ::syncset_plugin::scalar::ArrayFormat>::FORMAT),
     };
     let strict = scalar.strict.is_some();

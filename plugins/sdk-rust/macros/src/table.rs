@@ -1,7 +1,7 @@
 //! `#[transform]` and `#[filter]`.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{FnArg, ItemFn, LitStr, Result, ReturnType, Type};
 
 use crate::options::{Opt, Options, Value};
@@ -48,7 +48,7 @@ pub(crate) fn transform(options: TokenStream, item: TokenStream) -> Result<Token
                 "a column that is added has a type: `name: type`",
             ));
         };
-        fields.push(quote! {
+        fields.push(quote_spanned! {add.span()=>
             ::syncset_plugin::field(#name, const { ::syncset_plugin::exact_format(#type_name) })
         });
     }
@@ -197,10 +197,12 @@ fn reads_body(reads: Option<Vec<LitStr>>) -> Result<TokenStream> {
                 .map(|one| LitStr::new(one.trim(), types.span()))
                 .collect()
         });
-        columns.push(quote! {{
-            const FORMATS: &[&str] = &[#(::syncset_plugin::format(#types)),*];
-            ::syncset_plugin::Column::new(#name, &FORMATS.join("|"))
-        }});
+        let formats = types
+            .iter()
+            .map(|name| quote_spanned!(name.span()=> const { ::syncset_plugin::format(#name) }));
+        columns.push(quote! {
+            ::syncset_plugin::Column::new(#name, &<[&str]>::join(&[#(#formats),*], "|"))
+        });
     }
     Ok(quote!(::syncset_plugin::Reads::Columns(
         ::std::vec![#(#columns),*]
