@@ -66,7 +66,7 @@ const fn is_decimal(text: &[u8]) -> bool {
         && scale <= DECIMAL_DIGITS_MAX
 }
 
-/// As [`format`], for one type and not a family such as `decimal`.
+/// As [`format()`], for one type and not a family such as `decimal`.
 ///
 /// # Panics
 /// If there is no such type, or it is a family.

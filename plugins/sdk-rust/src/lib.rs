@@ -1,17 +1,6 @@
-//! Transforms, filters and SQL functions for syncset, in Rust. The guide is `README.md`.
+//! Transforms, filters and SQL functions for syncset, in Rust.
 //!
-//! ```
-//! use syncset_plugin::prelude::*;
-//!
-//! /// The part of an address after the `@`.
-//! #[syncset_plugin::scalar]
-//! fn email_domain(email: &str) -> Option<String> {
-//!     email.split_once('@').map(|(_, domain)| domain.to_lowercase())
-//! }
-//!
-//! syncset_plugin::plugin! { functions: [email_domain] }
-//! # fn main() {}
-//! ```
+#![doc = include_str!("../README.md")]
 
 // What the macros make names the crate from outside; so do the bindings within it.
 extern crate self as syncset_plugin;
