@@ -74,15 +74,24 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
             #[allow(dead_code)]
             struct Plugin;
 
+            // Constants of their own: in a native build nothing else uses what they name.
+            #[allow(dead_code)]
+            const FUNCTIONS: &[::syncset_plugin::scalar::Function] =
+                &[#(::syncset_plugin::scalar::Function::of::<#functions>()),*];
+            #[allow(dead_code)]
+            const TRANSFORM: ::std::option::Option<guest::Part<dyn guest::AnyTransform>> =
+                #transform;
+            #[allow(dead_code)]
+            const FILTER: ::std::option::Option<guest::Part<dyn guest::AnyFilter>> = #filter;
+
             impl guest::Plugin for Plugin {
                 const NAME: &'static str = #name;
                 const VERSION: &'static str = #version;
                 const DOC: &'static str = #doc;
-                const FUNCTIONS: &'static [::syncset_plugin::scalar::Function] =
-                    &[#(::syncset_plugin::scalar::Function::of::<#functions>()),*];
+                const FUNCTIONS: &'static [::syncset_plugin::scalar::Function] = FUNCTIONS;
                 const TRANSFORM: ::std::option::Option<guest::Part<dyn guest::AnyTransform>> =
-                    #transform;
-                const FILTER: ::std::option::Option<guest::Part<dyn guest::AnyFilter>> = #filter;
+                    TRANSFORM;
+                const FILTER: ::std::option::Option<guest::Part<dyn guest::AnyFilter>> = FILTER;
 
                 fn config_schema() -> ::std::string::String {
                     ::std::string::String::from(#schema)

@@ -6,8 +6,14 @@ use syncset_plugin::arrow_array::StringArray;
 use syncset_plugin::prelude::*;
 
 /// Countries that are known, with their calling codes.
-const CALLING_CODES: &[(&str, &str)] =
-    &[("AT", "43"), ("CH", "41"), ("DE", "49"), ("FR", "33"), ("GB", "44"), ("US", "1")];
+const CALLING_CODES: &[(&str, &str)] = &[
+    ("AT", "43"),
+    ("CH", "41"),
+    ("DE", "49"),
+    ("FR", "33"),
+    ("GB", "44"),
+    ("US", "1"),
+];
 
 /// A telephone number in the international form, such as `+4930123456`. Numbers without a calling
 /// code are those of the country (two letters). NULL if there are too few or too many digits.
@@ -23,7 +29,9 @@ fn normalise_phone(phone: &str, country: &str) -> Result<Option<String>> {
     } else {
         format!("{code}{}", digits.strip_prefix('0').unwrap_or(&digits))
     };
-    Ok((8..=15).contains(&number.len()).then(|| format!("+{number}")))
+    Ok((8..=15)
+        .contains(&number.len())
+        .then(|| format!("+{number}")))
 }
 
 /// Brings one column into the international form. This is the configuration, too.
@@ -46,7 +54,11 @@ impl Transform for NormalisePhones {
 
     fn transform(&self, _context: &Context, batch: RecordBatch) -> Result<Output> {
         let mut numbers = Vec::with_capacity(batch.num_rows());
-        for (row, phone) in batch[self.column.as_str()].as_string::<i32>().iter().enumerate() {
+        for (row, phone) in batch[self.column.as_str()]
+            .as_string::<i32>()
+            .iter()
+            .enumerate()
+        {
             let number = match phone {
                 Some(phone) => normalise_phone(phone, &self.country)
                     .map_err(|error| error.at_row(row).in_column(&self.column))?,
@@ -80,7 +92,11 @@ mod tests {
         ];
 
         for (phone, country, expected) in cases {
-            assert_eq!(normalise_phone(phone, country).unwrap().as_deref(), expected, "{phone}");
+            assert_eq!(
+                normalise_phone(phone, country).unwrap().as_deref(),
+                expected,
+                "{phone}"
+            );
         }
         assert!(normalise_phone("030 123456", "XX").is_err());
     }
