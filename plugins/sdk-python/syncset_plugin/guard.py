@@ -64,7 +64,7 @@ def install() -> None:
             setattr(time, name, _refused(getattr(time, name), _NO_CLOCK))
     for name in ("gmtime", "localtime", "ctime", "asctime"):
         setattr(time, name, _without_now(getattr(time, name)))
-    os.urandom = _refused(os.urandom, _NO_CHANCE)
+    os.urandom = random._urandom = _refused(os.urandom, _NO_CHANCE)
     shared = random._inst
     for name in random.__all__:
         if getattr(getattr(random, name), "__self__", None) is shared:

@@ -28,4 +28,4 @@ def check(folder: pathlib.Path) -> None:
             continue
         for line in clocks(pathlib.Path(file).read_text()):
             name = pathlib.Path(file).name
-            raise SystemExit(f"{name}:{line}: a plugin has no clock: use `context.run_time`")
+            raise RuntimeError(f"{name}:{line}: a plugin has no clock: use `context.run_time`")

@@ -197,6 +197,8 @@ def _told(what: str, *, private: bool = True):
         places = frames(error)
         _log_frames(error, "error")
         text = str(error)
+        # The name of a module is no value, and what to do is known from it alone.
+        private = private and not isinstance(error, ImportError)
         if private and text:
             log.debug(f"{kind}: {text}")
         place = f" at {places[-1]}" if places else ""

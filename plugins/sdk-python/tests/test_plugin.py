@@ -149,6 +149,13 @@ class Scalars(Plugin):
 
         self.assertEqual(self.refused(testing.call, "wrong", [1, 2]).row, 1)
 
+    def test_module_that_is_missing_is_named(self):
+        @scalar
+        def late(a: int) -> int:
+            import no_such_module
+
+        self.assertIn("no_such_module", self.refused(testing.call, "late", [1]).message)
+
     def test_exit_is_an_error_too(self):
         @scalar
         def leave(a: int) -> int:
@@ -361,6 +368,7 @@ class Guard(unittest.TestCase):
                 "localtime": time.localtime,
                 "random": lambda: random.randint(1, 2),
                 "uuid4": uuid.uuid4,
+                "system": lambda: random.SystemRandom().random(),
                 "open": lambda: open("x"),
                 "sleep": lambda: time.sleep(1),
                 "import": lambda: __import__("colorsys"),
@@ -381,7 +389,7 @@ class Guard(unittest.TestCase):
 
         self.assertEqual(said, [["info", "a 1"], ["warn", "b"]])
         self.assertIn("ModuleNotFoundError", told.pop("import"))
-        self.assertEqual(set(told), {"time", "localtime", "random", "uuid4", "open", "sleep"})
+        self.assertEqual(set(told), {"time", "localtime", "random", "uuid4", "system", "open", "sleep"})
         for name, text in told.items():
             self.assertIn("PluginError: a plugin has no", text, name)
 
