@@ -185,44 +185,60 @@ function each(values, format, fits) {
 }
 
 function encodeNumbers(values, format) {
+  const Type = TYPED[format];
+  if (Type === BigInt64Array || Type === BigUint64Array) return encodeBig(values, format);
+  each(values, format, (value) => typeof value === "number");
+  const made = new Type(values);
+  if (Type === Float32Array || Type === Float64Array) return made;
+  for (let row = 0; row < values.length; row++)
+    // What does not fit has become another number; NULL has become 0.
+    if (made[row] !== values[row] && values[row] !== null)
+      throw misfit(values[row], format, row, "out of range, or not whole");
+  return made;
+}
+
+function encodeBig(values, format) {
   const made = new TYPED[format](values.length);
-  const isBig = made instanceof BigInt64Array || made instanceof BigUint64Array;
-  const isFloat = format === "f" || format === "g";
   for (let row = 0; row < values.length; row++) {
     let value = values[row];
     if (value === null) continue;
-    if (isBig && Number.isSafeInteger(value)) value = BigInt(value);
-    if (typeof value !== (isBig ? "bigint" : "number")) throw misfit(values[row], format, row);
+    if (Number.isSafeInteger(value)) value = BigInt(value);
+    if (typeof value !== "bigint") throw misfit(value, format, row);
     made[row] = value;
-    // What does not fit has become another number.
-    if (!isFloat && made[row] !== value && !Object.is(value, -0))
-      throw misfit(values[row], format, row, "out of range, or not whole");
+    if (made[row] !== value) throw misfit(value, format, row, "out of range");
     if (format === "ttu" && (value < 0n || value > DAY_US))
-      throw misfit(values[row], format, row, "outside of a day");
+      throw misfit(value, format, row, "outside of a day");
   }
   return made;
 }
 
 function encodeTexts(values) {
   const offsets = new Int32Array(values.length + 1);
-  const parts = new Array(values.length);
   let end = 0;
   for (let row = 0; row < values.length; row++) {
     const value = values[row];
-    let part = "";
     if (value !== null) {
       if (typeof value !== "string") throw misfit(value, "u", row);
-      try {
-        part = encoded(value);
-      } catch {
-        throw misfit(value, "u", row, "it has half of a surrogate pair");
-      }
+      end += value.length;
     }
-    parts[row] = part;
-    end += part.length;
     offsets[row + 1] = end;
   }
-  return [bytesIn(offsets), bytesOf(parts.join(""))];
+  // `join` takes null for nothing. Asked once for all: most columns have nothing but ASCII.
+  let text = values.join("");
+  if (!isAscii(text)) {
+    const parts = values.map(encodedAt);
+    for (let row = 0; row < values.length; row++) offsets[row + 1] = offsets[row] + parts[row].length;
+    text = parts.join("");
+  }
+  return [bytesIn(offsets), bytesOf(text)];
+}
+
+function encodedAt(value, row) {
+  try {
+    return value === null ? "" : encoded(value);
+  } catch {
+    throw misfit(value, "u", row, "it has half of a surrogate pair");
+  }
 }
 
 function encodeBytes(values) {

@@ -13,6 +13,7 @@ export function isAscii(text) {
 
 /** The bytes as a binary string. */
 export function binaryOf(bytes) {
+  if (bytes.toBase64) return atob(bytes.toBase64());
   let text = "";
   for (let at = 0; at < bytes.length; at += CHUNK)
     text += String.fromCharCode.apply(null, bytes.subarray(at, at + CHUNK));
