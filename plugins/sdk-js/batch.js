@@ -27,14 +27,19 @@ export class Column {
   #field;
   #origins;
   #constantRows;
+  #given;
   #values;
 
-  /** With `constantRows` the only value stands for that many rows. */
-  constructor(array, field, { origins, constantRows } = {}) {
+  /**
+   * With `constantRows` the only value stands for that many rows. A column that was set has no
+   * `array`, but values that were `given`: they become buffers when they are asked for.
+   */
+  constructor(array, field, { origins, constantRows, given } = {}) {
     this.#array = array;
     this.#field = field;
     this.#origins = origins;
     this.#constantRows = constantRows;
+    this.#given = given;
   }
 
   get name() {
@@ -50,18 +55,20 @@ export class Column {
   }
 
   get array() {
+    this.#array ??= this.#encoded();
     return this.#array;
   }
 
   get length() {
-    return this.#constantRows ?? this.#array.length;
+    return this.#constantRows ?? (this.#given ?? this.#array).length;
   }
 
   get nullCount() {
-    return this.#array.nullCount * (this.#constantRows ?? 1);
+    return this.array.nullCount * (this.#constantRows ?? 1);
   }
 
   get values() {
+    if (this.#given !== undefined) this.#values ??= Array.from(this.#given);
     if (this.#values === undefined) {
       const values = decode(this.#array, this.#field.format);
       this.#values =
@@ -73,14 +80,14 @@ export class Column {
   get numbers() {
     if (!(this.format in TYPED))
       throw new PluginError(`\`${this.name}\` is a column of ${this.type}, not of numbers`);
-    const own = numbers(this.#array, this.format);
+    const own = numbers(this.array, this.format);
     if (this.#constantRows === undefined) return own;
     return new own.constructor(this.#constantRows).fill(own[0]);
   }
 
   get valid() {
-    if (this.#constantRows === undefined) return validity(this.#array);
-    return this.#array.nullCount === 0 ? null : new Uint8Array(this.#constantRows);
+    if (this.#constantRows === undefined) return validity(this.array);
+    return this.array.nullCount === 0 ? null : new Uint8Array(this.#constantRows);
   }
 
   get(row) {
@@ -102,6 +109,25 @@ export class Column {
 
   toJSON() {
     return this.toString();
+  }
+
+  /** The column of some rows only. */
+  taken(rows, origins) {
+    if (this.#given !== undefined) {
+      const given = rows.map((row) => this.#given[row]);
+      return new Column(undefined, this.#field, { origins, given });
+    }
+    return new Column(take(this.#array, this.format, rows), this.#field, { origins });
+  }
+
+  #encoded() {
+    try {
+      return encode(this.#given, this.format);
+    } catch (thrown) {
+      if (!(thrown instanceof PluginError)) throw thrown;
+      const row = originOf(this.#origins, thrown.row);
+      throw new PluginError(thrown.message, { row, column: this.name });
+    }
   }
 }
 
@@ -159,7 +185,7 @@ export class Batch {
     return this.#columns.has(name);
   }
 
-  /** The column of a name; the values, if they were set. */
+  /** The column of a name, as it was passed or set. */
   column(name) {
     const column = this.#columns.get(name);
     if (column === undefined)
@@ -170,23 +196,24 @@ export class Batch {
   set(name, values) {
     if (!this.#output.has(name))
       throw new PluginError(`column \`${name}\` is set, but not in \`returns\``);
-    const given = ArrayBuffer.isView(values) || values instanceof Column ? values : [...values];
+    const given = ArrayBuffer.isView(values) ? values : [...values];
     if (given.length !== this.length)
       throw new PluginError(`${given.length} values for ${this.length} rows`, { column: name });
-    this.#columns.set(name, given);
+    const column = new Column(undefined, this.#output.get(name), { origins: this.#origins, given });
+    this.#columns.set(name, column);
     return this;
   }
 
   map(make, ...names) {
     const { nulls = false } = typeof names.at(-1) === "object" ? names.pop() : {};
     if (names.length === 0) throw new PluginError("`batch.map` needs the name of a column");
-    const columns = names.map((name) => this.#valuesOf(name));
+    const columns = names.map((name) => this.column(name));
     return eachRow(make, columns, { nulls, origins: this.#origins });
   }
 
   /** Each row as an object. Comfortable, and several times slower than columns. */
   *rows() {
-    const lists = this.names.map((name) => [name, this.#valuesOf(name)]);
+    const lists = this.names.map((name) => [name, this.column(name).values]);
     for (let row = 0; row < this.length; row++)
       yield Object.fromEntries(lists.map(([name, values]) => [name, values[row]]));
   }
@@ -195,26 +222,14 @@ export class Batch {
     const rows = this.#numbersOf([...which]);
     const origins = rows.map((row) => originOf(this.#origins, row));
     const kept = new Batch([], [], rows.length, { output: [...this.#output.values()], origins });
-    for (const [name, values] of this.#columns) {
-      if (values instanceof Column) {
-        const field = { name, format: values.format };
-        const taken = take(values.array, values.format, rows);
-        kept.#columns.set(name, new Column(taken, field, { origins }));
-      } else {
-        kept.#columns.set(name, values.constructor.from(rows, (row) => values[row]));
-      }
-    }
+    for (const [name, column] of this.#columns)
+      kept.#columns.set(name, column.taken(rows, origins));
     return kept;
   }
 
   /** The buffers of the columns that are returned, in the order of `returns`. */
   arrays() {
     return [...this.#output.values()].map((field) => this.#array(field));
-  }
-
-  #valuesOf(name) {
-    const column = this.column(name);
-    return column instanceof Column ? column.values : Array.from(column);
   }
 
   #numbersOf(which) {
@@ -233,23 +248,14 @@ export class Batch {
   }
 
   #array(field) {
-    const values = this.#columns.get(field.name);
     const at = (row) => ({ row: originOf(this.#origins, row), column: field.name });
-    if (values === undefined) throw new PluginError("it is in `returns`, but was not set", at());
-    let array;
-    try {
-      array = arrayOf(values, field);
-    } catch (thrown) {
-      if (!(thrown instanceof PluginError)) throw thrown;
-      throw new PluginError(thrown.message, at(thrown.row));
-    }
+    let column = this.#columns.get(field.name);
+    if (column === undefined) throw new PluginError("it is in `returns`, but was not set", at());
+    if (column.format !== field.format)
+      column = new Column(undefined, field, { origins: this.#origins, given: column.values });
+    const { array } = column;
     if (array.nullCount > 0 && !field.nullable)
       throw new PluginError("NULL in a column that cannot have it", at(validity(array).indexOf(0)));
     return array;
   }
-}
-
-function arrayOf(values, field) {
-  if (!(values instanceof Column)) return encode(values, field.format);
-  return values.format === field.format ? values.array : encode(values.values, field.format);
 }

@@ -87,7 +87,7 @@ export interface Batch {
   has(name: string): boolean;
   column<V extends Value = Value>(name: string): Column<V>;
   /** Sets a column of `returns`: as many values as there are rows. */
-  set(name: string, values: ArrayLike<Value> & Iterable<Value>): Batch;
+  set(name: string, values: Iterable<Value>): Batch;
   /** What `make` gives for the values of some columns, row by row; a NULL among them gives null. */
   map<R>(make: (...values: any[]) => R, ...names: Array<string | { nulls: boolean }>): Array<R | null>;
   /** Each row as an object: comfortable, and slower than columns. */

@@ -181,6 +181,34 @@ test("columns are changed, added and dropped with rows", () => {
   ]);
 });
 
+test("a column that was set is a column too", () => {
+  transform({ reads: { a: "text" }, returns: { a: "i64" } }, (context, batch) => {
+    batch.set("a", batch.column("a").map((text) => text.length));
+    const kept = batch.keep([0, 2]);
+    assert.deepEqual([kept.column("a").type, kept.column("a").nullCount], ["i64", 1]);
+    return kept.set("a", kept.column("a").map((size) => size + 1));
+  });
+
+  const made = testing.transform([{ a: "xy" }, { a: "" }, { a: null }]);
+
+  assert.deepEqual(made, [{ a: 3n }, { a: null }]);
+});
+
+test("a column that is read as another type than returned is converted", () => {
+  transform({ reads: { a: "i32" }, returns: { a: "f64" } }, () => {});
+
+  assert.deepEqual(testing.transform([{ a: 1 }, { a: null }]), [{ a: 1 }, { a: null }]);
+});
+
+test("a typed array can be set and kept", () => {
+  transform({ reads: { a: "f64" } }, (context, batch) => {
+    batch.set("a", batch.column("a").numbers.map((value) => value * 2));
+    return batch.keep([1]);
+  });
+
+  assert.deepEqual(testing.transform([{ a: 1 }, { a: 2 }]), [{ a: 4 }]);
+});
+
 test("the row of an error after keep is that of the input", () => {
   transform({ reads: { a: "text" }, returns: { a: "i64 not null" } }, (context, batch, { how }) => {
     const kept = batch.keep([1, 2]).keep([false, true]);

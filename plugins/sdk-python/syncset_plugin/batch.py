@@ -108,6 +108,40 @@ class Column(collections.abc.Sequence):
         # No values: a column is easily printed, and what is printed is logged.
         return f"<Column {self.name} {self.type}, {len(self)} values, {self.null_count} NULL>"
 
+    def _taken(self, rows: list[int], origins: list[int]) -> "Column":
+        return Column(arrays.take(self.array, self.field.format, rows), self.field, origins)
+
+
+class _SetColumn(Column):
+    """A column that was set: its values become buffers when they are asked for."""
+
+    def __init__(self, given: typing.Sequence, field: Field, origins: list[int] | None):
+        self.field = field
+        self._given = given
+        self._origins = origins
+
+    @functools.cached_property
+    def array(self) -> Array:
+        try:
+            return arrays.encode(self._given, self.field.format)
+        except PluginError as error:
+            row = _origin(self._origins, error.row)
+            raise PluginError(error.message, row=row, column=self.name) from None
+
+    @functools.cached_property
+    def values(self) -> list:
+        return list(self._given)
+
+    @property
+    def null_count(self) -> int:
+        return sum(value is None for value in self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def _taken(self, rows: list[int], origins: list[int]) -> Column:
+        return _SetColumn([self._given[row] for row in rows], self.field, origins)
+
 
 def _origin(origins: list[int] | None, row: int | None) -> int | None:
     return row if origins is None or row is None else origins[row]
@@ -162,7 +196,7 @@ class Batch:
         output: typing.Sequence[Field] = (),
         origins: list[int] | None = None,
     ):
-        self._columns: dict[str, Column | typing.Sequence] = {
+        self._columns: dict[str, Column] = {
             field.name: Column(array, field, origins)
             for field, array in zip(schema, columns, strict=True)
         }
@@ -182,7 +216,7 @@ class Batch:
     def __contains__(self, name: object) -> bool:
         return name in self._columns
 
-    def __getitem__(self, name: str) -> Column | typing.Sequence:
+    def __getitem__(self, name: str) -> Column:
         try:
             return self._columns[name]
         except KeyError:
@@ -191,11 +225,13 @@ class Batch:
     def __setitem__(self, name: str, values: typing.Iterable) -> None:
         if name not in self._output:
             raise PluginError(f"column `{name}` is set, but not in `returns`")
-        if not isinstance(values, typing.Sequence) and not hasattr(values, "__len__"):
+        if isinstance(values, Column):
+            values = values.values
+        elif isinstance(values, (str, bytes)) or not hasattr(values, "__getitem__"):
             values = list(values)
         if len(values) != self._rows:
             raise PluginError(f"{len(values)} values for {self._rows} rows", column=name)
-        self._columns[name] = values
+        self._columns[name] = _SetColumn(values, self._output[name], self.origins)
 
     def map(self, function: typing.Callable, *names: str, nulls: bool = False) -> list:
         """What `function` makes of the values of some columns, row by row.
@@ -220,12 +256,8 @@ class Batch:
         rows = self._numbers_of(list(which))
         origins = rows if self.origins is None else [self.origins[row] for row in rows]
         kept = Batch([], [], len(rows), list(self._output.values()), origins)
-        for name, values in self._columns.items():
-            if isinstance(values, Column):
-                taken = arrays.take(values.array, values.field.format, rows)
-                kept._columns[name] = Column(taken, values.field, origins)
-            else:
-                kept._columns[name] = [values[row] for row in rows]
+        for name, column in self._columns.items():
+            kept._columns[name] = column._taken(rows, origins)
         return kept
 
     def _numbers_of(self, which: list) -> list[int]:
@@ -245,24 +277,13 @@ class Batch:
         return [self._array(field) for field in self._output.values()]
 
     def _array(self, field: Field) -> Array:
-        values = self._columns.get(field.name)
-        if values is None:
+        column = self._columns.get(field.name)
+        if column is None:
             raise PluginError("it is in `returns`, but was not set", column=field.name)
-        try:
-            array = _array_of(values, field)
-        except PluginError as error:
-            row = _origin(self.origins, error.row)
-            raise PluginError(error.message, row=row, column=field.name) from None
-        if array.null_count and not field.nullable:
-            row = arrays.validity(array).index(0)
+        if column.field.format != field.format:
+            column = _SetColumn(column.values, field, self.origins)
+        if column.array.null_count and not field.nullable:
+            row = arrays.validity(column.array).index(0)
             message = "NULL in a column that cannot have it"
             raise PluginError(message, row=_origin(self.origins, row), column=field.name)
-        return array
-
-
-def _array_of(values: Column | typing.Sequence, field: Field) -> Array:
-    if isinstance(values, Column):
-        if values.field.format == field.format:
-            return values.array
-        values = values.values
-    return arrays.encode(values, field.format)
+        return column.array

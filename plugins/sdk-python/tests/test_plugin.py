@@ -201,6 +201,25 @@ class Transforms(Plugin):
 
         self.assertEqual(made, [{"t": "A", "k": 1, "size": 1}, {"t": None, "k": 3, "size": 0}])
 
+    def test_column_that_was_set_is_a_column_too(self):
+        @transform(reads={"a": "text"}, returns={"a": "i64"})
+        def change(context, batch, config):
+            batch["a"] = (None if value is None else len(value) for value in batch["a"])
+            batch = batch.keep([0, 2])
+            self.assertEqual((batch["a"].type, batch["a"].null_count), ("i64", 1))
+            batch["a"] = batch["a"].map(lambda value: value + 1)
+            return batch
+
+        made = testing.transform([{"a": "xy"}, {"a": ""}, {"a": None}])
+
+        self.assertEqual(made, [{"a": 3}, {"a": None}])
+
+    def test_value_that_is_read_as_another_type_than_returned_is_converted(self):
+        @transform(reads={"a": "i32"}, returns={"a": "f64"})
+        def change(context, batch, config): ...
+
+        self.assertEqual(testing.transform([{"a": 1}, {"a": None}]), [{"a": 1.0}, {"a": None}])
+
     def test_row_of_an_error_after_keep_is_that_of_the_input(self):
         @transform(reads={"a": "text"}, returns={"a": "i64 not null"})
         def change(context, batch, config):
