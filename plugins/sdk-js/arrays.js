@@ -78,7 +78,8 @@ export function decode(array, format) {
 
 function decodeValues(array, format) {
   if (format in TYPED) return Array.from(numbers(array, format));
-  if (format === "b") return Array.from(unpackBits(array.buffers[1], array.length), (bit) => bit === 1);
+  if (format === "b")
+    return Array.from(unpackBits(array.buffers[1], array.length), (bit) => bit === 1);
   if (format === "u") return decodeTexts(array);
   if (format === "z") return cut(array);
   if (format === "w:16") return decodeUuids(array);
@@ -227,7 +228,8 @@ function encodeTexts(values) {
   let text = values.join("");
   if (!isAscii(text)) {
     const parts = values.map(encodedAt);
-    for (let row = 0; row < values.length; row++) offsets[row + 1] = offsets[row] + parts[row].length;
+    for (let row = 0; row < values.length; row++)
+      offsets[row + 1] = offsets[row] + parts[row].length;
     text = parts.join("");
   }
   return [bytesIn(offsets), bytesOf(text)];

@@ -40,8 +40,7 @@ export const transform = {
 };
 
 export const filter = {
-  keep: (context, { rows, arrays }) =>
-    answer(() => runtime.keep(contextOf(context), rows, arrays)),
+  keep: (context, { rows, arrays }) => answer(() => runtime.keep(contextOf(context), rows, arrays)),
 };
 
 export const scalar = {

@@ -89,7 +89,10 @@ export interface Batch {
   /** Sets a column of `returns`: as many values as there are rows. */
   set(name: string, values: Iterable<Value>): Batch;
   /** What `make` gives for the values of some columns, row by row; a NULL among them gives null. */
-  map<R>(make: (...values: any[]) => R, ...names: Array<string | { nulls: boolean }>): Array<R | null>;
+  map<R>(
+    make: (...values: any[]) => R,
+    ...names: Array<string | { nulls: boolean }>
+  ): Array<R | null>;
   /** Each row as an object: comfortable, and slower than columns. */
   rows(): IterableIterator<Record<string, Value>>;
   /** The rows that stay: a mask, or the numbers of the rows in rising order. */
@@ -123,7 +126,11 @@ export function scalar<F extends (...args: any[]) => unknown>(
   call: F,
 ): F;
 
-export type Transform = (context: Context, batch: Batch, config: Config) => Batch | undefined | void;
+export type Transform = (
+  context: Context,
+  batch: Batch,
+  config: Config,
+) => Batch | undefined | void;
 
 /** Makes the transform of the plugin. Without `reads` it is passed all columns. */
 export function transform(
@@ -135,7 +142,11 @@ export function transform(
   call: Transform,
 ): Transform;
 
-export type Filter = (context: Context, batch: Batch, config: Config) => ArrayLike<unknown> | Column;
+export type Filter = (
+  context: Context,
+  batch: Batch,
+  config: Config,
+) => ArrayLike<unknown> | Column;
 
 /** Makes the filter of the plugin: rows without a true value in the mask are dropped. */
 export function filter(

@@ -18,23 +18,47 @@ const VALUES = {
   u16: [[1, 65535], [[1, 0, 255, 255]]],
   i32: [[-1, 2147483647], [[255, 255, 255, 255, 255, 255, 255, 127]]],
   u32: [[1, 4294967295], [[1, 0, 0, 0, 255, 255, 255, 255]]],
-  i64: [[-(2n ** 63n), 2n ** 63n - 1n], [[0, 0, 0, 0, 0, 0, 0, 128, 255, 255, 255, 255, 255, 255, 255, 127]]],
+  i64: [
+    [-(2n ** 63n), 2n ** 63n - 1n],
+    [[0, 0, 0, 0, 0, 0, 0, 128, 255, 255, 255, 255, 255, 255, 255, 127]],
+  ],
   u64: [[0n, 2n ** 64n - 1n], [[...new Array(8).fill(0), ...new Array(8).fill(255)]]],
   f32: [[0.5, -Infinity], [bytesOf(new Float32Array([0.5, -Infinity]))]],
   f64: [[0.1, -0], [bytesOf(new Float64Array([0.1, -0]))]],
-  text: [["zwölf 🙂", ""], [bytesOf(new Int32Array([0, 11, 11])), [...Buffer.from("zwölf 🙂")]]],
-  bytes: [[new Uint8Array([]), new Uint8Array([0, 255])], [bytesOf(new Int32Array([0, 0, 2])), [0, 255]]],
+  text: [
+    ["zwölf 🙂", ""],
+    [bytesOf(new Int32Array([0, 11, 11])), [...Buffer.from("zwölf 🙂")]],
+  ],
+  bytes: [
+    [new Uint8Array([]), new Uint8Array([0, 255])],
+    [bytesOf(new Int32Array([0, 0, 2])), [0, 255]],
+  ],
   uuid: [
     [UUID, "00000000-0000-0000-0000-000000000000"],
     [[...Array.from({ length: 16 }, (_, at) => at * 17), ...zero]],
   ],
   date: [[1, -1], [bytesOf(new Int32Array([1, -1]))]],
-  time: [[1_000_005n, 86_399_999_999n], [bytesOf(new BigInt64Array([1_000_005n, 86_399_999_999n]))]],
+  time: [
+    [1_000_005n, 86_399_999_999n],
+    [bytesOf(new BigInt64Array([1_000_005n, 86_399_999_999n]))],
+  ],
   timestamp: [[1n, -1n], [bytesOf(new BigInt64Array([1n, -1n]))]],
-  timestamptz: [[1n, 253_402_300_799_999_999n], [bytesOf(new BigInt64Array([1n, 253_402_300_799_999_999n]))]],
+  timestamptz: [
+    [1n, 253_402_300_799_999_999n],
+    [bytesOf(new BigInt64Array([1n, 253_402_300_799_999_999n]))],
+  ],
   "decimal(38,2)": [
     ["-0.01", "123456789012345678901234567890123456.78"],
-    [bytesOf(new BigInt64Array([-1n, -1n, BigInt.asIntN(64, 12345678901234567890123456789012345678n), 12345678901234567890123456789012345678n >> 64n]))],
+    [
+      bytesOf(
+        new BigInt64Array([
+          -1n,
+          -1n,
+          BigInt.asIntN(64, 12345678901234567890123456789012345678n),
+          12345678901234567890123456789012345678n >> 64n,
+        ]),
+      ),
+    ],
   ],
 };
 
@@ -60,7 +84,11 @@ const WRONG = {
   "decimal(38,2)": "0.001",
 };
 
-const plain = ({ length, nullCount, buffers }) => [length, nullCount, buffers.map((one) => [...one])];
+const plain = ({ length, nullCount, buffers }) => [
+  length,
+  nullCount,
+  buffers.map((one) => [...one]),
+];
 
 test("the table has every type", () => {
   const names = [...Object.keys(FORMATS), "decimal(38,2)"].sort();
@@ -149,7 +177,11 @@ test("NaN of a decimal is carried as the smallest number", () => {
 });
 
 test("decimals are whole, signed and short", () => {
-  assert.deepEqual(decode(encode(["7", "-7", "+1.50"], "d:5,2"), "d:5,2"), ["7.00", "-7.00", "1.50"]);
+  assert.deepEqual(decode(encode(["7", "-7", "+1.50"], "d:5,2"), "d:5,2"), [
+    "7.00",
+    "-7.00",
+    "1.50",
+  ]);
   assert.deepEqual(decode(encode(["7"], "d:5,0"), "d:5,0"), ["7"]);
   for (const wrong of ["10.00", "1e3", "", ".5", "1,5", 1])
     assert.throws(() => encode([wrong], "d:3,2"), PluginError, String(wrong));

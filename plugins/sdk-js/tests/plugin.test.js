@@ -159,9 +159,17 @@ test("columns are changed, added and dropped with rows", () => {
       returns: ({ column }, read) => ({ [column]: read[column], size: "i32 not null" }),
     },
     (context, batch, { column }) => {
-      const kept = batch.keep(batch.column(column).map((value) => value !== "drop", { nulls: true }));
-      kept.set(column, kept.map((value) => value.toUpperCase(), column));
-      kept.set("size", kept.map((value) => value?.length ?? 0, column, { nulls: true }));
+      const kept = batch.keep(
+        batch.column(column).map((value) => value !== "drop", { nulls: true }),
+      );
+      kept.set(
+        column,
+        kept.map((value) => value.toUpperCase(), column),
+      );
+      kept.set(
+        "size",
+        kept.map((value) => value?.length ?? 0, column, { nulls: true }),
+      );
       return kept;
     },
   );
@@ -183,10 +191,16 @@ test("columns are changed, added and dropped with rows", () => {
 
 test("a column that was set is a column too", () => {
   transform({ reads: { a: "text" }, returns: { a: "i64" } }, (context, batch) => {
-    batch.set("a", batch.column("a").map((text) => text.length));
+    batch.set(
+      "a",
+      batch.column("a").map((text) => text.length),
+    );
     const kept = batch.keep([0, 2]);
     assert.deepEqual([kept.column("a").type, kept.column("a").nullCount], ["i64", 1]);
-    return kept.set("a", kept.column("a").map((size) => size + 1));
+    return kept.set(
+      "a",
+      kept.column("a").map((size) => size + 1),
+    );
   });
 
   const made = testing.transform([{ a: "xy" }, { a: "" }, { a: null }]);
@@ -202,7 +216,10 @@ test("a column that is read as another type than returned is converted", () => {
 
 test("a typed array can be set and kept", () => {
   transform({ reads: { a: "f64" } }, (context, batch) => {
-    batch.set("a", batch.column("a").numbers.map((value) => value * 2));
+    batch.set(
+      "a",
+      batch.column("a").numbers.map((value) => value * 2),
+    );
     return batch.keep([1]);
   });
 
@@ -238,7 +255,9 @@ test("misuse is told", () => {
   ];
   for (const [misuse, told] of misuses) {
     clearRegistry();
-    transform({ reads: { a: "i64" }, returns: { a: "i64", b: "i64" } }, (_, batch) => misuse(batch));
+    transform({ reads: { a: "i64" }, returns: { a: "i64", b: "i64" } }, (_, batch) =>
+      misuse(batch),
+    );
     assert.match(refused(() => testing.transform([{ a: 1 }])).message, told);
   }
 });
@@ -273,7 +292,10 @@ test("the type of an open column is given by the test", () => {
 test("rows without a true value are dropped by a filter", () => {
   filter({ reads: { a: "i64" } }, (context, batch) => batch.column("a").map((a) => a % 2n === 1n));
 
-  assert.deepEqual(testing.keep([{ a: 1n }, { a: 2n }, { a: null }, { a: 3n }]), [{ a: 1n }, { a: 3n }]);
+  assert.deepEqual(testing.keep([{ a: 1n }, { a: 2n }, { a: null }, { a: 3n }]), [
+    { a: 1n },
+    { a: 3n },
+  ]);
 });
 
 test("a mask of another length is refused", () => {
@@ -324,7 +346,11 @@ test("an unknown type is refused", () => {
 
 test("the description has the names of the contract", () => {
   plugin({ name: "p", version: "1", configSchema: { type: "object" } });
-  scalar("f", { args: ["text"], returns: "decimal(5,2)", volatility: "stable", doc: "d" }, () => "1");
+  scalar(
+    "f",
+    { args: ["text"], returns: "decimal(5,2)", volatility: "stable", doc: "d" },
+    () => "1",
+  );
 
   assert.deepEqual(new Runtime().describe(), {
     name: "p",
@@ -342,14 +368,18 @@ test("the description has the names of the contract", () => {
 test("a column shows no values", () => {
   const column = new Column(encode(["a secret", null], "u"), { name: "t", format: "u" });
 
-  assert.deepEqual([column.length, column.get(0), [...column]], [2, "a secret", ["a secret", null]]);
+  assert.deepEqual(
+    [column.length, column.get(0), [...column]],
+    [2, "a secret", ["a secret", null]],
+  );
   assert.deepEqual([column.nullCount, [...column.valid], column.type], [1, [1, 0], "text"]);
   assert.doesNotMatch(`${column}${JSON.stringify(column)}`, /secret/);
   assert.throws(() => column.numbers, PluginError);
 });
 
 test("times are changed from one form to the other", () => {
-  const { dateFromMicros, daysFromIso, isoFromDays, isoFromMicros, microsFromDate, microsFromIso } = sdk;
+  const { dateFromMicros, daysFromIso, isoFromDays, isoFromMicros, microsFromDate, microsFromIso } =
+    sdk;
 
   assert.equal(isoFromMicros(-1n), "1969-12-31T23:59:59.999999");
   assert.equal(microsFromIso("1969-12-31T23:59:59.999999"), -1n);

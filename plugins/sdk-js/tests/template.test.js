@@ -16,7 +16,10 @@ test("cases of the template come out as expected", async (context) => {
   const { normalisePhone } = await import(pathToFileURL(join(folder, "plugin.js")));
   const { testing } = await import(pathToFileURL(join(folder, "sdk", "syncset-plugin.js")));
   const read = (name) =>
-    readFileSync(join(folder, "cases", name), "utf8").trim().split("\n").map((line) => JSON.parse(line));
+    readFileSync(join(folder, "cases", name), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
   const rows = read("phones.jsonl");
 
   const made = testing.transform(rows, { column: "phone" });
@@ -24,6 +27,9 @@ test("cases of the template come out as expected", async (context) => {
   assert.ok(made.length > 0);
   assert.deepEqual(made, read("phones.expected.jsonl"));
   const columns = ["phone", "country"].map((name) => rows.map((row) => row[name]));
-  assert.deepEqual(testing.call("normalise_phone", ...columns), made.map(({ phone }) => phone));
+  assert.deepEqual(
+    testing.call("normalise_phone", ...columns),
+    made.map(({ phone }) => phone),
+  );
   assert.equal(normalisePhone("0171 2345678", "DE"), "+491712345678");
 });

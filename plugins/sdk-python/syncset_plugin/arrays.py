@@ -321,7 +321,8 @@ def _name_the_row(values: typing.Sequence, format: str) -> None:
             kind = type(value).__name__
             why = f": {error}" if type(error) is ValueError and format.startswith("d:") else ""
             raise PluginError(
-                f"a value does not fit {name_of(format)} (it is of Python's type {kind}){why}", row=row
+                f"a value does not fit {name_of(format)} (it is of Python's type {kind}){why}",
+                row=row,
             ) from None
 
 

@@ -61,7 +61,7 @@ registry = Registry()
 
 
 def plugin(name: str, version: str, *, doc: str = "", config_schema: dict | None = None) -> None:
-    """Says what the plugin is called, and with `config_schema` (JSON Schema) how it is configured."""
+    """Says what the plugin is called, and with a JSON Schema how it is configured."""
     registry.name, registry.version, registry.doc = name, version, doc
     if config_schema is not None:
         json.dumps(config_schema)

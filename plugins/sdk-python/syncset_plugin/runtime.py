@@ -91,14 +91,14 @@ class Runtime:
             ]
             if function.vectorized:
                 made = function.call(*columns)
-                if function.strict:
-                    made = _null_where_null(made, columns)
             elif columns:
                 made = each(function.call, columns, nulls=not function.strict)
             else:
                 made = each(lambda _: function.call(), [range(rows)], nulls=True)
             if len(made) != rows:
                 raise PluginError(f"`{name}` returned {len(made)} values for {rows} rows")
+            if function.vectorized and function.strict:
+                made = _null_where_null(made, columns)
             return arrays.encode(made, function.returns)
 
     def _steps(self) -> list[Step]:

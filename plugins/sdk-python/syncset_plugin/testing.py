@@ -58,9 +58,7 @@ def call(name: str, *args: list) -> list:
     """What a function gives for columns of arguments, NULL where it is strict."""
     function = registry.scalars[name]
     rows = len(args[0]) if args else 1
-    passed = [
-        (False, arrays.encode(values, format)) for values, format in zip(args, function.args)
-    ]
+    passed = [(False, arrays.encode(values, format)) for values, format in zip(args, function.args)]
     return arrays.decode(Runtime().call(name, rows, passed), function.returns)
 
 

@@ -101,7 +101,8 @@ def of_annotation(annotation: object, where: str) -> tuple[str, bool]:
         raise TypeError(f'{where}: say how wide, as in Annotated[Decimal, "decimal(12,2)"]')
     if annotation is datetime.datetime:
         raise TypeError(
-            f'{where}: say which, Annotated[datetime, "timestamp"] or Annotated[datetime, "timestamptz"]'
+            f'{where}: say which, Annotated[datetime, "timestamp"] or '
+            'Annotated[datetime, "timestamptz"]'
         )
     try:
         return _OF_ANNOTATION[annotation], False

@@ -38,11 +38,17 @@ VALUES = {
         [struct.pack("<qq", 1_000_005, 86_399_999_999)],
     ),
     "timestamp": (
-        [datetime.datetime(1970, 1, 1, 0, 0, 1), datetime.datetime(1969, 12, 31, 23, 59, 59, 999999)],
+        [
+            datetime.datetime(1970, 1, 1, 0, 0, 1),
+            datetime.datetime(1969, 12, 31, 23, 59, 59, 999999),
+        ],
         [struct.pack("<qq", 1_000_000, -1)],
     ),
     "timestamptz": (
-        [datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), datetime.datetime.max.replace(tzinfo=UTC)],
+        [
+            datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
+            datetime.datetime.max.replace(tzinfo=UTC),
+        ],
         [struct.pack("<qq", 1_000_000, 253_402_300_799_999_999)],
     ),
     "decimal(38,2)": (
@@ -149,11 +155,17 @@ class SpecialValues(unittest.TestCase):
         self.assertTrue(arrays.decode(made, "d:5,2")[0].is_nan())
 
     def test_infinities_of_times_are_floats(self):
-        for name, edges in {"date": ("i", 2**31), "timestamp": ("q", 2**63), "timestamptz": ("q", 2**63)}.items():
+        for name, edges in {
+            "date": ("i", 2**31),
+            "timestamp": ("q", 2**63),
+            "timestamptz": ("q", 2**63),
+        }.items():
             with self.subTest(name):
                 made = arrays.encode([math.inf, -math.inf], format_of(name))
 
-                self.assertEqual(made.buffers[1], struct.pack(f"<2{edges[0]}", edges[1] - 1, -edges[1]))
+                self.assertEqual(
+                    made.buffers[1], struct.pack(f"<2{edges[0]}", edges[1] - 1, -edges[1])
+                )
                 self.assertEqual(arrays.decode(made, format_of(name)), [math.inf, -math.inf])
 
     def test_time_that_python_has_not_names_its_row(self):

@@ -115,7 +115,9 @@ class Scalars(Plugin):
         def short(a):
             return []
 
-        self.assertIn("0 values for 1", self.refused(testing.call, "short", [1]).message)
+        for values in ([1], [None]):
+            error = self.refused(testing.call, "short", values)
+            self.assertIn("0 values for 1", error.message)
 
     def test_exception_names_its_row_and_keeps_its_text_to_debug(self):
         @scalar
@@ -125,7 +127,9 @@ class Scalars(Plugin):
         error = self.refused(testing.call, "parse", ["1", "a secret"])
 
         self.assertEqual(error.row, 1)
-        self.assertRegex(error.message, r"^function `parse`: ValueError at test_plugin.py:\d+ in parse$")
+        self.assertRegex(
+            error.message, r"^function `parse`: ValueError at test_plugin.py:\d+ in parse$"
+        )
         loud = [message for level, message in self.said if level != "debug"]
         self.assertRegex("".join(loud), r"test_plugin.py:\d+ in parse")
         self.assertNotIn("secret", "".join(loud))
@@ -187,7 +191,10 @@ class Transforms(Plugin):
     def test_columns_are_changed_added_and_dropped_with_rows(self):
         @transform(
             reads=lambda config: {config["column"]: "text"},
-            returns=lambda config, read: {config["column"]: read[config["column"]], "size": "i32 not null"},
+            returns=lambda config, read: {
+                config["column"]: read[config["column"]],
+                "size": "i32 not null",
+            },
         )
         def change(context, batch, config):
             batch = batch.keep([value != "drop" for value in batch["t"]])
@@ -254,7 +261,9 @@ class Transforms(Plugin):
             "raise RowError(0, 'not today')": "not today",
         }.items():
             with self.subTest(code):
-                self.assertIn(told, self.refused(testing.transform, [{"a": 1}], {"code": code}).message)
+                self.assertIn(
+                    told, self.refused(testing.transform, [{"a": 1}], {"code": code}).message
+                )
 
     def test_empty_batch_stays_empty(self):
         @transform(reads={"a": "text"}, returns={"a": "text", "b": "bool"})
@@ -352,7 +361,9 @@ class Columns(unittest.TestCase):
     def test_column_is_a_sequence_that_shows_no_values(self):
         column = Column(arrays.encode(["a secret", None], "u"), Field("t", "u", True))
 
-        self.assertEqual((len(column), column[0], list(column)), (2, "a secret", ["a secret", None]))
+        self.assertEqual(
+            (len(column), column[0], list(column)), (2, "a secret", ["a secret", None])
+        )
         self.assertEqual((column.null_count, list(column.valid)), (1, [1, 0]))
         self.assertNotIn("secret", repr(column))
 
@@ -402,13 +413,18 @@ class Guard(unittest.TestCase):
             out.write(json.dumps([told, said]))
         """
         made = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", textwrap.dedent(script)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         told, said = json.loads(made.stdout)
 
         self.assertEqual(said, [["info", "a 1"], ["warn", "b"]])
         self.assertIn("ModuleNotFoundError", told.pop("import"))
-        self.assertEqual(set(told), {"time", "localtime", "random", "uuid4", "system", "open", "sleep"})
+        self.assertEqual(
+            set(told), {"time", "localtime", "random", "uuid4", "system", "open", "sleep"}
+        )
         for name, text in told.items():
             self.assertIn("PluginError: a plugin has no", text, name)
 
