@@ -1,4 +1,4 @@
-/** Plugins for syncset in JavaScript and TypeScript. The guide is README.md beside this file. */
+/** Plugins for syncset in JavaScript and TypeScript. The guide is plugins/sdk-js/README.md of syncset. */
 
 /**
  * A type between host and plugin, and what it is in JavaScript:
