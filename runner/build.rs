@@ -32,7 +32,9 @@ fn main() {
             add(&mut text, language, "", &template, &file);
         }
         for file in files(&root) {
-            if !file.starts_with(&template) {
+            // What an author installs is in the template.
+            let is_own = file == root.join("package.json") || file == root.join(".gitignore");
+            if !file.starts_with(&template) && !is_own {
                 add(&mut text, language, "sdk/", &root, &file);
             }
         }

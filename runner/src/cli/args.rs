@@ -415,6 +415,9 @@ pub(crate) struct PlanArgs {
     /// Exit with 4 if a run would create, load or reload a table
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+    /// Show what is done to each batch of rows: conditions, expressions, masks and plugins
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 #[derive(Debug, Args)]
