@@ -80,19 +80,25 @@ fn cache() -> PathBuf {
     caches.expect("there is a home folder").join("syncset")
 }
 
-/// Builds the plugin in a folder of a project by `plugin build`, however long its tools take.
+/// Builds the plugin in a folder of a project by `plugin build`, however long its tools take, and
+/// returns what it prints.
 ///
 /// # Panics
 /// If that fails.
-pub async fn build_plugin(project: &Project, language: PluginLanguage, folder: &str) {
+pub async fn build_plugin(project: &Project, language: PluginLanguage, folder: &str) -> String {
     let variables = language.variables().await;
     let output = Command::new(binary())
-        .args(["plugin", "build", folder])
+        .args(["plugin", "build", folder, "--output", "json"])
         .current_dir(project.path())
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .output()
         .await
         .expect("the binary runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "plugin build {folder}: {said}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "plugin build {folder}: {printed}{said}"
+    );
+    printed
 }
