@@ -48,7 +48,7 @@ pub use database::{Database, Role};
 pub use engine::{Engine, NameLength};
 pub use load::{Ledger, Load, LoadOptions, RunningLoad, Stamp, Weights, eventually};
 pub use mysql::{Flavour, MysqlDatabase, MysqlServer, mariadb, mysql};
-pub use plugins::{PluginLanguage, build_plugin};
+pub use plugins::{PluginLanguage, build_plugin, run_plugin_tool};
 pub use pooler::Pooler;
 pub use postgres::{PostgresServer, StopMode, own_postgres, postgres};
 pub use process::Process;

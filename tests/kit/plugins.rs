@@ -102,3 +102,26 @@ pub async fn build_plugin(project: &Project, language: PluginLanguage, folder: &
     );
     printed
 }
+
+/// Runs a tool of a language in a folder of a project.
+///
+/// # Panics
+/// If it fails.
+pub async fn run_plugin_tool(
+    project: &Project,
+    language: PluginLanguage,
+    folder: &str,
+    words: &[&str],
+) {
+    let variables = language.variables().await;
+    let (tool, arguments) = words.split_first().expect("a tool is named");
+    let output = Command::new(tool)
+        .args(arguments)
+        .current_dir(project.path().join(folder))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .output()
+        .await
+        .unwrap_or_else(|error| panic!("cannot run {tool}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words:?}: {said}");
+}

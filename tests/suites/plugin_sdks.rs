@@ -1,6 +1,6 @@
 //! Plugins of each language, from `plugin new` to rows at the target, built from source.
 
-use kit::{PluginLanguage, Project, SqliteFile, build_plugin};
+use kit::{PluginLanguage, Project, SqliteFile, build_plugin, run_plugin_tool};
 
 const PIPELINE: &str = "version: 1\nsource: \"sqlite:source.db\"\ntarget: \"sqlite:target.db\"\n\
      tables:\n  people:\n    derive: { spoken: \"normalise_phone(phone, country)\" }\n    \
@@ -79,4 +79,58 @@ async fn python_plugin_is_made_built_tested_pinned_and_run() {
 #[tokio::test]
 async fn js_plugin_is_made_built_tested_pinned_and_run() {
     write_test_and_run(PluginLanguage::Js).await;
+}
+
+/// Says what it finds of the machine, and prints a line.
+const CURIOUS: &str = r#"
+import os
+from syncset_plugin import plugin, scalar
+
+plugin(name="curious", version="0.1.0", doc="Looks around.")
+
+
+@scalar
+def look(path: str) -> str:
+    print("looking")
+    return f"{dict(os.environ)}"
+"#;
+
+#[tokio::test]
+async fn plugin_that_wants_wasi_is_refused_or_gets_an_empty_one() {
+    let project = Project::new(
+        "version: 1\nplugins:\n  curious: { path: curious/curious.wasm }\n  \
+         sandboxed: { path: curious/curious.wasm, wasi: sandbox }\n",
+    );
+    let made = ["plugin", "new", "--lang", "python", "curious"];
+    project.syncset(made).await.expect_success();
+    project.file("curious/plugin.py", CURIOUS);
+    project.file("rows.jsonl", "{\"path\": \"/\"}\n");
+    // As people build who do not know that nothing of it is there.
+    let build = "componentize-py -d sdk/wit -w batch-plugin componentize -p . -p sdk \
+                 syncset_plugin.guest -o curious.wasm";
+    let words: Vec<&str> = build.split_whitespace().collect();
+    run_plugin_tool(&project, PluginLanguage::Python, "curious", &words).await;
+
+    let refused = project.syncset(["plugin", "inspect", "curious"]).await;
+    let test = |plugin| {
+        let words = ["plugin", "test", plugin, "--input", "rows.jsonl"];
+        let words = [&words[..], &["--call", "look(path)", "--output", "json"]].concat();
+        project.spawn_with(words, &[("SYNCSET_LOG", "info")]).wait()
+    };
+    let looked = test("sandboxed").await;
+
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("imports `wasi:"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        refused.stderr.contains("wasi: sandbox"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(looked.code, 0, "{}{}", looked.stdout, looked.stderr);
+    assert_eq!(looked.json()["rows"][0]["after"]["result"], "{}");
+    assert!(looked.stderr.contains("looking"), "{}", looked.stderr);
 }

@@ -86,14 +86,14 @@ fn rust(folder: &Path, component: &Path) -> Result<(), Failure> {
     let lines = output
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
-    let module = lines.filter_map(|message: Value| {
+    let mut modules = lines.filter_map(|message: Value| {
         let names = message["filenames"].as_array()?.iter();
         let mut names = names.filter_map(Value::as_str);
         names
             .find(|name| name.ends_with(".wasm"))
             .map(PathBuf::from)
     });
-    let module = module.last().ok_or_else(|| {
+    let module = modules.next_back().ok_or_else(|| {
         Failure::new(exit_code::FAILED, "cargo built no `.wasm` file".to_owned())
             .with_hint("Cargo.toml needs `crate-type = [\"cdylib\"]`")
     })?;

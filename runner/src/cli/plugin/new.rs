@@ -38,7 +38,7 @@ pub(super) fn new(cli: &Cli, args: &PluginNewArgs) -> Result<i32, Failures> {
             Failure::new(exit_code::FAILED, message)
         })?;
     }
-    let shown = folder.display();
+    let shown = folder.strip_prefix(".").unwrap_or(&folder).display();
     if is_text(cli.output) {
         render::text_out(&format!(
             "{shown}: a plugin in {}; see its README.md\nbuild it:  syncset plugin build {shown}\n",
