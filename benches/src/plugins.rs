@@ -188,7 +188,11 @@ fn batch(start: usize, rows: usize) -> RecordBatch {
     let ids = || start..start + rows;
     let note = |id: usize| (!id.is_multiple_of(7)).then(|| format!("a note on order number {id}"));
     let notes: StringArray = ids().map(note).collect();
-    let quantity = |id: usize| i32::try_from(id % 100).ok().filter(|it| !matches!(it % 9, 0));
+    let quantity = |id: usize| {
+        i32::try_from(id % 100)
+            .ok()
+            .filter(|it| !matches!(it % 9, 0))
+    };
     let quantities: Int32Array = ids().map(quantity).collect();
     let schema = Schema::new(vec![
         Field::new("note", DataType::Utf8, true),

@@ -4,6 +4,7 @@ use crate::exit_code;
 use serde::Serialize;
 use syncset_connector::{Advice, ConnectorError, ErrorClass, PipelineKey};
 use syncset_pipeline::Problem;
+use syncset_plugin_host::PluginError;
 use syncset_transform::TransformError;
 
 /// A failure: what happened, why, what to do next, and the exit code it means.
@@ -120,6 +121,18 @@ impl From<TransformError> for Failure {
             exit_code::CONFIG
         } else {
             exit_code::FAILED
+        };
+        let mut failure = Self::new(code, error.to_string());
+        failure.hint = error.hint().map(str::to_owned);
+        failure
+    }
+}
+
+impl From<PluginError> for Failure {
+    fn from(error: PluginError) -> Self {
+        let code = match error {
+            PluginError::Refused { .. } => exit_code::CONFIG,
+            _ => exit_code::FAILED,
         };
         let mut failure = Self::new(code, error.to_string());
         failure.hint = error.hint().map(str::to_owned);

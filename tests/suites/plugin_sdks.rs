@@ -134,3 +134,85 @@ async fn plugin_that_wants_wasi_is_refused_or_gets_an_empty_one() {
     assert_eq!(looked.json()["rows"][0]["after"]["result"], "{}");
     assert!(looked.stderr.contains("looking"), "{}", looked.stderr);
 }
+
+/// A filter and nothing else, in each language.
+const FILTERS: [(PluginLanguage, &str, &str); 3] = [
+    (
+        PluginLanguage::Rust,
+        "src/lib.rs",
+        r#"
+use syncset_plugin::arrow_array::BooleanArray;
+use syncset_plugin::prelude::*;
+
+#[syncset_plugin::filter(reads = ["country: utf8"])]
+fn german(batch: RecordBatch) -> Result<BooleanArray> {
+    let countries = batch["country"].as_string::<i32>().iter();
+    Ok(countries.map(|it| Some(it == Some("DE"))).collect())
+}
+
+syncset_plugin::plugin! { filter: german }
+"#,
+    ),
+    (
+        PluginLanguage::Python,
+        "plugin.py",
+        r#"
+from syncset_plugin import filter, plugin
+
+plugin(name="phones", version="0.1.0", doc="Germany alone.")
+
+
+@filter(reads={"country": "text"})
+def german(context, batch, config):
+    return [country == "DE" for country in batch["country"]]
+"#,
+    ),
+    (
+        PluginLanguage::Js,
+        "plugin.js",
+        r#"
+import { filter, plugin } from "./sdk/syncset-plugin.js";
+
+plugin({ name: "phones", version: "0.1.0", doc: "Germany alone." });
+
+filter({ reads: { country: "text" } }, (context, batch) =>
+  batch.column("country").map((country) => country === "DE"),
+);
+"#,
+    ),
+];
+
+#[tokio::test]
+async fn plugins_of_all_languages_may_be_filters_alone() {
+    for (language, file, text) in FILTERS {
+        let project = Project::new("version: 1\n");
+        let made = ["plugin", "new", "--lang", language.name(), "phones"];
+        project.syncset(made).await.expect_success();
+        project.file(&format!("phones/{file}"), text);
+        build_plugin(&project, language, "phones").await;
+        project.file(
+            "rows.jsonl",
+            "{\"country\": \"DE\"}\n{\"country\": \"FR\"}\n",
+        );
+        let words = [
+            "plugin",
+            "test",
+            "phones/phones.wasm",
+            "--input",
+            "rows.jsonl",
+        ];
+
+        let tested = project
+            .syncset([&words[..], &["--output", "json"]].concat())
+            .await;
+
+        assert_eq!(
+            tested.code, 0,
+            "{language:?}: {}{}",
+            tested.stdout, tested.stderr
+        );
+        let rows = &tested.json()["rows"];
+        assert_eq!(rows[0]["after"]["country"], "DE", "{language:?}");
+        assert!(rows[1]["after"].is_null(), "{language:?}: {rows}");
+    }
+}

@@ -72,10 +72,9 @@ impl Lab {
         );
         let project = Project::between(&source.place().url(), &target.place().url());
         let config = project.read("syncset.yaml");
-        let entry = format!(
-            "plugins:\n  shout:\n    path: shout.wasm # by hand\n    config: {{ mark: \"!\" }}\n"
-        );
-        project.file("syncset.yaml", &(config + &entry));
+        let entry =
+            "plugins:\n  shout:\n    path: shout.wasm # by hand\n    config: { mark: \"!\" }\n";
+        project.file("syncset.yaml", &(config + entry));
         std::fs::copy(component().await, project.path().join("shout.wasm"))
             .expect("the component was built");
         let lab = Self {
@@ -369,6 +368,41 @@ async fn killed_load_through_a_plugin_goes_on_where_it_was() {
 
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     lab.assert_right("!").await;
+}
+
+#[tokio::test]
+async fn plugin_is_tried_on_rows_of_a_pipeline_as_they_reach_it() {
+    let lab = Lab::new((Engine::Postgres, Engine::Postgres)).await;
+    let words = [
+        "plugin",
+        "test",
+        "shout",
+        "--input",
+        "pipeline:p",
+        "--limit",
+        "10",
+    ];
+
+    let tried = lab
+        .syncset(&[&words[..], &["--output", "json"]].concat())
+        .await;
+
+    let tried = tried.expect_success().json();
+    let rows = tried["rows"].as_array().expect("there are rows");
+    assert_eq!(rows.len(), 10);
+    // `note` is read and not selected, `middle` is derived, `len` is the target's name of a column.
+    for row in rows {
+        let (before, after) = (&row["before"], &row["after"]);
+        match before["note"].as_str() {
+            Some("drop") => assert!(after.is_null(), "{row}"),
+            _ => {
+                let name = before["name"].as_str().expect("names are NOT NULL");
+                assert_eq!(after["name"], name.to_uppercase() + "!", "{row}");
+                assert_eq!(after["name_length"], name.len().to_string(), "{row}");
+                assert_eq!(after["middle"], before["id"], "{row}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -126,6 +126,11 @@ impl BoundStep {
             .map(move |field| (field.name().as_str(), plugin))
     }
 
+    /// The plugin's name in the project.
+    pub(crate) fn plugin(&self) -> &str {
+        self.transform.plugin().name()
+    }
+
     /// The step as a node of a plan.
     pub(crate) fn explain(&self) -> String {
         let reads: Vec<_> = self.reads.iter().map(String::as_str).collect();

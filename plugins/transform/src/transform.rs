@@ -181,53 +181,15 @@ impl Transform {
             .collect()
     }
 
-    /// Keeps the rows for which the condition is true and computes the outputs for them.
+    /// Keeps the rows for which the condition is true, computes the outputs for them, and sends
+    /// them through the plugins.
     ///
     /// # Errors
     /// [`TransformError::Row`] if a value cannot be computed; the batch is then unchanged.
     pub fn apply(&self, batch: &RecordBatch) -> Result<Applied, TransformError> {
-        self.check_input(batch)?;
-        let dropped = self.dropped(batch)?;
-        let Some(dropped) = dropped else {
-            let computed = self.computed(batch, None)?;
-            return self.through_steps(computed, None, batch.num_rows());
-        };
-        let kept_mask = BooleanArray::new(!dropped.values(), None);
-        let rows = filter_record_batch(batch, &kept_mask)
-            .map_err(|error| self.schema_error(error.to_string()))?;
-        let computed = self.computed(&rows, Some(&kept_mask))?;
-        self.through_steps(computed, Some(dropped), batch.num_rows())
-    }
-
-    /// `dropped`: the rows of the `row_count` rows that were given which are not in `computed`.
-    fn through_steps(
-        &self,
-        computed: RecordBatch,
-        dropped: Option<BooleanArray>,
-        row_count: usize,
-    ) -> Result<Applied, TransformError> {
-        if self.steps.is_empty() {
-            return Ok(Applied {
-                kept: computed,
-                dropped,
-                skipped: Vec::new(),
-            });
-        }
-        let kept = dropped.as_ref().map(|dropped| !dropped.values());
-        let mut rows = Rows {
-            batch: computed,
-            origins: kept.map(|kept| kept.set_indices().collect()),
-            skipped: Vec::new(),
-        };
-        for step in &self.steps {
-            if rows.batch.num_rows() == 0 {
-                rows.batch = RecordBatch::new_empty(Arc::clone(step.output()));
-                continue;
-            }
-            rows = step.apply(rows)?;
-        }
+        let rows = self.through(batch, &self.steps)?;
         let dropped = rows.origins.map(|origins| {
-            let mut is_dropped = vec![true; row_count];
+            let mut is_dropped = vec![true; batch.num_rows()];
             let skipped = rows.skipped.iter().map(|skipped| skipped.row);
             for row in origins.into_iter().chain(skipped) {
                 is_dropped[row] = false;
@@ -237,9 +199,8 @@ impl Transform {
         let kept = match &self.chosen {
             None => rows.batch,
             Some(chosen) => {
-                let columns = chosen
-                    .iter()
-                    .map(|index| Arc::clone(rows.batch.column(*index)));
+                let columns = chosen.iter();
+                let columns = columns.map(|index| Arc::clone(rows.batch.column(*index)));
                 self.batch_of(&self.output, columns.collect(), rows.batch.num_rows())?
             }
         };
@@ -248,6 +209,47 @@ impl Transform {
             dropped: dropped.filter(|it| it.true_count() > 0),
             skipped: rows.skipped,
         })
+    }
+
+    /// The rows of a batch as they reach the first step of a plugin, or the end if it has none.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn before(&self, plugin: &str, batch: &RecordBatch) -> Result<RecordBatch, TransformError> {
+        let mut steps = self.steps.iter();
+        let before = steps.position(|step| step.plugin() == plugin);
+        let before = before.unwrap_or(self.steps.len());
+        Ok(self.through(batch, &self.steps[..before])?.batch)
+    }
+
+    /// What is left of a batch after these steps.
+    fn through(&self, batch: &RecordBatch, steps: &[BoundStep]) -> Result<Rows, TransformError> {
+        self.check_input(batch)?;
+        let mut rows = match self.dropped(batch)? {
+            None => Rows {
+                batch: self.computed(batch, None)?,
+                origins: None,
+                skipped: Vec::new(),
+            },
+            Some(dropped) => {
+                let kept = BooleanArray::new(!dropped.values(), None);
+                let left = filter_record_batch(batch, &kept)
+                    .map_err(|error| self.schema_error(error.to_string()))?;
+                Rows {
+                    batch: self.computed(&left, Some(&kept))?,
+                    origins: Some(kept.values().set_indices().collect()),
+                    skipped: Vec::new(),
+                }
+            }
+        };
+        for step in steps {
+            if rows.batch.num_rows() == 0 {
+                rows.batch = RecordBatch::new_empty(Arc::clone(step.output()));
+                continue;
+            }
+            rows = step.apply(rows)?;
+        }
+        Ok(rows)
     }
 
     fn batch_of(

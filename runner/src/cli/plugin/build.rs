@@ -35,11 +35,7 @@ pub(super) fn build(cli: &Cli, folder: &Path) -> Result<i32, Failures> {
         wasi: Wasi::None,
         limits: Limits::default(),
     };
-    let plugin = Plugin::load(&file).map_err(|error| {
-        let mut failure = Failure::new(exit_code::FAILED, error.to_string());
-        failure.hint = error.hint().map(str::to_owned);
-        failure
-    })?;
+    let plugin = Plugin::load(&file).map_err(Failure::from)?;
     if is_text(cli.output) {
         let shown = component.strip_prefix(std::path::absolute(&cli.directory).unwrap_or_default());
         let shown = shown.unwrap_or(&component).display();

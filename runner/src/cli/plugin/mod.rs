@@ -60,11 +60,7 @@ impl Chosen {
                 wasi: Wasi::None,
                 limits: Limits::default(),
             };
-            let plugin = Plugin::load(&file).map_err(|error| {
-                let mut failure = Failure::new(exit_code::CONFIG, error.to_string());
-                failure.hint = error.hint().map(str::to_owned);
-                failure
-            })?;
+            let plugin = Plugin::load(&file).map_err(Failure::from)?;
             return Ok(Self {
                 plugin: Arc::new(plugin),
                 spec: None,

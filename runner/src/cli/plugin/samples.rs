@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use syncset_connector::{KeyRange, SnapshotRequest};
 use syncset_pipeline::{PluginConfig, select_tables};
-use syncset_plugin_host::{ColumnNeed, data_type_of};
+use syncset_plugin_host::{ColumnNeed, data_type_of, sha256_of};
 
 /// Precision and scale of numbers that a plugin wants as any decimal.
 const DECIMAL_DEFAULT: DataType = DataType::Decimal128(38, 9);
@@ -182,24 +182,23 @@ pub(super) async fn of_pipeline(
     limit: usize,
 ) -> Result<(RecordBatch, Option<PluginConfig>), Failures> {
     let mut spec = context.files.pipeline(name)?;
-    let mut config = None;
-    for settings in spec
-        .tables
-        .iter_mut()
-        .filter_map(|rule| rule.settings.as_mut())
-    {
-        // The names of the source, before the plugin and what comes after it.
+    // What is tried need not be pinned.
+    if let Some(tried) = spec.plugins.get_mut(plugin) {
+        tried.sha256 = std::fs::read(&tried.file).ok().map(|it| sha256_of(&it));
+    }
+    let (mut config, mut had) = (None, Vec::new());
+    for (index, rule) in spec.tables.iter_mut().enumerate() {
+        let Some(settings) = rule.settings.as_mut() else {
+            continue;
+        };
+        // Plugins know the names of the source.
         settings.rename.clear();
-        let at = settings
-            .transform
-            .iter()
-            .position(|step| step.plugin == plugin);
-        if let Some(at) = at {
-            config.get_or_insert_with(|| settings.transform[at].config.clone());
-            settings.transform.truncate(at);
+        let mut steps = settings.transform.iter();
+        if let Some(step) = steps.find(|step| step.plugin == plugin) {
+            config.get_or_insert_with(|| step.config.clone());
+            had.push(index);
         }
     }
-    let had: Vec<usize> = with_plugin(&context.files.pipeline(name)?, plugin);
     let ends = Ends::open(&spec, &context.files.project.name, 1).await?;
     let listed = ends
         .source_store()
@@ -234,30 +233,23 @@ pub(super) async fn of_pipeline(
         .read_chunk(0, &KeyRange::all())
         .await
         .map_err(Failure::from)?;
-    let mut sample = RecordBatch::new_empty(planned.transform.schema());
+    let mut sample = None;
     // A batch may hold no row that is selected.
     while let Some(batch) = rows.next().await {
         let batch = batch.map_err(Failure::from)?;
-        let kept = planned.transform.apply(&batch).map_err(Failure::from)?.kept;
+        let kept = planned.transform.before(plugin, &batch);
+        let kept = kept.map_err(Failure::from)?;
         if kept.num_rows() > 0 {
-            sample = kept.slice(0, kept.num_rows().min(limit));
+            sample = Some(kept.slice(0, kept.num_rows().min(limit)));
             break;
         }
     }
     drop(rows);
     snapshot.close().await;
     ends.close().await;
+    let sample = sample.ok_or_else(|| {
+        let message = format!("`{}` of pipeline `{name}` has no rows", planned.stream());
+        Failure::new(exit_code::CONFIG, message)
+    })?;
     Ok((sample, config))
-}
-
-/// Rules whose tables go through a plugin.
-fn with_plugin(spec: &syncset_pipeline::PipelineSpec, plugin: &str) -> Vec<usize> {
-    let rules = spec.tables.iter().enumerate().filter(|(_, rule)| {
-        let steps = rule
-            .settings
-            .iter()
-            .flat_map(|settings| &settings.transform);
-        steps.into_iter().any(|step| step.plugin == plugin)
-    });
-    rules.map(|(index, _)| index).collect()
 }

@@ -36,11 +36,11 @@ pub(super) async fn test(cli: &Cli, args: &PluginTestArgs) -> Result<i32, Failur
         }
         None => {
             let config = given.unwrap_or_else(|| chosen.config());
-            let needs = chosen.plugin.reads(&config).map_err(|error| {
-                let mut failure = Failure::new(exit_code::CONFIG, error.to_string());
-                failure.hint = error.hint().map(str::to_owned);
-                failure
-            })?;
+            let needs = match &args.call {
+                // Functions take what the expression gives them.
+                Some(_) => None,
+                None => chosen.plugin.reads(&config).map_err(Failure::from)?,
+            };
             let path = cli.directory.join(&args.input);
             let rows = samples::of_file(&path, args.limit, needs.as_deref())?;
             (rows, config)
