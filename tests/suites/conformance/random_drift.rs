@@ -361,7 +361,9 @@ impl Lab {
             drifted += expected.len();
             let found = of_table(&report, table.name);
             self.expect(table, found, &expected);
-            if mode == "hash" && table.name == "wide" {
+            // The servers' hashes are given up where it is faster to read all rows.
+            let many_differ = found["mode_reason"] == "so many rows differ that all are read";
+            if mode == "hash" && table.name == "wide" && !many_differ {
                 assert_eq!(found["mode"], "hash", "{found}");
             }
         }
