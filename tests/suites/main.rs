@@ -71,6 +71,8 @@ mod mysql_settings;
 mod mysql_target_lab;
 mod mysql_values;
 mod mysql_windows;
+mod plugins_lab;
+mod plugins_private;
 mod pooler;
 mod postgres_lab;
 mod random_edits;
