@@ -150,9 +150,9 @@ impl Entry {
 }
 
 impl syncset_pipeline::Plugins for PluginSet {
-    fn reads(&self, plugin: &str, config: &str) -> Result<Option<Vec<String>>, String> {
+    fn reads(&self, plugin: &str, config: &PluginConfig) -> Result<Option<Vec<String>>, String> {
         let plugin = self.plugin(plugin).map_err(|failure| failure.message)?;
-        let reads = plugin.reads(&Config::new(config));
+        let reads = plugin.reads(&config_of(config));
         let reads = reads.map_err(|error| bare(&error))?;
         Ok(reads.map(|columns| columns.into_iter().map(|it| it.name).collect()))
     }

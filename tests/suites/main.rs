@@ -71,6 +71,7 @@ mod mysql_settings;
 mod mysql_target_lab;
 mod mysql_values;
 mod mysql_windows;
+mod plugins_hostile;
 mod plugins_lab;
 mod plugins_private;
 mod pooler;

@@ -6,7 +6,7 @@ use syncset_plugin_guests::{LOG, RESULT, Wat, words};
 
 /// What a plugin returns as an error: the message at this address, of so many bytes, and the
 /// expression for the row.
-fn refuse(message: &str, bytes: &str, row: &str) -> String {
+pub(crate) fn refuse(message: &str, bytes: &str, row: &str) -> String {
     format!(
         "(i32.store (i32.const {RESULT}) (i32.const 1))
          (i32.store offset=4 (i32.const {RESULT}) {message})
@@ -132,20 +132,30 @@ pub(crate) fn spy() -> Wat {
 /// Writes a plugin's file and its entry at the end of `syncset.yaml`, pinned; `settings` are more
 /// lines of the entry, such as `config: {}`.
 pub(crate) fn add_plugin(project: &Project, name: &str, bytes: &[u8], settings: &str) {
-    let path = format!("{name}.wasm");
-    std::fs::write(project.path().join(&path), bytes).expect("the folder can be written");
+    write(project, name, bytes);
     let text = project.read("syncset.yaml");
     let head = match text.contains("\nplugins:\n") {
         true => "",
         false => "plugins:\n",
     };
+    let entry = entry(name, Some(&sha256(bytes)), settings);
+    project.file("syncset.yaml", &format!("{text}{head}{entry}"));
+}
+
+/// Writes a plugin's file.
+pub(crate) fn write(project: &Project, name: &str, bytes: &[u8]) {
+    let path = project.path().join(format!("{name}.wasm"));
+    std::fs::write(path, bytes).expect("the folder can be written");
+}
+
+/// An entry of `plugins:`.
+pub(crate) fn entry(name: &str, pin: Option<&str>, settings: &str) -> String {
+    let pin = pin.map_or_else(String::new, |pin| format!("    sha256: \"{pin}\"\n"));
     let settings: String = settings
         .lines()
         .map(|line| format!("    {line}\n"))
         .collect();
-    let sha256 = sha256(bytes);
-    let entry = format!("  {name}:\n    path: {path}\n    sha256: \"{sha256}\"\n{settings}");
-    project.file("syncset.yaml", &format!("{text}{head}{entry}"));
+    format!("  {name}:\n    path: {name}.wasm\n{pin}{settings}")
 }
 
 /// As `sha256sum` prints it.

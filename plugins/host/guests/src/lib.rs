@@ -156,13 +156,7 @@ impl Wat {
     }
 
     /// Replaces the body of a function of an interface, or adds it.
-    pub fn set(
-        &mut self,
-        interface: &str,
-        name: &str,
-        params: &[&'static str],
-        body: String,
-    ) {
+    pub fn set(&mut self, interface: &str, name: &str, params: &[&'static str], body: String) {
         let name = format!("syncset:plugin/{interface}@0.1.0#{name}");
         self.functions.retain(|(other, ..)| *other != name);
         self.functions.push((name, params.to_vec(), body));
