@@ -4,7 +4,7 @@ use crate::plugins_lab::{add_plugin, spy};
 use crate::targets::Target;
 use kit::{Engine, Output, Project};
 use std::path::Path;
-use syncset_plugin_guests::{LOG, Wat, words};
+use syncset_plugin_guests::{LOG, RESULT, Wat, words};
 
 /// Part of every private text of the source.
 const PLANTED: &str = "planted";
@@ -432,4 +432,59 @@ async fn secrets_are_hidden_however_a_plugin_cuts_them() {
             assert!(says || is_cut, "{name}: {lines:?}");
         }
     }
+}
+
+/// The function `same` of a plugin that logs the first number, and that quotes it in its refusal of
+/// more than four rows.
+fn telling_function() -> Wat {
+    let body = format!(
+        "(call $number (i64.load (i32.load offset=8 (i32.load offset=12 (local.get 3)))))
+         (call $tell (i32.const 4))
+         (if (i32.gt_u (local.get 2) (i32.const 4))
+           (then
+             (i32.store (i32.const {RESULT}) (i32.const 1))
+             (i32.store offset=4 (i32.const {RESULT}) (i32.sub (global.get $end) (i32.const 13)))
+             (i32.store offset=8 (i32.const {RESULT}) (i32.const 12))
+             (i32.store offset=12 (i32.const {RESULT}) (i32.const 0))
+             (i32.store offset=20 (i32.const {RESULT}) (i32.const 0))
+             (return (i32.const {RESULT}))))
+         (i32.store (i32.const {RESULT}) (i32.const 0))
+         (memory.copy (i32.const {array}) (i32.add (local.get 3) (i32.const 4)) (i32.const 16))
+         (i32.const {RESULT})",
+        array = RESULT + 4
+    );
+    let mut guest = Wat::scalar(true, body);
+    // Where the functions of the other plugin keep what they tell.
+    guest.put(&[0; 32768]);
+    guest.imports = spy().imports;
+    guest
+}
+
+#[tokio::test]
+async fn functions_that_see_what_masks_hide_are_not_heard() {
+    let mut lab = Lab::new(Engine::Postgres, Engine::Sqlite).await;
+    let guest = telling_function();
+    add_plugin(&lab.project, "telling", guest.text().as_bytes(), "");
+    let text = |masks: &str| {
+        format!(
+            "version: 1\nsource: source\ntarget: target\ntables:\n  t:\n    \
+             columns: [id, what, salary]\n    derive: {{ pay: \"same(salary)\" }}\n    \
+             mask: {masks}\n"
+        )
+    };
+    lab.project
+        .pipeline("p", &text("{ pay: sha256, salary: redact }"));
+    lab.run("pipeline run p").await.expect_success();
+    lab.insert(&[(5, "two")]).await;
+    let failed = lab.run("pipeline run p").await.expect_code(1);
+
+    for said in ["plugin `telling`: function `same`: (not told: ", "not told"] {
+        assert!(failed.stderr.contains(said), "{}", failed.stderr);
+    }
+    lab.assert_private(&["table t"]).await;
+    // Without masks it is heard, so it did speak.
+    lab.project.pipeline("p", &text("{}"));
+    let heard = lab.run("pipeline run p").await.expect_code(1);
+    let number = salary(1).to_string();
+    assert!(heard.stderr.contains(&number), "{}", heard.stderr);
 }

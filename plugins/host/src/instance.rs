@@ -124,6 +124,12 @@ impl Instance {
         let reads = self
             .call(|store| plugin.call_configure(store, config))?
             .map_err(|said| self.blamed(said, None))?;
+        for column in reads.iter().flatten() {
+            if shown(&column.name) != column.name || column.name.is_empty() {
+                let name = self.store.data().shown(&column.name);
+                return Err(Fault::contract(format!("a column with the name `{name}`")));
+            }
+        }
         let need = |column: exported::plugin::Column| ColumnNeed {
             name: column.name,
             formats: column.formats,
