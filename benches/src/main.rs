@@ -1,6 +1,6 @@
 //! End-to-end benches: each prints the reference, ours and the ratio.
 //!
-//! `cargo run --release -p syncset-benches -- [ROWS] [copy|replace|drift|mysql|mariadb]` after
+//! `cargo run --release -p syncset-benches -- [ROWS] [copy|replace|drift|plugins|mysql|mariadb]` after
 //! `cargo build --release -p syncset`; without a second word all of them. `-- tables [COUNT]` for
 //! many tables over distant links.
 //! Starts servers of its own with durable settings; `SYNCSET_BIN` names another binary.
@@ -8,6 +8,7 @@
 mod across;
 mod drift;
 mod measured;
+mod plugins;
 mod replace;
 mod tables;
 
@@ -59,7 +60,10 @@ async fn main() {
             across::measure(SERVER, flavour, rows, &binary()).await;
         }
     }
-    if !["copy", "replace", "drift"].into_iter().any(wanted) {
+    if !["copy", "replace", "drift", "plugins"]
+        .into_iter()
+        .any(wanted)
+    {
         return;
     }
     let server = PostgresServer::start_own(SERVER);
@@ -84,6 +88,9 @@ async fn main() {
     }
     if wanted("drift") {
         bench.drift().await;
+    }
+    if wanted("plugins") {
+        bench.plugins().await;
     }
     if wanted("replace") {
         for keyed in [true, false] {

@@ -11,6 +11,7 @@ type Dependencies = BTreeMap<String, BTreeSet<String>>;
 const API: &str = "syncset-connector";
 const RUNNER: &str = "syncset";
 const TRANSFORM: &str = "syncset-transform";
+const HOST: &str = "syncset-plugin-host";
 const PIPELINE: &str = "syncset-pipeline";
 
 fn dependencies() -> Dependencies {
@@ -86,10 +87,24 @@ fn pipelines_and_transform_see_only_what_they_may() {
 
     assert_eq!(ours(&dependencies, PIPELINE), set([API]));
     let transform = ours(&dependencies, TRANSFORM);
-    assert!(transform.is_subset(&set([API, "syncset-plugin-host"])));
+    assert!(transform.is_subset(&set([API, HOST])));
     for io in ["sqlx", "tokio"] {
         assert!(!dependencies[PIPELINE].contains(io), "{io}");
     }
+}
+
+#[test]
+fn only_the_host_of_plugins_runs_wasm_and_it_sees_no_crate_of_ours() {
+    let dependencies = dependencies();
+
+    let runs_wasm = |names: &BTreeSet<String>| names.iter().any(|it| it.starts_with("wasmtime"));
+    let users: Vec<_> = dependencies
+        .iter()
+        .filter(|(_, names)| runs_wasm(names))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(users, [HOST]);
+    assert_eq!(ours(&dependencies, HOST), set([]));
 }
 
 #[test]

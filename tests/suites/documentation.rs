@@ -194,7 +194,7 @@ fn completed(origin: String, block: &str) -> File {
     let value = parsed(block);
     let has = |key: &str| value.get(key).is_some();
     let mut text = block.to_owned();
-    let kind = if ["connections", "project", "lease", "retention"]
+    let kind = if ["connections", "lease", "plugins", "project", "retention"]
         .iter()
         .any(|key| has(key))
     {
@@ -226,6 +226,19 @@ fn completed(origin: String, block: &str) -> File {
         }
     }
     File { origin, kind, text }
+}
+
+/// Plugins that `transform` names anywhere in a file.
+fn plugins_of(value: &Value) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Some(steps) = value.get("transform").and_then(Value::as_array) {
+        let named = steps.iter().map(|step| step.get("plugin").unwrap_or(step));
+        names.extend(named.filter_map(Value::as_str).map(str::to_owned));
+    }
+    if let Some(fields) = value.as_object() {
+        names.extend(fields.values().flat_map(plugins_of));
+    }
+    names
 }
 
 /// Keys that a pipeline has and a table has not.
@@ -273,7 +286,17 @@ async fn yaml_on_the_pages_is_read_by_the_program() {
         .iter()
         .map(|name| format!("  {name}: \"postgres://sync@db/{name}\"\n"))
         .collect();
-    let mut all = Project::new(&format!("version: 1\nconnections:\n{connections}"));
+    let plugins = files
+        .iter()
+        .flat_map(|file| plugins_of(&parsed(&file.text)));
+    let plugins: BTreeSet<String> = plugins.collect();
+    let plugins: String = plugins
+        .iter()
+        .map(|name| format!("  {name}: {{ path: plugins/{name}.wasm }}\n"))
+        .collect();
+    let mut all = Project::new(&format!(
+        "version: 1\nconnections:\n{connections}plugins:\n{plugins}"
+    ));
     let project_files = files.iter().filter(|file| file.kind == Kind::Project);
     let mut projects: Vec<_> = project_files
         .map(|file| {

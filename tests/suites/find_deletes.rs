@@ -1,9 +1,8 @@
 //! `find_deletes` beside a capture that does not see deletes: the keys of both sides are compared
 //! when that is due, and not before; what is gone is deleted, and what was missed is brought.
 
-use crate::marks_lab::{Lab, NO_GUARD, failure, targets};
+use crate::marks_lab::{Lab, NO_GUARD, done, failure, same, table, targets};
 use crate::targets::Target;
-use kit::Output;
 use serde_json::{Value, json};
 
 /// Each run searches.
@@ -12,25 +11,6 @@ const ALWAYS: &str = "capture: { mode: xmin, find_deletes: { every: 0s } }, wher
 /// A row that is inserted with a small id is never seen.
 const BY_ID: &str =
     "capture: { mode: cursor, column: id, overlap: 0, find_deletes: { mode: hash, every: 0s } }";
-
-fn table(output: &Output) -> Value {
-    output.json()["tables"][0].clone()
-}
-
-async fn done(lab: &Lab) -> Value {
-    table(&lab.run(&[]).await.expect_success())
-}
-
-#[track_caller]
-fn same(lab: &Lab) -> impl Future<Output = ()> + '_ {
-    let place = std::panic::Location::caller();
-    async move {
-        let source = "SELECT id, grp, v FROM t WHERE grp = 1";
-        let target = "SELECT id, grp, v FROM t";
-        let compared = kit::compare(&lab.source, lab.target.place(), source, target).await;
-        assert!(compared.is_equal(), "{place}: {compared}");
-    }
-}
 
 /// Makes the last search one of so many seconds ago.
 async fn searched_ago(lab: &Lab, seconds: u32) {

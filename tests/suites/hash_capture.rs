@@ -4,10 +4,9 @@
 //! `SYNCSET_HASH_KILLS` says how many runs are killed at random, `SYNCSET_TEST_SEED` how a walk goes.
 
 use crate::crash_lab::{self, HASH, from_postgres, with_deletes};
-use crate::marks_lab::{Lab, NO_GUARD, failure, targets};
+use crate::marks_lab::{Lab, NO_GUARD, done, failure, same, table, targets};
 use crate::targets::Target;
-use kit::Output;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Instant;
 
 /// Kills at random moments, unless the environment says otherwise.
@@ -17,26 +16,6 @@ const KILLS_DEFAULT: u32 = 3;
 const STRICT: &str = "guards: { max_delete_percent: 5, max_delete_rows_always_allowed: 0 }\n";
 
 const HASHED: &str = "capture: hash, where: \"grp = 1\"";
-
-/// The report of the only table.
-fn table(output: &Output) -> Value {
-    output.json()["tables"][0].clone()
-}
-
-async fn done(lab: &Lab) -> Value {
-    table(&lab.run(&[]).await.expect_success())
-}
-
-#[track_caller]
-fn same(lab: &Lab) -> impl Future<Output = ()> + '_ {
-    let place = std::panic::Location::caller();
-    async move {
-        let source = "SELECT id, grp, v FROM t WHERE grp = 1";
-        let target = "SELECT id, grp, v FROM t";
-        let compared = kit::compare(&lab.source, lab.target.place(), source, target).await;
-        assert!(compared.is_equal(), "{place}: {compared}");
-    }
-}
 
 async fn pending(lab: &Lab) -> String {
     let table = lab.target.state_table("pending_delete");

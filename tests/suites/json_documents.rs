@@ -271,9 +271,43 @@ async fn every_verb_prints_the_fields_that_are_documented() {
     after_runs(&mut seen, &source).await;
     checks(&mut seen).await;
     schemas(&mut seen).await;
+    plugins(&mut seen).await;
 
     let wrong = seen.differences();
     assert!(wrong.is_empty(), "docs/json.md:\n{}", wrong.join("\n"));
+}
+
+/// Verbs about plugins.
+async fn plugins(seen: &mut Seen) {
+    let config = seen.project.read("syncset.yaml");
+    let plugins = "plugins:\n  double: { path: double.wat }\n  lost: { path: lost.wasm }\n";
+    seen.project.file("syncset.yaml", &(config + plugins));
+    let guest = kit::workspace().join("plugins/examples/raw-wat/double.wat");
+    let guest = std::fs::read_to_string(guest).expect("the example is there");
+    seen.project.file("double.wat", &guest);
+    seen.project.file("rows.jsonl", "{\"n\": 1}\n{\"n\": 2}\n");
+    seen.project.file("expected.jsonl", "{\"result\": 3}\n");
+    seen.run("plugin list", "plugin list").await;
+    seen.run("plugin inspect", "plugin inspect double").await;
+    seen.run("plugin pin", "plugin pin double").await;
+    let test = "plugin test double --input rows.jsonl --expect expected.jsonl --call double(n)";
+    let tested = seen.run("plugin test", test).await;
+    assert_eq!(tested["exit_code"], 4, "{tested}");
+    seen.run("plugin new", "plugin new --lang js loud").await;
+    let built = kit::build_plugin(&seen.project, kit::PluginLanguage::Js, "loud").await;
+    let built = serde_json::from_str(&built).expect("it is JSON");
+    seen.note("plugin build", &built);
+    seen.run("plugin inspect", "plugin inspect loud/loud.wasm")
+        .await;
+    let drift = seen.project.read("pipelines/drift.yaml");
+    let through = "people: { transform: [ lost ], ";
+    seen.project
+        .pipeline("through", &drift.replace("people: { ", through));
+    seen.run("plugin list", "plugin list").await;
+    let explain = seen
+        .run("pipeline plan", "pipeline plan drift --explain")
+        .await;
+    assert!(explain["tables"][0]["explain"].is_array(), "{explain}");
 }
 
 /// Verbs about files and stores.

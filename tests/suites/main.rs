@@ -71,6 +71,8 @@ mod mysql_settings;
 mod mysql_target_lab;
 mod mysql_values;
 mod mysql_windows;
+mod plugin_sdks;
+mod plugins;
 mod plugins_hostile;
 mod plugins_lab;
 mod plugins_private;

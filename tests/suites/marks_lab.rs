@@ -2,6 +2,7 @@
 
 use crate::targets::Target;
 use kit::{Database, Output, Project, TextRow};
+use serde_json::Value;
 
 /// Rows of group 1 are selected; `v` says which version of a row it is.
 pub(crate) const TABLE: &str =
@@ -165,4 +166,26 @@ pub(crate) fn failure(output: &Output) -> String {
         failure["message"].as_str().unwrap_or_default(),
         failure["hint"].as_str().unwrap_or_default()
     )
+}
+
+/// The report of the only table.
+pub(crate) fn table(output: &Output) -> Value {
+    output.json()["tables"][0].clone()
+}
+
+/// That of a run that succeeds.
+pub(crate) async fn done(lab: &Lab) -> Value {
+    table(&lab.run(&[]).await.expect_success())
+}
+
+/// Asserts that the target holds the selected rows of the source.
+#[track_caller]
+pub(crate) fn same(lab: &Lab) -> impl Future<Output = ()> + '_ {
+    let place = std::panic::Location::caller();
+    async move {
+        let source = "SELECT id, grp, v FROM t WHERE grp = 1";
+        let target = "SELECT id, grp, v FROM t";
+        let compared = kit::compare(&lab.source, lab.target.place(), source, target).await;
+        assert!(compared.is_equal(), "{place}: {compared}");
+    }
 }

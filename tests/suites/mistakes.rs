@@ -102,7 +102,7 @@ async fn mistakes_of_a_pipeline_are_refused_before_anything_is_touched() {
         ),
         (
             "  public.orders: { transform: [{ plugin: tidy }] }\n",
-            &["`transform` is not supported", "derive"],
+            &["there is no plugin `tidy`", "syncset.yaml"],
         ),
     ];
 

@@ -6,11 +6,12 @@
 //! they are, `SYNCSET_TEST_SEED` which one comes first.
 
 use crate::random_tables::Table;
+use crate::schema_crashes::points;
 use crate::schema_lab::{canonical, columns_of};
 use crate::targets::Target;
 use kit::{Comparison, Engine, Output, Project};
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, IteratorRandom};
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
 
@@ -28,27 +29,6 @@ const ROUNDS_MAX: u32 = 5;
 
 /// How long a change of the source waits for a run that is stopped and may hold a lock on it.
 const STOPPED: Duration = Duration::from_secs(2);
-
-/// Where runs are killed.
-const POINTS: [&str; 17] = [
-    "alter.planned",
-    "alter.labelled",
-    "alter.before_commit",
-    "alter.executed",
-    "alter.committed",
-    "selection.stored",
-    "create.planned",
-    "create.executed",
-    "load.low_known",
-    "load.begun",
-    "unit.begun",
-    "chunk.batch",
-    "unit.before_commit",
-    "unit.committed",
-    "window.batch",
-    "window.unit_committed",
-    "settle.compared",
-];
 
 /// Where runs are stopped while the source changes.
 const PAUSES: [&str; 4] = [
@@ -205,7 +185,7 @@ impl Lab {
 
     /// One run of some kind, which may be killed.
     async fn some_run(&mut self) {
-        let point = POINTS.choose(&mut self.random).expect("some");
+        let point = points().choose(&mut self.random).expect("some");
         let count = self.random.random_range(1..3);
         let point = format!("{point}:{count}");
         let is_killed = self.random.random_bool(0.6);

@@ -44,6 +44,12 @@ const COMPARED: &str = "plan.compared";
 /// Steps of the creation of a table where DDL commits by itself.
 const CREATION: [&str; 2] = ["create.planned", "create.executed"];
 
+/// All steps of migrations, of the loads after them, and of creations.
+pub(crate) fn points() -> impl Iterator<Item = &'static str> {
+    let before = BEFORE.into_iter().chain([EXECUTED]).map(|(point, _)| point);
+    before.chain(AFTER).chain(CREATION)
+}
+
 /// The steps that a migration into this store comes by, and whether the change is to stay when a run
 /// is killed there.
 fn steps(target: Engine) -> Vec<(&'static str, bool)> {
@@ -427,7 +433,6 @@ fn every_fail_point_of_a_migration_is_tried() {
     }
     found.retain(|point| PARTS.iter().any(|part| point.starts_with(part)));
 
-    let before = BEFORE.into_iter().chain([EXECUTED]).map(|(point, _)| point);
-    let known = before.chain(AFTER).chain([COMPARED]).chain(CREATION);
+    let known = points().chain([COMPARED]);
     assert_eq!(found, known.map(str::to_owned).collect());
 }

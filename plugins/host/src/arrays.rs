@@ -5,35 +5,32 @@ use crate::bindings::syncset::plugin::types::{ArrayParam, ArrayResult};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Decimal128Type;
 use arrow_array::{Array, ArrayRef, make_array};
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ToByteSlice};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, TimeUnit};
-use std::borrow::Cow;
 
 /// Microseconds of a day. The time 24:00 exists.
 const DAY_US: i64 = 86_400_000_000;
 
-/// The buffers of one array, from its first row on.
-pub(crate) struct Buffers<'a> {
+/// The buffers of one array, from its first row on. They are shared with the array.
+pub(crate) struct Buffers {
     length: u32,
     null_count: u32,
-    bytes: Vec<Cow<'a, [u8]>>,
+    bytes: Vec<Buffer>,
 }
 
-impl<'a> Buffers<'a> {
+impl Buffers {
     /// Of an array of a type that [`format_of`](crate::format_of) knows.
     ///
     /// # Errors
     /// A sentence, for an array with more rows than a guest can count, or of another type.
-    pub(crate) fn of(array: &'a dyn Array) -> Result<Self, String> {
+    pub(crate) fn of(array: &dyn Array) -> Result<Self, String> {
         let length = u32::try_from(array.len()).map_err(|_| "too many rows".to_owned())?;
-        let validity = match array.nulls() {
-            Some(nulls) if nulls.null_count() > 0 => bits(nulls.inner()),
-            _ => Cow::Borrowed(&[][..]),
-        };
-        let mut bytes = vec![validity];
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+        let validity = nulls.map(|nulls| nulls.inner().sliced());
+        let mut bytes = vec![validity.unwrap_or_default()];
         match array.data_type() {
-            DataType::Boolean => bytes.push(bits(array.as_boolean().values())),
+            DataType::Boolean => bytes.push(array.as_boolean().values().sliced()),
             DataType::Utf8 => {
                 let texts = array.as_string::<i32>();
                 bytes.extend(varying(texts.offsets(), texts.values()));
@@ -43,17 +40,13 @@ impl<'a> Buffers<'a> {
                 bytes.extend(varying(blobs.offsets(), blobs.values()));
             }
             DataType::FixedSizeBinary(width) => {
-                let values = array.as_fixed_size_binary();
-                let bytes_each = usize::try_from(*width).unwrap_or_default();
-                let wanted = array.len() * bytes_each;
-                let all = values.value_data();
-                bytes.push(Cow::Borrowed(all.get(..wanted).unwrap_or(all)));
+                bytes.push(fixed(array, usize::try_from(*width).unwrap_or_default()));
             }
             other => {
                 let width = other
                     .primitive_width()
                     .ok_or_else(|| format!("type {other} cannot be passed to plugins"))?;
-                bytes.push(Cow::Owned(primitive(array, width)));
+                bytes.push(fixed(array, width));
             }
         }
         Ok(Self {
@@ -65,7 +58,7 @@ impl<'a> Buffers<'a> {
 
     /// References to the buffers, as calls take them.
     pub(crate) fn slices(&self) -> Vec<&[u8]> {
-        self.bytes.iter().map(AsRef::as_ref).collect()
+        self.bytes.iter().map(Buffer::as_slice).collect()
     }
 
     /// The argument of a call; `slices` are [`Self::slices`].
@@ -79,36 +72,23 @@ impl<'a> Buffers<'a> {
 }
 
 /// Values of fixed width, from the first row on.
-fn primitive(array: &dyn Array, width: usize) -> Vec<u8> {
+fn fixed(array: &dyn Array, width: usize) -> Buffer {
     let data = array.to_data();
-    let start = data.offset() * width;
-    let end = start + data.len() * width;
-    let whole = data.buffers().first().map(Buffer::as_slice);
-    whole
-        .and_then(|bytes| bytes.get(start..end))
-        .unwrap_or_default()
-        .to_vec()
-}
-
-fn bits(values: &BooleanBuffer) -> Cow<'_, [u8]> {
-    Cow::Owned(values.sliced().as_slice().to_vec())
+    let values = data.buffers().first();
+    let values = values.map(|all| all.slice_with_length(data.offset() * width, data.len() * width));
+    values.unwrap_or_default()
 }
 
 /// Offsets that begin at zero, and the bytes that they name.
-fn varying<'a>(offsets: &'a OffsetBuffer<i32>, values: &'a Buffer) -> [Cow<'a, [u8]>; 2] {
+fn varying(offsets: &OffsetBuffer<i32>, values: &Buffer) -> [Buffer; 2] {
     let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
-    let bytes = usize::try_from(first)
-        .ok()
-        .zip(usize::try_from(last).ok())
-        .and_then(|(first, last)| values.as_slice().get(first..last))
-        .unwrap_or_default();
-    let offsets = if first == 0 {
-        Cow::Borrowed(offsets.inner().to_byte_slice())
-    } else {
-        let moved: Vec<i32> = offsets.iter().map(|offset| offset - first).collect();
-        Cow::Owned(moved.to_byte_slice().to_vec())
+    let place = |offset: i32| usize::try_from(offset).unwrap_or_default();
+    let bytes = values.slice_with_length(place(first), place(last - first));
+    let offsets = match first {
+        0 => offsets.inner().inner().clone(),
+        _ => offsets.iter().map(|offset| offset - first).collect(),
     };
-    [offsets, Cow::Borrowed(bytes)]
+    [offsets, bytes]
 }
 
 /// Makes an array of what a guest returned.

@@ -20,12 +20,14 @@ pub fn config_problem(schema: &str, config: &Value) -> Option<String> {
     };
     let mut schemas = boon::Schemas::new();
     let mut compiler = boon::Compiler::new();
-    let compiled = compiler
-        .add_resource(PLACE, schema)
-        .and_then(|()| compiler.compile(PLACE, &mut schemas));
-    let compiled = match compiled {
+    let unusable =
+        |error: boon::CompileError| Some(format!("its JSON Schema cannot be used: {error}"));
+    if let Err(error) = compiler.add_resource(PLACE, schema) {
+        return unusable(error);
+    }
+    let compiled = match compiler.compile(PLACE, &mut schemas) {
         Ok(compiled) => compiled,
-        Err(error) => return Some(format!("its JSON Schema cannot be used: {error}")),
+        Err(error) => return unusable(error),
     };
     let error = schemas.validate(config, compiled).err()?;
     Some(first_leaf(&error))

@@ -28,7 +28,7 @@ pub enum PluginError {
         /// Its name in the project.
         plugin: String,
         /// What happened.
-        fault: Fault,
+        fault: Box<Fault>,
     },
 }
 
@@ -115,7 +115,7 @@ impl PluginError {
     pub(crate) fn failed(plugin: &str, fault: Fault) -> Self {
         Self::Failed {
             plugin: plugin.to_owned(),
-            fault,
+            fault: Box::new(fault),
         }
     }
 

@@ -337,12 +337,12 @@ impl Scope {
 }
 
 /// The columns of a batch, as a call takes them.
-struct Input<'a> {
-    columns: Vec<Buffers<'a>>,
+struct Input {
+    columns: Vec<Buffers>,
 }
 
-impl<'a> Input<'a> {
-    fn of(rows: &'a RecordBatch) -> Result<Self, Fault> {
+impl Input {
+    fn of(rows: &RecordBatch) -> Result<Self, Fault> {
         let columns = rows.columns().iter().map(|column| Buffers::of(column));
         Ok(Self {
             columns: columns.collect::<Result<_, _>>().map_err(Fault::new)?,

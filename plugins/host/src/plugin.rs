@@ -105,7 +105,7 @@ impl Plugin {
         self.byte_count
     }
 
-    /// What it imports.
+    /// What it imports; types alone are no import.
     pub fn imports(&self) -> &[String] {
         &self.imports
     }
@@ -197,7 +197,10 @@ fn imports(
         let own = |name: &&String| name.starts_with("syncset:") && !name.ends_with(&contract);
         return match names.iter().find(own) {
             Some(other) => Err(version(file, other)),
-            None => Ok(names),
+            None => {
+                let is_code = |name: &String| !name.starts_with("syncset:plugin/types@");
+                Ok(names.into_iter().filter(is_code).collect())
+            }
         };
     };
     let more = match others.len() {

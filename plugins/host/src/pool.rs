@@ -47,11 +47,9 @@ impl Pool {
             return self.plugin.open_functions(&self.config);
         };
         let (mut instance, _) = self.plugin.open(&self.config)?;
-        if self.plugin.description().transforms {
-            instance
-                .bind(input)
-                .map_err(|fault| fault.hidden(&self.config))?;
-        }
+        instance
+            .bind(input)
+            .map_err(|fault| fault.hidden(&self.config))?;
         Ok(instance)
     }
 

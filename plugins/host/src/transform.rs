@@ -77,10 +77,12 @@ impl PluginTransform {
         let read = Arc::new(input.project(&reads).map_err(|error| {
             PluginError::refused(name, format!("its columns cannot be read: {error}"))
         })?);
+        // A filter learns only here which columns it will be given.
+        let bound = instance
+            .bind(&read)
+            .map_err(|fault| plugin.refuse(fault.hidden(config)))?;
         let output = match description.transforms {
-            true => instance
-                .bind(&read)
-                .map_err(|fault| plugin.refuse(fault.hidden(config)))?,
+            true => bound,
             false => Vec::new(),
         };
         Ok(Self {

@@ -118,7 +118,7 @@ impl Output {
         }
     }
 
-    /// Some rows, in any order: for each row of the batch the row that it was made from, counted
+    /// Some rows, in their order: for each row of the batch the row that it was made from, counted
     /// from zero in the batch that was passed in. Rows that are not named leave the selection.
     pub fn kept(batch: RecordBatch, origins: Vec<u32>) -> Self {
         Self {

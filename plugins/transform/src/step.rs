@@ -43,6 +43,7 @@ pub(crate) struct BoundStep {
     transform: PluginTransform,
     checks: SpecialChecks,
     skips_rows: bool,
+    reads: Vec<String>,
     /// Where each column that comes back goes.
     positions: Vec<usize>,
     output: SchemaRef,
@@ -98,6 +99,11 @@ impl BoundStep {
         }
         Ok(Self {
             checks: SpecialChecks::of_columns(transform.reads(), input),
+            reads: transform
+                .reads()
+                .iter()
+                .map(|index| input.field(*index).name().clone())
+                .collect(),
             place,
             transform,
             skips_rows: step.skips_rows,
@@ -118,6 +124,23 @@ impl BoundStep {
             .output()
             .iter()
             .map(move |field| (field.name().as_str(), plugin))
+    }
+
+    /// The step as a node of a plan.
+    pub(crate) fn explain(&self) -> String {
+        let reads: Vec<_> = self.reads.iter().map(String::as_str).collect();
+        let returned = self.transform.output().iter();
+        let returned: Vec<_> = returned
+            .map(|field| format!("{} {}", field.name(), field.data_type()))
+            .collect();
+        let plugin = self.transform.plugin();
+        let sha256 = plugin.sha256().get(..8).unwrap_or_default();
+        format!(
+            "plugin {} ({sha256}): reads {}; returns {}",
+            plugin.name(),
+            listed(&reads),
+            listed(&returned)
+        )
     }
 
     pub(crate) fn apply(&self, rows: Rows) -> Result<Rows, TransformError> {
@@ -209,6 +232,17 @@ impl BoundStep {
             columns,
             origins: returned.origins,
         })
+    }
+}
+
+fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    match names.is_empty() {
+        true => "nothing".to_owned(),
+        false => names
+            .iter()
+            .map(AsRef::as_ref)
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 

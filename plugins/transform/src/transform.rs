@@ -301,6 +301,28 @@ impl Transform {
         self.batch_of(&self.computed, columns, rows.num_rows())
     }
 
+    /// What is done to each batch, the last thing first, as a plan of a query is read: one line for
+    /// each node, each below the one that it feeds.
+    pub fn explain(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.chosen.is_some() {
+            let names = self.output.fields().iter().map(|it| it.name().as_str());
+            lines.push(format!("project: {}", names.collect::<Vec<_>>().join(", ")));
+        }
+        lines.extend(self.steps.iter().rev().map(BoundStep::explain));
+        let fields = self.computed.fields().iter().zip(&self.columns);
+        let fields: Vec<_> = fields
+            .map(|(field, column)| column.explain(field.name(), &self.input))
+            .collect();
+        lines.push(format!("compute: {}", fields.join(", ")));
+        if let Some((_, compiled)) = &self.condition {
+            lines.push(format!("filter: {}", compiled.physical));
+        }
+        let names = self.input.fields().iter().map(|it| it.name().as_str());
+        lines.push(format!("scan: {}", names.collect::<Vec<_>>().join(", ")));
+        lines
+    }
+
     fn check_input(&self, batch: &RecordBatch) -> Result<(), TransformError> {
         let schema = batch.schema();
         if Arc::ptr_eq(&schema, &self.input) {
@@ -336,6 +358,18 @@ impl Transform {
 }
 
 impl OutputColumn {
+    fn explain(&self, name: &str, input: &Schema) -> String {
+        match self {
+            Self::Input(index) if input.field(*index).name() == name => name.to_owned(),
+            Self::Input(index) => format!("{} as {name}", input.field(*index).name()),
+            Self::Computed { compiled, .. } => format!("{} as {name}", compiled.physical),
+            Self::Masked { of, .. } => {
+                let of = of.as_ref().map(|of| of.explain(name, input));
+                format!("mask({}) as {name}", of.unwrap_or_default())
+            }
+        }
+    }
+
     fn add_inputs(&self, indexes: &mut BTreeSet<usize>) {
         match self {
             Self::Input(index) => {

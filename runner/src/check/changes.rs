@@ -8,13 +8,12 @@ use super::look::{candidates, in_buckets, listed_keys};
 use super::report::{Kind, Mode};
 use super::rows::RowForms;
 use super::settled::Digest;
-use super::side::{Aspect, InFlight, Side};
+use super::side::{Aspect, InFlight, Side, kept};
 use super::{both, done};
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
 use crate::run::key_columns;
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_select::filter::filter_record_batch;
+use arrow_array::RecordBatch;
 use std::collections::HashSet;
 use std::sync::Arc;
 use syncset_connector::{Snapshot, Source, TableDescription, TableRead};
@@ -279,10 +278,4 @@ impl Comparison<'_> {
         }
         Ok((source.into_snapshot(), true))
     }
-}
-
-/// Some of the rows.
-fn kept(rows: &RecordBatch, is_kept: impl Iterator<Item = bool>) -> RecordBatch {
-    let mask: BooleanArray = is_kept.map(Some).collect();
-    filter_record_batch(rows, &mask).expect("the mask is as long as the batch")
 }

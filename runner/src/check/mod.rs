@@ -434,7 +434,9 @@ impl Table<'_> {
         candidates.retain(|(kind, key)| !rejected.contains(key) && self.counts(*kind));
         checked.rejected = rejected.len() as u64;
         let in_flight = match (compared.in_flight, &compared.digest) {
-            (InFlight::Unknown(None), Some(digest)) if self.is_settled(state, digest) => {
+            (InFlight::Unknown(None), Some(digest))
+                if is_settled(&state.runs, self.planned.stream(), digest) =>
+            {
                 InFlight::Keys(HashSet::new())
             }
             (in_flight, _) => in_flight,
@@ -557,11 +559,6 @@ impl Table<'_> {
             scope: Scope::All,
             digest,
         }))
-    }
-
-    /// Whether no row of a source that was wholly looked at is on its way.
-    fn is_settled(&self, state: &PipelineState, source: &Digest) -> bool {
-        is_settled(&state.runs, self.planned.stream(), source)
     }
 
     /// Whether a difference of this kind is one: rows that are gone may be meant to stay.

@@ -3,7 +3,6 @@
 use super::load::Load;
 use super::rows::{HashedRows, RowForms};
 use super::sample::Share;
-use crate::exit_code;
 use crate::failure::Failure;
 use crate::fit::Losses;
 use crate::planned::PlannedTable;
@@ -210,7 +209,7 @@ impl Side {
                 let mut batch = written(planned, end, Ok(batch))?;
                 if let Some(sample) = self.sample {
                     let keys = forms.key_hashes(&batch)?;
-                    batch = kept(&batch, keys.into_iter().map(|key| sample.holds(key)))?;
+                    batch = kept(&batch, keys.into_iter().map(|key| sample.holds(key)));
                 }
                 take(&forms.hash(&batch)?);
                 self.rested += rest(self.load, &mut clock).await;
@@ -236,7 +235,7 @@ impl Side {
                 }
                 // A store finds rows by what it calls equal, such as `a` and `A`.
                 let keys = rows.hashes.iter().map(|(key, _)| asked.contains(key));
-                let batch = kept(&batch, keys)?;
+                let batch = kept(&batch, keys);
                 take(&forms.hash(&batch)?);
             }
             self.rested += rest(self.load, &mut clock).await;
@@ -259,7 +258,7 @@ impl Side {
                 let dropped = planned.transform.apply(&batch)?.dropped;
                 batch = key_columns(&planned.plan.read, &batch)?;
                 if let Some(dropped) = dropped {
-                    batch = kept(&batch, dropped.iter().map(|dropped| dropped != Some(true)))?;
+                    batch = kept(&batch, dropped.iter().map(|dropped| dropped != Some(true)));
                 }
             }
             take(&self.forms.hash(&batch)?);
@@ -383,12 +382,9 @@ async fn rest(load: Option<Load>, clock: &mut Instant) -> Duration {
 }
 
 /// Some of the rows.
-fn kept(batch: &RecordBatch, is_kept: impl Iterator<Item = bool>) -> Result<RecordBatch, Failure> {
+pub(super) fn kept(rows: &RecordBatch, is_kept: impl Iterator<Item = bool>) -> RecordBatch {
     let mask: BooleanArray = is_kept.map(Some).collect();
-    filter_record_batch(batch, &mask).map_err(|error| {
-        let message = format!("rows cannot be chosen by their keys: {error}");
-        Failure::new(exit_code::FAILED, message)
-    })
+    filter_record_batch(rows, &mask).expect("the mask is as long as the batch")
 }
 
 /// The rows of a batch as they are, or would be, at the target.

@@ -46,7 +46,7 @@ pub fn filter(options: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Exports a plugin. Once in a crate:
 ///
-/// ```ignore
+/// ```text
 /// syncset_plugin::plugin! {
 ///     name: "phones",                   // else the package's name
 ///     doc: "Telephone numbers",         // else the package's description

@@ -1,12 +1,12 @@
-//! Telephone numbers: a function for SQL and a transform.
+//! Phone numbers in the form +491712345678 (E.164), so that equal ones are equal.
 
 use std::sync::Arc;
 
 use syncset_plugin::arrow_array::StringArray;
+use syncset_plugin::arrow_schema::{DataType, Field};
 use syncset_plugin::prelude::*;
 
-/// Countries that are known, with their calling codes.
-const CALLING_CODES: &[(&str, &str)] = &[
+const CALLING_CODES: [(&str, &str); 6] = [
     ("AT", "43"),
     ("CH", "41"),
     ("DE", "49"),
@@ -14,59 +14,54 @@ const CALLING_CODES: &[(&str, &str)] = &[
     ("GB", "44"),
     ("US", "1"),
 ];
+const DIGITS_MIN: usize = 7;
+const DIGITS_MAX: usize = 15;
 
-/// A telephone number in the international form, such as `+4930123456`. Numbers without a calling
-/// code are those of the country (two letters). NULL if there are too few or too many digits.
+/// The number with its calling code; NULL if it is no number or the country is not known.
 #[syncset_plugin::scalar]
-fn normalise_phone(phone: &str, country: &str) -> Result<Option<String>> {
-    let code = CALLING_CODES.iter().find(|(name, _)| *name == country);
-    let (_, code) = code.ok_or_else(|| Error::new("the country is not known"))?;
+fn normalise_phone(phone: &str, country: &str) -> Option<String> {
     let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
-    let number = if phone.trim_start().starts_with('+') {
+    let number = if phone.trim().starts_with('+') {
         digits
     } else if let Some(international) = digits.strip_prefix("00") {
         international.to_owned()
     } else {
+        let country = country.to_uppercase();
+        let (_, code) = CALLING_CODES.iter().find(|(name, _)| *name == country)?;
         format!("{code}{}", digits.strip_prefix('0').unwrap_or(&digits))
     };
-    Ok((8..=15)
+    (DIGITS_MIN..=DIGITS_MAX)
         .contains(&number.len())
-        .then(|| format!("+{number}")))
+        .then(|| format!("+{number}"))
 }
 
-/// Brings one column into the international form. This is the configuration, too.
+/// Normalises one column, by the country that the column `country` names. This is the
+/// configuration, too.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NormalisePhones {
     column: String,
-    #[serde(default = "germany")]
-    country: String,
-}
-
-fn germany() -> String {
-    "DE".into()
 }
 
 impl Transform for NormalisePhones {
     fn reads(&self) -> Reads {
-        Reads::columns([(&self.column, "utf8")])
+        Reads::columns([(self.column.as_str(), "utf8"), ("country", "utf8")])
+    }
+
+    fn bind(&self, _input: &Schema) -> Result<Schema> {
+        let column = Field::new(&self.column, DataType::Utf8, true);
+        Ok(Schema::new(vec![column]))
     }
 
     fn transform(&self, _context: &Context, batch: RecordBatch) -> Result<Output> {
-        let mut numbers = Vec::with_capacity(batch.num_rows());
-        for (row, phone) in batch[self.column.as_str()]
-            .as_string::<i32>()
+        let phones = batch[self.column.as_str()].as_string::<i32>();
+        let countries = batch["country"].as_string::<i32>();
+        let numbers: StringArray = phones
             .iter()
-            .enumerate()
-        {
-            let number = match phone {
-                Some(phone) => normalise_phone(phone, &self.country)
-                    .map_err(|error| error.at_row(row).in_column(&self.column))?,
-                None => None,
-            };
-            numbers.push(number);
-        }
-        let numbers: ArrayRef = Arc::new(StringArray::from(numbers));
+            .zip(countries)
+            .map(|(phone, country)| normalise_phone(phone?, country?))
+            .collect();
+        let numbers: ArrayRef = Arc::new(numbers);
         Ok(RecordBatch::try_from_iter([(&self.column, numbers)])?.into())
     }
 }
@@ -85,26 +80,29 @@ mod tests {
     #[test]
     fn numbers_get_their_calling_code() {
         let cases = [
-            ("030 123456", "DE", Some("+4930123456")),
-            ("+43 (1) 5123456", "DE", Some("+4315123456")),
-            ("0041 44 1234567", "DE", Some("+41441234567")),
-            ("12", "DE", None),
+            ("0171 2345678", "DE", Some("+491712345678")),
+            ("+49 (171) 234-5679", "XX", Some("+491712345679")),
+            ("0041 44 668 18 00", "DE", Some("+41446681800")),
+            ("020 7946 0958", "gb", Some("+442079460958")),
+            ("020 7946 0958", "XX", None),
+            ("unknown", "DE", None),
         ];
 
         for (phone, country, expected) in cases {
-            assert_eq!(
-                normalise_phone(phone, country).unwrap().as_deref(),
-                expected,
-                "{phone}"
-            );
+            let found = normalise_phone(phone, country);
+            assert_eq!(found.as_deref(), expected, "{phone} {country}");
         }
-        assert!(normalise_phone("030 123456", "XX").is_err());
     }
 
     #[test]
     fn transform_changes_the_column_that_is_configured() {
-        let phones = StringArray::from(vec![Some("030 123456"), None]);
-        let batch = RecordBatch::try_from_iter([("mobile", Arc::new(phones) as ArrayRef)]).unwrap();
+        let mobiles = StringArray::from(vec![Some("0171 2345678"), None]);
+        let countries = StringArray::from(vec![Some("DE"), Some("DE")]);
+        let columns: [(&str, ArrayRef); 2] = [
+            ("mobile", Arc::new(mobiles)),
+            ("country", Arc::new(countries)),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
 
         let output = testing::transform::<NormalisePhones>(
             r#"{"column": "mobile"}"#,
@@ -112,7 +110,7 @@ mod tests {
             &batch,
         );
 
-        let expected = StringArray::from(vec![Some("+4930123456"), None]);
+        let expected = StringArray::from(vec![Some("+491712345678"), None]);
         assert_eq!(*output.unwrap().batch()["mobile"], expected);
     }
 }

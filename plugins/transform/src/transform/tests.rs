@@ -98,6 +98,7 @@ fn compile(condition: Option<&str>, outputs: Vec<OutputSpec>) -> Result<Transfor
         input: batch().schema(),
         condition: condition.map(str::to_owned),
         outputs,
+        steps: Vec::new(),
     };
     Transform::compile(&spec, &context())
 }
@@ -108,6 +109,7 @@ fn derive_from(batch: &RecordBatch, sql: &str) -> Result<Transform, TransformErr
         input: batch.schema(),
         condition: None,
         outputs: vec![OutputSpec::sql("x", sql)],
+        steps: Vec::new(),
     };
     Transform::compile(&spec, &context())
 }
@@ -178,6 +180,7 @@ fn functions_are_not_loaded_without_expressions() {
         input: batch().schema(),
         condition: None,
         outputs: vec![OutputSpec::input("id", "id")],
+        steps: Vec::new(),
     };
 
     Transform::compile(&spec, &context).expect("names exist");
@@ -486,7 +489,8 @@ proptest! {
             input: batch.schema(),
             condition: Some(condition),
             outputs: vec![OutputSpec::input("v", "v"), OutputSpec::sql("w", "v * 2")],
-        };
+        steps: Vec::new(),
+    };
 
         let applied = Transform::compile(&spec, &context()).unwrap().apply(&batch).unwrap();
 

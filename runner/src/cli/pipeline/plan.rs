@@ -76,6 +76,9 @@ struct TableEntry {
     /// Those of the target's statements that alter a table, with what they mean.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     alteration: Vec<PlannedStatement>,
+    /// What is done to each batch, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    explain: Vec<String>,
     notes: Vec<String>,
     failures: Vec<Failure>,
     #[serde(skip)]
@@ -102,6 +105,9 @@ pub(crate) async fn plan(context: &Context, args: &PlanArgs) -> Result<i32, Fail
     for table in &planned.tables {
         let mut entry = entry(&ends, table, state, rules).await?;
         entry.notes.extend(search_note(table, state, &searches));
+        if args.explain {
+            entry.explain = table.transform.explain();
+        }
         entries.push(entry);
     }
     let failures: Vec<Failure> = planned.gone.iter().map(Gone::failure).collect();
@@ -229,6 +235,7 @@ async fn entry(
         columns,
         indexes,
         filtered_here: table.plan.residual.clone(),
+        explain: Vec::new(),
         source_statements: table.statements.clone(),
         target_statements,
         alteration: alteration_statements,
@@ -562,6 +569,14 @@ fn print(entry: &TableEntry) {
         if let Some(told) = entry.alteration.iter().find(|it| it.sql == *statement) {
             text.push_str(&format!("    {}\n", meaning(told)));
         }
+    }
+    for (depth, node) in entry.explain.iter().enumerate() {
+        let label = if depth == 0 {
+            "  explain: "
+        } else {
+            "           "
+        };
+        text.push_str(&format!("{label}{}{node}\n", "  ".repeat(depth)));
     }
     for note in &entry.notes {
         text.push_str(&format!("  note: {note}\n"));

@@ -1,7 +1,9 @@
 //! `plugin ...`: plugins that people write themselves.
 
+mod build;
 mod inspect;
 mod list;
+mod new;
 mod pin;
 mod samples;
 mod test;
@@ -21,6 +23,8 @@ use syncset_plugin_host::{Config, Limits, Plugin, PluginFile, Wasi};
 /// Runs one verb; returns its exit code.
 pub(super) async fn dispatch(cli: &Cli, verb: &PluginVerb) -> Result<i32, Failures> {
     match verb {
+        PluginVerb::New(args) => new::new(cli, args),
+        PluginVerb::Build { folder } => build::build(cli, folder),
         PluginVerb::List => list::list(&open(cli)?),
         PluginVerb::Inspect { plugin } => inspect::inspect(cli, plugin),
         PluginVerb::Pin { names } => pin::pin(&open(cli)?, names),

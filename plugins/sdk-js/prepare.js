@@ -1,0 +1,4 @@
+/** Imported before the author's file: see `guard.js`. */
+import { install } from "./guard.js";
+
+install();
