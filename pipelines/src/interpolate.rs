@@ -49,6 +49,16 @@ pub(crate) fn interpolate(
     complete.then_some(result)
 }
 
+/// Each `${...}` of a text that [`interpolate`] replaces.
+pub(crate) fn variables(text: &str) -> impl Iterator<Item = &str> {
+    let starts = text.match_indices("${").map(|(start, _)| start);
+    let starts = starts.filter(|start| !text[..*start].ends_with('$'));
+    starts.filter_map(|start| {
+        let end = text[start..].find('}')?;
+        text.get(start..=start + end)
+    })
+}
+
 fn resolve(
     name: &str,
     place: Place,
@@ -143,6 +153,13 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(filled(text).as_deref(), Ok(expected));
         }
+    }
+
+    #[test]
+    fn variables_are_told_from_escapes() {
+        let found: Vec<_> = variables("a${B}$${C}${file:d}e${").collect();
+
+        assert_eq!(found, ["${B}", "${file:d}"]);
     }
 
     #[test]

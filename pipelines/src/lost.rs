@@ -221,7 +221,7 @@ impl Planner<'_> {
         }
         // What later steps read may come from the steps before.
         if let Some(step) = self.settings.transform.first() {
-            let reads = self.plugins.reads(&step.plugin, &step.config.json());
+            let reads = self.plugins.reads(&step.plugin, &step.config);
             let names = reads.ok().flatten().into_iter().flatten();
             let names = names.filter(|name| !self.computes(name));
             names.for_each(|name| need(&name, Use::Transform, Some(step.place)));

@@ -16,6 +16,10 @@ pub const PLUGIN_MEMORY_BYTES_DEFAULT: u64 = 256 << 20;
 /// and short enough that a plugin that hangs is noticed in the same run.
 pub const PLUGIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
+/// Characters of a line of a secret that is hidden where it stands alone. Shorter ones are such as
+/// `}` in a file of JSON.
+const SECRET_LINE_CHARS_MIN: usize = 8;
+
 /// One entry of `plugins:` in `syncset.yaml`.
 #[derive(Debug, Clone)]
 pub struct PluginSpec {
@@ -136,12 +140,21 @@ impl PluginConfig {
     /// A text of the plugin, such as an error, with `***` in place of secrets.
     pub fn without_secrets(&self, text: &str) -> String {
         let secrets = self.entries.values().flat_map(|it| &it.secrets);
+        // A log is written line by line.
+        let with_lines = |secret: &String| {
+            let lines = secret.lines().map(str::trim);
+            let lines = lines.filter(|line| line.chars().count() >= SECRET_LINE_CHARS_MIN);
+            let mut all: Vec<_> = lines.map(str::to_owned).collect();
+            all.push(secret.clone());
+            all
+        };
+        let secrets = secrets.flat_map(with_lines);
         let secrets = secrets.filter(|it| !it.is_empty());
         // As it is, and as it stands in JSON.
-        let forms = |secret: &String| {
+        let forms = |secret: String| {
             let quoted = Value::from(secret.as_str()).to_string();
             let escaped = quoted[1..quoted.len() - 1].to_owned();
-            [secret.clone(), escaped]
+            [secret, escaped]
         };
         let mut secrets: Vec<_> = secrets.flat_map(forms).collect();
         // One may hold another.
@@ -218,11 +231,11 @@ pub struct PluginFunction {
 /// What the plugins say about themselves. The caller passes the loaded ones; each method may be
 /// called several times with the same arguments.
 pub trait Plugins {
-    /// The columns that a plugin reads under a configuration, which holds secrets; `None`: all.
+    /// The columns that a plugin reads under a configuration; `None`: all.
     ///
     /// # Errors
     /// A sentence that says why the plugin cannot be used like this.
-    fn reads(&self, plugin: &str, config: &str) -> Result<Option<Vec<String>>, String>;
+    fn reads(&self, plugin: &str, config: &PluginConfig) -> Result<Option<Vec<String>>, String>;
 
     /// The SHA-256 of the plugin's file, as it is; `None` if there is no such plugin.
     fn sha256(&self, plugin: &str) -> Option<String>;
@@ -236,7 +249,7 @@ pub trait Plugins {
 pub struct NoPlugins;
 
 impl Plugins for NoPlugins {
-    fn reads(&self, _: &str, _: &str) -> Result<Option<Vec<String>>, String> {
+    fn reads(&self, _: &str, _: &PluginConfig) -> Result<Option<Vec<String>>, String> {
         Ok(None)
     }
 

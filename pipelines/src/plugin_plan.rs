@@ -41,7 +41,7 @@ impl Planner<'_> {
         for setting in &self.settings.transform {
             let reads = self
                 .plugins
-                .reads(&setting.plugin, &setting.config.json())
+                .reads(&setting.plugin, &setting.config)
                 .unwrap_or_else(|error| {
                     self.plugin_refuses(setting, &error, problems);
                     None
@@ -86,9 +86,10 @@ impl Planner<'_> {
 
     fn no_column_for(&self, setting: &TransformSetting, name: &str, problems: &mut Problems) {
         let (plugin, stream) = (&setting.plugin, &self.selected.stream);
+        let shown = setting.config.without_secrets(name);
         problems.hinted(
             setting.place,
-            format!("plugin `{plugin}` reads column `{name}`, which `{stream}` does not have"),
+            format!("plugin `{plugin}` reads column `{shown}`, which `{stream}` does not have"),
             columns_of(self.table, name),
         );
     }

@@ -346,6 +346,11 @@ fn config_value(
         Value::Scalar { text, .. } if text.replace("$${", "").contains("${") => {
             let secret = fill(text, node.place).unwrap_or_default();
             let shown = format!("(secret {})", fingerprint("syncset plugin config", &secret));
+            if !secret.is_empty() {
+                // A plugin may quote a part: the password of a URL, say.
+                let parts = interpolate::variables(text);
+                secrets.extend(parts.filter_map(|part| fill(part, node.place)));
+            }
             secrets.push(secret.clone());
             (json!(secret), json!(shown))
         }

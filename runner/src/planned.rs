@@ -210,15 +210,28 @@ pub(crate) async fn draft(
     let plans = plan_tables(spec, &described, &Push(ends), ends.plugins(), slice)?;
 
     let context = TransformContext::new(chrono::Utc::now());
+    let silent = TransformContext::new(context.now());
+    let silent = silent.with_functions(ends.plugins().silent_functions());
     let context = context.with_functions(ends.plugins().functions());
     let mut tables = Vec::with_capacity(plans.len());
     let alike = spec.source.kind == spec.target.kind;
     for plan in plans {
-        let mut table = compile(ends, spec, plan, &context)?;
+        let context = match has_masks(spec, &plan) {
+            true => &silent,
+            false => &context,
+        };
+        let mut table = compile(ends, spec, plan, context)?;
         table.indexes = copied::of(&table, ends.target(), alike);
         tables.push(table);
     }
     Ok(tables)
+}
+
+/// Whether the file masks columns of a table, also ones that are not copied.
+fn has_masks(spec: &PipelineSpec, plan: &TablePlan) -> bool {
+    let rule = spec.tables.iter().find(|rule| rule.place == plan.place);
+    let settings = rule.and_then(|rule| rule.settings.as_ref());
+    settings.is_some_and(|settings| !settings.mask.is_empty())
 }
 
 /// Completes a draft with what both stores say about it.

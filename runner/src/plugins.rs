@@ -12,6 +12,9 @@ use syncset_plugin_host::{
 };
 use syncset_transform::{PluginStep, is_function};
 
+/// What is told instead of the words of functions that see what masks hide.
+const UNTOLD: &str = "(not told: the table has masks, and its expressions see what they hide)";
+
 /// The plugins of a project as one pipeline uses them. Nothing is loaded that is not needed.
 pub(crate) struct PluginSet {
     pipeline: String,
@@ -26,6 +29,8 @@ struct Entry {
     spec: PluginSpec,
     loaded: OnceLock<Result<Arc<Plugin>, Failure>>,
     functions: OnceLock<Vec<Arc<PluginFunction>>>,
+    /// The same, without their words.
+    silent: OnceLock<Vec<Arc<PluginFunction>>>,
 }
 
 impl PluginSet {
@@ -36,6 +41,7 @@ impl PluginSet {
                 spec: spec.clone(),
                 loaded: OnceLock::new(),
                 functions: OnceLock::new(),
+                silent: OnceLock::new(),
             };
             (name.clone(), entry)
         });
@@ -87,6 +93,16 @@ impl PluginSet {
         entries.flat_map(|it| self.functions_of(it)).collect()
     }
 
+    /// The same functions for a table with masks. Its expressions compute with values as the
+    /// source has them, so nothing is told of what the functions log and report.
+    pub(crate) fn silent_functions(&self) -> Vec<Arc<PluginFunction>> {
+        let entries = self.entries.values();
+        let silent = |config: Config| config.hiding(|_| UNTOLD.to_owned());
+        entries
+            .flat_map(|it| self.made_once(it, &it.silent, silent))
+            .collect()
+    }
+
     /// Why plugins could not be loaded that may have a function which an expression calls.
     pub(crate) fn failures(&self) -> Vec<Failure> {
         let results = self.entries.values().filter_map(|it| it.loaded.get());
@@ -118,17 +134,27 @@ impl PluginSet {
     }
 
     fn functions_of(&self, entry: &Entry) -> Vec<Arc<PluginFunction>> {
+        self.made_once(entry, &entry.functions, |config| config)
+    }
+
+    fn made_once(
+        &self,
+        entry: &Entry,
+        made: &OnceLock<Vec<Arc<PluginFunction>>>,
+        change: impl Fn(Config) -> Config,
+    ) -> Vec<Arc<PluginFunction>> {
         if !self.calls_functions {
             return Vec::new();
         }
         let make = || match entry.plugin() {
             Ok(plugin) => {
-                let functions = PluginFunction::all(&plugin, &config_of(&entry.spec.config));
+                let config = change(config_of(&entry.spec.config));
+                let functions = PluginFunction::all(&plugin, &config);
                 functions.into_iter().map(Arc::new).collect()
             }
             Err(_) => Vec::new(),
         };
-        entry.functions.get_or_init(make).clone()
+        made.get_or_init(make).clone()
     }
 }
 
@@ -150,9 +176,9 @@ impl Entry {
 }
 
 impl syncset_pipeline::Plugins for PluginSet {
-    fn reads(&self, plugin: &str, config: &str) -> Result<Option<Vec<String>>, String> {
+    fn reads(&self, plugin: &str, config: &PluginConfig) -> Result<Option<Vec<String>>, String> {
         let plugin = self.plugin(plugin).map_err(|failure| failure.message)?;
-        let reads = plugin.reads(&Config::new(config));
+        let reads = plugin.reads(&config_of(config));
         let reads = reads.map_err(|error| bare(&error))?;
         Ok(reads.map(|columns| columns.into_iter().map(|it| it.name).collect()))
     }

@@ -2,8 +2,8 @@
 
 use super::lab::{column, customers, pipeline, plan_with, project, shop, shown, with_tables};
 use crate::{
-    NoPlugins, OnPluginError, OutputValue, PluginColumn, PluginFunction, Plugins, Problem,
-    TablePlan, Wasi, selection_changes,
+    NoPlugins, OnPluginError, OutputValue, PluginColumn, PluginConfig, PluginFunction, Plugins,
+    Problem, TablePlan, Wasi, selection_changes,
 };
 use arrow_schema::DataType;
 use std::time::Duration;
@@ -28,8 +28,8 @@ impl Default for Lab {
 }
 
 impl Plugins for Lab {
-    fn reads(&self, _: &str, config: &str) -> Result<Option<Vec<String>>, String> {
-        let config: serde_json::Value = serde_json::from_str(config).expect("it is JSON");
+    fn reads(&self, _: &str, config: &PluginConfig) -> Result<Option<Vec<String>>, String> {
+        let config: serde_json::Value = serde_json::from_str(&config.json()).expect("it is JSON");
         if let Some(refused) = config["refused"].as_str() {
             return Err(format!("`refused` is `{refused}`"));
         }

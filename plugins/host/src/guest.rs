@@ -59,6 +59,12 @@ impl Guest {
         }
     }
 
+    /// A text of the plugin as messages show it. Secrets go first: half of one, or one whose lines
+    /// were joined, would not be found any more.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        shown(&self.config.hidden(text.to_owned()))
+    }
+
     pub(crate) fn limiter(&mut self) -> &mut dyn ResourceLimiter {
         &mut self.limits
     }
@@ -79,7 +85,7 @@ impl types::Host for Guest {}
 impl host::Host for Guest {
     fn log(&mut self, level: host::Level, message: String) {
         let plugin = &*self.plugin;
-        let message = shown(&self.config.hidden(message));
+        let message = self.shown(&message);
         if matches!(level, host::Level::Error) {
             self.log.last_error = Some(message.clone());
         }

@@ -123,7 +123,13 @@ impl Instance {
         let plugin = self.plugin.clone();
         let reads = self
             .call(|store| plugin.call_configure(store, config))?
-            .map_err(|said| blamed(said, None))?;
+            .map_err(|said| self.blamed(said, None))?;
+        for column in reads.iter().flatten() {
+            if shown(&column.name) != column.name || column.name.is_empty() {
+                let name = self.store.data().shown(&column.name);
+                return Err(Fault::contract(format!("a column with the name `{name}`")));
+            }
+        }
         let need = |column: exported::plugin::Column| ColumnNeed {
             name: column.name,
             formats: column.formats,
@@ -160,26 +166,27 @@ impl Instance {
         let plugin = self.plugin.clone();
         let found = self
             .call(|store| plugin.call_bind(store, &fields))?
-            .map_err(|said| blamed(said, None))?;
+            .map_err(|said| self.blamed(said, None))?;
         if found.len() > COLUMNS_MAX {
             return Err(Fault::contract(format!("{} columns", found.len())));
         }
         let mut output: Vec<Field> = Vec::with_capacity(found.len());
         for field in found {
-            let name = shown(&field.name);
+            let guest = self.store.data();
+            let name = guest.shown(&field.name);
             let data_type = data_type_of(&field.format).ok_or_else(|| {
                 Fault::contract(format!(
                     "column `{name}` of type `{}`, which the contract does not have",
-                    shown(&field.format)
+                    guest.shown(&field.format)
                 ))
             })?;
-            if name != field.name || name.is_empty() {
+            if shown(&field.name) != field.name || field.name.is_empty() {
                 return Err(Fault::contract(format!("a column with the name `{name}`")));
             }
-            if output.iter().any(|other| *other.name() == name) {
+            if output.iter().any(|other| *other.name() == field.name) {
                 return Err(Fault::contract(format!("column `{name}` twice")));
             }
-            output.push(Field::new(name, data_type, field.nullable));
+            output.push(Field::new(field.name, data_type, field.nullable));
         }
         Ok(output)
     }
@@ -198,7 +205,7 @@ impl Instance {
         let found = input.with(rows, |batch| {
             self.call(|store| guest.call_transform(store, context, batch))
         })?;
-        let found = found.map_err(|said| blamed(said, Some(rows.num_rows())))?;
+        let found = found.map_err(|said| self.blamed(said, Some(rows.num_rows())))?;
         let batch = found.batch;
         let row_count = usize::try_from(batch.rows).unwrap_or(usize::MAX);
         check_origins(found.origins.as_deref(), row_count, rows.num_rows())?;
@@ -233,7 +240,7 @@ impl Instance {
             self.call(|store| guest.call_keep(store, context, batch))
         })?;
         let row_count = rows.num_rows();
-        let bitmap = found.map_err(|said| blamed(said, Some(row_count)))?;
+        let bitmap = found.map_err(|said| self.blamed(said, Some(row_count)))?;
         if bitmap.len() < row_count.div_ceil(8) {
             return Err(Fault::contract(format!(
                 "a bitmap of {} bytes for {row_count} rows",
@@ -267,8 +274,21 @@ impl Instance {
             })
             .collect();
         let found = self.call(|store| guest.call_call(store, function, rows, &args))?;
-        let found = found.map_err(|said| blamed(said, Some(row_count)))?;
+        let found = found.map_err(|said| self.blamed(said, Some(row_count)))?;
         arrays::array(found, returns, row_count).map_err(Fault::contract)
+    }
+
+    /// Which row and column a plugin blames, and why.
+    fn blamed(&self, said: Said, row_count: Option<usize>) -> Fault {
+        let guest = self.store.data();
+        let mut fault = Fault::new(match guest.shown(&said.message) {
+            message if message.is_empty() => "it failed without a word".to_owned(),
+            message => message,
+        });
+        fault.column = said.column.as_deref().map(|column| guest.shown(column));
+        let row = said.row.and_then(|row| usize::try_from(row).ok());
+        fault.row = row.filter(|row| row_count.is_some_and(|count| *row < count));
+        fault
     }
 
     /// One call within the limits.
@@ -388,16 +408,4 @@ fn check_origins(
         return Err(Fault::contract("rows in another order"));
     }
     Ok(())
-}
-
-/// An error that the plugin itself reports. `row_count` of the batch that it was given.
-fn blamed(said: Said, row_count: Option<usize>) -> Fault {
-    let mut fault = Fault::new(match shown(&said.message) {
-        message if message.is_empty() => "it failed without a word".to_owned(),
-        message => message,
-    });
-    fault.column = said.column.as_deref().map(shown);
-    let row = said.row.and_then(|row| usize::try_from(row).ok());
-    fault.row = row.filter(|row| row_count.is_some_and(|count| *row < count));
-    fault
 }

@@ -65,7 +65,8 @@ impl PluginTransform {
             Some(needs) => {
                 let mut reads = Vec::with_capacity(needs.len());
                 for need in needs {
-                    let index = find(name, &need, input)?;
+                    let shown = config.hidden(need.name.clone());
+                    let index = find((name, &shown), &need, input)?;
                     if !reads.contains(&index) {
                         reads.push(index);
                     }
@@ -207,9 +208,13 @@ impl PluginTransform {
     }
 }
 
-fn find(plugin: &str, need: &crate::ColumnNeed, input: &Schema) -> Result<usize, PluginError> {
-    let name = &need.name;
-    let Some((index, field)) = input.column_with_name(name) else {
+/// `name`: that of the column, as messages show it.
+fn find(
+    (plugin, name): (&str, &str),
+    need: &crate::ColumnNeed,
+    input: &Schema,
+) -> Result<usize, PluginError> {
+    let Some((index, field)) = input.column_with_name(&need.name) else {
         let columns: Vec<_> = input.fields().iter().map(|it| it.name().as_str()).collect();
         return Err(PluginError::refused(
             plugin,

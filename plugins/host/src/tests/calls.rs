@@ -1,6 +1,6 @@
 //! Values that go in and come back.
 
-use super::wat::{Wat, words};
+use super::wat::{Load, Wat, words};
 use crate::{Config, PluginFunction, PluginTransform, Scope};
 use arrow_array::builder::{BinaryBuilder, FixedSizeBinaryBuilder, StringBuilder};
 use arrow_array::{

@@ -1,6 +1,6 @@
 //! Guests that do harm: each ends in a sentence within its limit, and the next call works.
 
-use super::wat::{Wat, identity, words};
+use super::wat::{Load, Wat, identity, words};
 use crate::{Config, Limits, PluginError, PluginTransform, Scope};
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};

@@ -1,6 +1,6 @@
 //! Guests that return what the contract does not allow.
 
-use super::wat::{Wat, words};
+use super::wat::{Load, Wat, words};
 use crate::{Config, Limits, PluginError, PluginTransform, Scope};
 use arrow_array::{Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
