@@ -156,10 +156,15 @@ pub(crate) async fn copy_chunks(
         let table = &mut tables[chunk.table];
         table.absorb(&part);
         rests.extend(context.load.map(|load| load.rest_after(chunk.busy)));
+        let rows = if result.is_ok() {
+            part.report.rows_read
+        } else {
+            0
+        };
         table.chunk_rows = table
             .chunk_rows
             .filter(|_| chunk.into_empty && !chunk.careful)
-            .map(|rows| rows + part.report.rows_written);
+            .map(|known| known + rows);
         let Err(failure) = result else {
             table.chunk_done(chunk.index);
             continue;

@@ -61,7 +61,6 @@ pub(crate) async fn settle_together(
             && !window.continues
             && table.put_aside.is_empty()
             && table.planned.write() == WriteMode::Upsert
-            && table.planned.transform.keeps_all_rows()
             && table.chunk_rows.is_some()
             && shows_every_change(&table.read.capture)
         {
@@ -140,12 +139,12 @@ async fn known_without_keys(
     snapshot: &mut dyn Snapshot,
     slot: usize,
 ) -> Result<Option<bool>, Failure> {
-    if !table.planned.transform.keeps_all_rows() {
-        // The source cannot count what a condition selects here.
-        return Ok(Some(true));
+    if chunks_are_all(table, snapshot, slot).await? {
+        return Ok(Some(false));
     }
-    let are_all = chunks_are_all(table, snapshot, slot).await?;
-    Ok(are_all.then_some(false))
+    // The source cannot count what is selected here.
+    let counts = table.planned.transform.keeps_all_rows();
+    Ok((!counts).then_some(true))
 }
 
 /// The same for a unit that has written rows of the snapshot and is not committed.
@@ -168,7 +167,8 @@ pub(crate) async fn differs_within(
     ))
 }
 
-/// Whether the rows that chunks brought are all rows of the snapshot and of the target.
+/// Whether the rows that chunks read are all rows of the snapshot, so that the target holds no
+/// others.
 async fn chunks_are_all(
     table: &TableRun,
     snapshot: &mut dyn Snapshot,

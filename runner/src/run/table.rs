@@ -59,7 +59,7 @@ pub(crate) struct TableRun {
     pub(crate) first_load: bool,
     /// True once this run has begun to load it from the start.
     pub(crate) begun_here: bool,
-    /// Rows at the target, as long as chunks that were sent straight into an empty table are all
+    /// Rows that chunks have read, as long as those that were sent straight into an empty table are all
     /// that was ever written there.
     pub(crate) chunk_rows: Option<u64>,
     /// The target table that it wrote before, if nothing of the run writes it any more.
@@ -141,7 +141,10 @@ impl TableRun {
             && (self.begun_here || state.chunks.iter().any(|chunk| !chunk.done));
         let done = state.chunks.iter().filter(|chunk| chunk.done);
         let rows = done.map(|chunk| chunk.row_count).sum();
-        self.chunk_rows = (state.into_empty && only_chunks).then_some(rows);
+        // What is stored is how many rows they wrote.
+        let is_known =
+            self.planned.transform.keeps_all_rows() || !state.chunks.iter().any(|chunk| chunk.done);
+        self.chunk_rows = (state.into_empty && only_chunks && is_known).then_some(rows);
     }
 
     /// Adds what a part has counted.
