@@ -49,7 +49,10 @@ fn failure(error: &Error, arguments: &[String]) -> Failure {
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedValue,
     ];
-    let meant = suggestion.into_iter().find_map(value);
+    // The nearest one comes last.
+    let meant = suggestion
+        .into_iter()
+        .find_map(|kind| texts(error, kind).pop());
     let argument = value(ContextKind::InvalidArg).unwrap_or_default();
     let given = value(ContextKind::InvalidValue).unwrap_or_default();
     let message = match error.kind() {
