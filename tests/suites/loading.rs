@@ -153,3 +153,30 @@ async fn load_rests_between_its_chunks_if_it_may_not_keep_a_database_busy() {
     let wrong = lab.project.syncset(run(&["--max-load", "0%"])).await;
     assert_eq!(wrong.code, 2, "{}", wrong.stdout);
 }
+
+#[tokio::test]
+async fn rows_left_out_here_do_not_make_up_for_rows_deleted_behind_a_killed_load() {
+    let lab = Lab::new("xmin").await;
+    lab.project.pipeline(
+        "p",
+        "version: 1\nsource: source\ntarget: target\ncapture: xmin\ntables:\n  \
+         public.t: { where: \"length(note) > 10\", where_pushdown: best_effort }\n",
+    );
+    let left_out = "UPDATE t SET note = 'x' WHERE id <= 5";
+    lab.source.execute(left_out).await;
+    let one_by_one = [&RUN[..], &["--jobs", "1"]].concat();
+    let kill = [("SYNCSET_FAIL_POINT", "unit.committed=exit9")];
+    let killed = lab.project.spawn_with(one_by_one.clone(), &kill);
+    assert_eq!(killed.wait().await.code, 137);
+    assert_ne!(lab.target.value("SELECT count(*) FROM t").await, "0");
+    // As many as the chunk that is there has left out.
+    let deleted = "DELETE FROM t WHERE id BETWEEN 6 AND 10";
+    lab.source.execute(deleted).await;
+
+    lab.project.syncset(one_by_one).await.expect_success();
+
+    let selected = "SELECT * FROM t WHERE length(note) > 10";
+    compare(&lab.source, &lab.target, selected, "SELECT * FROM t")
+        .await
+        .assert_equal();
+}

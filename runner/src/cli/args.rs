@@ -162,11 +162,11 @@ pub(crate) enum PluginVerb {
 /// Languages with an SDK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
-    /// The fastest: some 30 million rows a second
+    /// The fastest: some 18 million rows a second
     Rust,
     /// Built by componentize-py; about a million rows a second
     Python,
-    /// JavaScript or TypeScript, built by jco; about a million rows a second
+    /// JavaScript or TypeScript, built by componentize-qjs; about half a million rows a second
     Js,
 }
 
