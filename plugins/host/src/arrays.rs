@@ -20,7 +20,7 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Of an array of a type that [`format_of`](crate::format_of) knows.
+    /// Of an array of a type that [`format_of`](crate::format::format_of) knows.
     ///
     /// # Errors
     /// A sentence, for an array with more rows than a guest can count, or of another type.

@@ -11,7 +11,7 @@ const WIT: &str = include_str!("../../wit/plugin.wit");
 const METADATA: &str = "component-type";
 
 /// Whether these bytes are a component already, in its binary or its text form.
-pub fn is_component(bytes: &[u8]) -> bool {
+fn is_component(bytes: &[u8]) -> bool {
     match bytes.strip_prefix(b"\0asm") {
         Some(rest) => rest.first().is_some_and(|version| *version != 1),
         None => String::from_utf8_lossy(bytes).contains("(component"),

@@ -7,7 +7,7 @@ const PLACE: &str = "plugin:config-schema";
 
 /// What is wrong with a configuration; `None` if it is as the schema wants it, or there is none.
 /// Holds no value of the configuration: it may contain secrets.
-pub fn config_problem(schema: &str, config: &Value) -> Option<String> {
+pub(crate) fn config_problem(schema: &str, config: &Value) -> Option<String> {
     if schema.is_empty() {
         return match config.as_object().is_some_and(|map| map.is_empty()) {
             true => None,

@@ -3,7 +3,7 @@
 use arrow_schema::{DataType, TimeUnit};
 
 /// The format string of a type; `None` if plugins cannot be given it.
-pub fn format_of(data_type: &DataType) -> Option<String> {
+pub(crate) fn format_of(data_type: &DataType) -> Option<String> {
     Some(match data_type {
         DataType::Boolean => "b".to_owned(),
         DataType::Int8 => "c".to_owned(),

@@ -24,11 +24,10 @@ mod transform;
 #[cfg(test)]
 mod tests;
 
-pub use component::{is_component, to_component};
-pub use config_schema::config_problem;
+pub use component::to_component;
 pub use description::{Description, FunctionDescription, Volatility};
 pub use error::{Fault, PluginError};
-pub use format::{data_type_of, format_of};
+pub use format::data_type_of;
 pub use function::PluginFunction;
 pub use instance::{ColumnNeed, Scope};
 pub use plugin::Plugin;
