@@ -1,4 +1,6 @@
 //! Guests that return what the contract does not allow.
+//!
+//! `SYNCSET_FUZZ_CASES` says how many random ones there are of each kind.
 
 use super::wat::{Load, Wat, words};
 use crate::{Config, Limits, PluginError, PluginTransform, Scope};
@@ -178,8 +180,17 @@ fn pointers_outside_of_memory_are_refused() {
     }
 }
 
+/// Random guests of each kind, unless the environment says otherwise.
+const CASES_DEFAULT: u32 = 100;
+
+fn cases() -> u32 {
+    let set = std::env::var("SYNCSET_FUZZ_CASES").ok();
+    set.and_then(|text| text.parse().ok())
+        .unwrap_or(CASES_DEFAULT)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     /// Whatever bytes a guest returns, the host says what is wrong or returns a valid array.
     #[test]
