@@ -4,8 +4,7 @@
 //! connector knows how its store makes them and what stands in their way.
 
 use crate::{
-    ConnectorError, ErrorClass, MadeIndex, MadeTable, ReleasedKeys, Result, TableFacts, TableName,
-    TargetColumn, TargetTable,
+    Blocker, MadeIndex, MadeTable, ReleasedKeys, TableFacts, TableName, TargetColumn, TargetTable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -131,15 +130,6 @@ pub enum TableCopy {
     Agreed,
 }
 
-/// What stands in the way of an alteration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Blocker {
-    /// A sentence that names it.
-    pub sentence: String,
-    /// What a person can do.
-    pub hint: String,
-}
-
 /// One statement of an alteration, with what it means to those who use the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedStatement {
@@ -189,59 +179,4 @@ pub struct AlterationPlan {
     /// What is done only after a person agreed, as far as it can be told without trying. Empty for
     /// an alteration that was agreed to.
     pub asks: Vec<Blocker>,
-}
-
-/// Refuses an alteration that something stands in the way of.
-///
-/// # Errors
-/// All that does, with what to do about the first of them.
-pub fn refuse_for(table: &TargetTable, blockers: &[Blocker]) -> Result<()> {
-    let Some(first) = blockers.first() else {
-        return Ok(());
-    };
-    let sentences: Vec<_> = blockers.iter().map(|it| it.sentence.as_str()).collect();
-    let sentences = sentences.join("; ");
-    Err(left_as_it_is(table, &sentences).with_hint(first.hint.clone()))
-}
-
-/// Refuses an alteration of a table that is not what it was when a person agreed to it.
-///
-/// # Errors
-/// All that differs.
-pub fn refuse_unexpected(
-    table: &TargetTable,
-    expected: &TableFacts,
-    found: Option<&TableFacts>,
-) -> Result<()> {
-    let differences = match found {
-        Some(found) => expected.differences(found),
-        None => vec!["it is gone".to_owned()],
-    };
-    if differences.is_empty() {
-        return Ok(());
-    }
-    let sentence = format!(
-        "it changed since the plan was made: {}",
-        differences.join("; ")
-    );
-    Err(left_as_it_is(table, &sentence)
-        .with_hint("make a new plan with `syncset schema diff`, read it, then approve it"))
-}
-
-/// The error of a table whose rows have no such key.
-pub fn rows_not_told_apart(table: &TargetTable, cause: ConnectorError) -> ConnectorError {
-    let key = table.key.join(", ");
-    left_as_it_is(
-        table,
-        &format!("its rows cannot be told apart by the key ({key})"),
-    )
-    .with_hint(
-        "write to another table with `to:`, or drop this one: it is created and loaded again",
-    )
-    .caused_by(cause)
-}
-
-fn left_as_it_is(table: &TargetTable, why: &str) -> ConnectorError {
-    let message = format!("`{}` was left as it is: {why}", table.name);
-    ConnectorError::new(ErrorClass::TargetDiffers, message)
 }

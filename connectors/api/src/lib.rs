@@ -9,6 +9,7 @@
 //! each unit goes to the target in a transaction of its own that also stores its watermark.
 
 mod alteration;
+mod blocker;
 mod change;
 mod comments;
 mod connector;
@@ -34,8 +35,10 @@ mod table;
 mod target;
 
 pub use alteration::{
-    AlterationPlan, Blocked, Blocker, HeldRows, PlannedStatement, TableAlteration, TableChange,
-    TableCopy, refuse_for, refuse_unexpected, rows_not_told_apart,
+    AlterationPlan, Blocked, HeldRows, PlannedStatement, TableAlteration, TableChange, TableCopy,
+};
+pub use blocker::{
+    Blocker, left_as_it_is, refuse_for, refuse_unexpected, rows_not_told_apart, table_gone,
 };
 pub use change::{ChangeEvent, ChangeStream, Position, PositionOrder};
 pub use comments::{CommentChange, Comments};

@@ -66,7 +66,7 @@ impl Connector for MysqlConnector {
             "mariadb" => Flavour::MariaDb,
             _ => Flavour::MySql,
         };
-        crate::ddl::map_type(column, flavour)
+        crate::type_mapping::map_type(column, flavour)
     }
 
     fn check_settings(&self, settings: &Settings) -> Vec<(String, String)> {

@@ -24,6 +24,7 @@ mod sql;
 mod state;
 mod survey;
 mod target;
+mod type_mapping;
 mod types;
 mod widen;
 mod write;

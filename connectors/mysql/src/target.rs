@@ -9,6 +9,7 @@ use crate::facts;
 use crate::indexes;
 use crate::sql::table as table_name;
 use crate::state;
+use crate::type_mapping;
 use crate::write::catalog::{self, Shape};
 use crate::write::{MysqlUnit, analyze, holds, rights, row_count, status};
 use async_trait::async_trait;
@@ -22,7 +23,7 @@ use syncset_connector::{
 #[async_trait]
 impl Target for MysqlStore {
     fn map_type(&self, column: &TargetColumn) -> TypeMapping {
-        ddl::map_type(column, self.facts().flavour)
+        type_mapping::map_type(column, self.facts().flavour)
     }
 
     async fn status(&self, tables: &[TargetTable]) -> Result<Vec<TargetStatus>> {

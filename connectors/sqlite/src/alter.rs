@@ -17,7 +17,7 @@ use std::sync::Arc;
 use syncset_connector::{
     AlterationPlan, Blocked, Blocker, Column, ConnectorError, ErrorClass, HeldRows, Lease,
     PlannedStatement, Result, TableAlteration, TableChange, TableName, TargetColumn, TargetTable,
-    fail_point, refuse_for, refuse_unexpected, rows_not_told_apart,
+    fail_point, refuse_for, refuse_unexpected, rows_not_told_apart, table_gone,
 };
 
 /// Name of a table while it is made anew.
@@ -34,7 +34,7 @@ pub(crate) async fn plan(
     let table = &alteration.table;
     let found = describe::describe(session, std::slice::from_ref(&table.name)).await?;
     let Some(found) = found.into_iter().next().flatten() else {
-        return Err(gone(table));
+        return Err(table_gone(table));
     };
     let mut blockers = filled(session, alteration).await?;
     let dropped = dropped_indexes(session, alteration).await?;
@@ -130,14 +130,6 @@ pub(crate) async fn alter(
     }
     fail_point("alter.before_commit");
     writing.commit(&place).await
-}
-
-fn gone(table: &TargetTable) -> ConnectorError {
-    ConnectorError::new(
-        ErrorClass::Transient,
-        format!("the target has no table `{}` any more", table.name),
-    )
-    .with_hint("run again: the table is created when it is missing")
 }
 
 fn explained(error: ConnectorError, table: &TargetTable) -> ConnectorError {
@@ -395,22 +387,7 @@ async fn filled(session: &mut Session, alteration: &TableAlteration) -> Result<V
         if rows.first().is_none_or(|row| integer(row, 0) == 0) {
             continue;
         }
-        let wanted = table.all_columns();
-        let is_written = wanted.iter().any(|it| it.name == *column);
-        blockers.push(if is_written {
-            Blocker {
-                sentence: format!(
-                    "column `{column}` of `{}` holds values and was not made by syncset",
-                    table.name
-                ),
-                hint: format!("give the column of the pipeline another name with `rename: {{ .. }}`, or give this one up: ALTER TABLE {name} DROP COLUMN {quoted}"),
-            }
-        } else {
-            Blocker {
-                sentence: format!("column `{column}` of `{}` is no longer selected, holds what was copied, and was not made by syncset", table.name),
-                hint: format!("drop it: ALTER TABLE {name} DROP COLUMN {quoted}; or clear it: UPDATE {name} SET {quoted} = NULL; then run again"),
-            }
-        });
+        blockers.push(Blocker::holds_values(alteration, column, (&name, &quoted)));
     }
     Ok(blockers)
 }

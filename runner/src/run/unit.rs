@@ -1,30 +1,24 @@
-//! One unit of work: begun, written, committed, and its commit decided when the answer was lost.
+//! One unit of work: begun and written; its commit is in `commit`, what the guard is asked in `deletes`
+//! and `replace`.
 
+mod commit;
+mod deletes;
 mod exact;
+mod replace;
 
-use crate::exit_code;
 use crate::fail_point::fail_point;
 use crate::failure::Failure;
 use crate::fit::{self, Losses};
-use crate::observer::{RowCounts, UnitBegun, UnitKind, UnitWatch};
+use crate::observer::{UnitBegun, UnitKind, UnitWatch};
 use crate::open::Ends;
 use crate::planned::PlannedTable;
-use crate::run::guard::{Guard, Known};
 use crate::run::rejects::{self, Rejects};
 use crate::run::table::TableRun;
 use crate::run::waiting::{Change, Refused, WaitingRow, tables_of, together};
 use arrow_array::RecordBatch;
-use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use syncset_connector::{
-    BatchStream, ConnectorError, Digest, ErrorClass, KeyDigest, Position, Receipt, ReplaceRules,
-    Replaced, StreamPhase, TableName, UnitStart, UnitStep, UnitWriter, WatermarkMove, WriteMode,
-};
-
-/// Attempts to ask whether a commit happened, each over a link of its own.
-const DECIDE_ATTEMPTS: u32 = 8;
+use syncset_connector::{Digest, KeyDigest, UnitStart, UnitStep, UnitWriter, WriteMode};
 
 /// Why a row cannot be written, and the table it belongs to if it is one row's fault.
 pub(crate) type Refusal = (Option<Arc<PlannedTable>>, Failure);
@@ -63,15 +57,6 @@ pub(crate) enum Turn {
     Last,
     /// Its deletes wait for a later unit of the run.
     More,
-}
-
-/// What becomes of deletes once the unit commits.
-#[derive(Debug, Clone, Copy)]
-struct Decided {
-    /// Rows that are deleted, at most.
-    agreed: u64,
-    /// Keys that are pending afterwards.
-    pending: u64,
 }
 
 impl<'a> Unit<'a> {
@@ -214,104 +199,6 @@ impl<'a> Unit<'a> {
         Ok(self.writer.stage_deletes(target, keys).await?)
     }
 
-    /// Asks the guard about the deletes that were staged, and about the pending ones of the table;
-    /// if it does not agree, all of them are pending.
-    async fn decide_deletes(&mut self, table: &mut TableRun) -> Result<Decided, Failure> {
-        let (staged, pending) = (std::mem::take(&mut self.staged), table.pending_deletes);
-        let planned = table.planned.clone();
-        let target = &planned.target;
-        let with_pending = self.turn == Turn::Last && pending > 0 && planned.deletes();
-        let mut decided = Decided { agreed: 0, pending };
-        if staged == 0 && !with_pending {
-            return Ok(decided);
-        }
-        let is_off = Guard::of(table, &self.ends.key.pipeline).is_off();
-        if self.turn == Turn::More && !is_off {
-            decided.pending += self.writer.postpone_deletes(target).await?;
-            return Ok(decided);
-        }
-        let mut most = staged;
-        if with_pending {
-            self.writer.stage_pending(target).await?;
-            most += pending;
-            decided.pending = 0;
-        }
-        let answer = self.ask(table, most).await?;
-        fail_point("deletes.decided");
-        match answer {
-            Ok(agreed) => {
-                decided.agreed = agreed;
-                table.stopped = None;
-            }
-            Err(stopped) => {
-                decided.pending = self.writer.postpone_deletes(target).await?;
-                table.stopped = Some(stopped);
-                return Ok(decided);
-            }
-        }
-        if self.start.careful {
-            for keys in self.writer.take_deletes(target).await? {
-                self.change(&planned, Change::Delete, keys).await?;
-            }
-        }
-        Ok(decided)
-    }
-
-    /// Asks the guard about at most `most` deletes that are staged: how many rows they delete, or
-    /// why they may not. Counts only where the guard's answer depends on it.
-    async fn ask(&mut self, table: &TableRun, most: u64) -> Result<Result<u64, Failure>, Failure> {
-        let guard = Guard::of(table, &self.ends.key.pipeline);
-        let target = &table.planned.target;
-        if guard.passes(table.deleted + most) {
-            return Ok(Ok(most));
-        }
-        let count = self.writer.count_deletes(target).await?;
-        let stopped = self.ask_about(&guard, table, count, table.deleted).await?;
-        Ok(stopped.map_or(Ok(count), Err))
-    }
-
-    /// Why the guard does not agree to so many deletes; `None` if it does. `taken`: rows that the
-    /// run has taken out of the table already.
-    async fn ask_about(
-        &mut self,
-        guard: &Guard<'_>,
-        table: &TableRun,
-        count: u64,
-        taken: u64,
-    ) -> Result<Option<Failure>, Failure> {
-        let deletes = table.deleted + count;
-        if guard.passes(deletes) {
-            return Ok(None);
-        }
-        let needed = guard.rows_needed(deletes);
-        let there = needed.saturating_sub(taken);
-        let rows = self.writer.count_rows(&table.planned.target, there).await?;
-        let rows = rows.saturating_add(taken);
-        Ok((rows < needed).then(|| guard.stop(Known::Exactly(deletes), rows)))
-    }
-
-    /// Asks the guard about the deletes of one of several tables that commit together.
-    ///
-    /// # Errors
-    /// The guard's, if it does not agree: then nothing may be committed.
-    pub(crate) async fn ask_for(&mut self, table: &mut TableRun) -> Result<(), Failure> {
-        let decided = self.decide_deletes(table).await?;
-        table.deleted += decided.agreed;
-        table.pending_deletes = decided.pending;
-        table.stopped.clone().map_or(Ok(()), Err)
-    }
-
-    /// Decides about the deletes of one of several tables that the unit writes.
-    pub(crate) async fn decide_for(&mut self, table: &mut TableRun) -> Result<(), Failure> {
-        let decided = self.decide_deletes(table).await?;
-        self.accounted = true;
-        table.deleted += decided.agreed;
-        // The unit may yet be rolled back; a unit that looks for pending deletes in vain costs
-        // little.
-        table.pending_deletes = table.pending_deletes.max(decided.pending);
-        Ok(())
-    }
-
     /// Sends rows in target columns, or keys, and takes note of those that are refused.
     async fn change(
         &mut self,
@@ -397,217 +284,9 @@ impl<'a> Unit<'a> {
         Ok(())
     }
 
-    /// Deletes every row whose key is not among these.
-    ///
-    /// # Errors
-    /// The guard's, if it does not agree.
-    pub(crate) async fn prune(
-        &mut self,
-        table: &TableRun,
-        keys: BatchStream<'_>,
-    ) -> Result<(), Failure> {
-        let kept = AtomicU64::new(0);
-        let keys = keys.inspect_ok(|batch| {
-            kept.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-        });
-        let target = &table.planned.target;
-        let gone = self.writer.prune(target, keys.boxed()).await?;
-        let guard = Guard::of(table, &self.ends.key.pipeline);
-        let emptied = gone > 0 && kept.load(Ordering::Relaxed) == 0;
-        let stopped = match emptied.then(|| guard.stop_empty(gone)).flatten() {
-            Some(stopped) => Some(stopped),
-            None => self.ask_about(&guard, table, gone, table.deleted).await?,
-        };
-        stopped.map_or(Ok(()), Err)
-    }
-
     /// Says which rows were refused before: those that are not refused again are forgotten.
     pub(crate) fn tries_again(&mut self, keys: Vec<serde_json::Value>) {
         self.tried_again = keys;
-    }
-
-    /// Makes tables that are replaced hold the rows that were collected for them; parents come
-    /// before their children. Tables of other modes are left alone.
-    pub(crate) async fn replace(&mut self, tables: &[&TableRun]) -> Result<(), Failure> {
-        let replaces = |table: &&&TableRun| table.planned.write() == WriteMode::Replace;
-        let tables: Vec<&TableRun> = tables.iter().filter(replaces).copied().collect();
-        if tables.is_empty() || self.start.into_empty {
-            return Ok(());
-        }
-        let rules = |table: &&TableRun| ReplaceRules {
-            absent: table.planned.plan.on_delete,
-            max_rewrite_rows: table.planned.plan.max_rewrite_rows,
-        };
-        let asked: Vec<_> = tables
-            .iter()
-            .map(|table| (&table.planned.target, rules(table)))
-            .collect();
-        let outcomes = self.writer.replace(&asked).await?;
-        self.replaced = true;
-        for (table, outcome) in tables.iter().zip(outcomes) {
-            match outcome {
-                Replaced::TooMany { rows } => return Err(too_many(table, rows)),
-                Replaced::Done {
-                    rows_written,
-                    rows_deleted,
-                } => {
-                    // Without a key a changed row is one that goes and one that comes.
-                    let gone = match table.planned.target.key.is_empty() {
-                        true => rows_deleted.saturating_sub(rows_written),
-                        false => rows_deleted,
-                    };
-                    self.ask_about_replaced(table, gone).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks the guard about rows of a replaced table that are gone in this transaction.
-    ///
-    /// # Errors
-    /// The guard's, if it does not agree: then nothing may be committed.
-    async fn ask_about_replaced(&mut self, table: &TableRun, gone: u64) -> Result<(), Failure> {
-        let guard = Guard::of(table, &self.ends.key.pipeline);
-        if gone == 0 {
-            return Ok(());
-        }
-        if !self.collected.contains(table.stream())
-            && let Some(stopped) = guard.stop_empty(gone)
-        {
-            return Err(stopped);
-        }
-        let taken = table.deleted + gone;
-        let stopped = self.ask_about(&guard, table, gone, taken).await?;
-        stopped.map_or(Ok(()), Err)
-    }
-
-    /// Commits rows, refused rows and the watermark or chunk together.
-    ///
-    /// A commit whose answer was lost is decided by the lock of the unit's own row, so the result
-    /// is never "unknown".
-    pub(crate) async fn commit(
-        mut self,
-        table: &mut TableRun,
-        watermark: Option<(Position, StreamPhase)>,
-    ) -> Result<Receipt, Failure> {
-        let decided = match self.decide(table).await {
-            Ok(decided) => decided,
-            Err(failure) => {
-                self.abort(&failure).await;
-                return Err(failure);
-            }
-        };
-        let watch = std::mem::take(&mut self.watch);
-        let committed = self.commit_decided(table, watermark, decided).await;
-        match &committed {
-            Ok(_) => watch.committed(&table.report),
-            Err(failure) => watch.failed(failure),
-        }
-        committed
-    }
-
-    async fn commit_decided(
-        mut self,
-        table: &mut TableRun,
-        watermark: Option<(Position, StreamPhase)>,
-        decided: Decided,
-    ) -> Result<Receipt, Failure> {
-        let refused = self.rejects.take();
-        let again: BTreeSet<String> = refused.iter().map(|row| row.key.to_string()).collect();
-        self.tried_again
-            .retain(|key| !again.contains(&key.to_string()));
-        if !self.tried_again.is_empty() {
-            let passed = std::mem::take(&mut self.tried_again);
-            self.writer.forget_rejected(table.stream(), &passed).await?;
-        }
-        if !refused.is_empty() {
-            self.writer.store_rejected(&refused).await?;
-        }
-        fail_point("unit.before_commit");
-        let version = match &self.start.step {
-            UnitStep::Chunk { .. } => 0,
-            UnitStep::Watermark { version, .. } => version + 1,
-            UnitStep::Watermarks(_) => 0,
-        };
-        let receipt = match self.writer.commit(watermark).await {
-            Ok(receipt) => receipt,
-            Err(error) => {
-                happened(self.ends, &self.start, error).await?;
-                Receipt {
-                    version,
-                    rows_deleted: decided.agreed,
-                    ..Receipt::default()
-                }
-            }
-        };
-        fail_point("unit.committed");
-        table.count_written(receipt);
-        table.count_lost(&self.losses);
-        if !self.accounted {
-            table.deleted += receipt.rows_deleted;
-            table.pending_deletes = decided.pending;
-        }
-        for row in refused {
-            if table.put_aside.insert(row.key.to_string()) {
-                table.report.rows_rejected += 1;
-            }
-        }
-        Ok(receipt)
-    }
-
-    /// Decides about deletes, and tries what waits for the unit's other rows.
-    async fn decide(&mut self, table: &mut TableRun) -> Result<Decided, Failure> {
-        let mut decided = self.decide_deletes(table).await?;
-        let tried = self.retry_waiting().await;
-        tried.map_err(|(_, failure)| failure)?;
-        decided.pending += self.put_back;
-        Ok(decided)
-    }
-
-    /// Commits with a new watermark and remembers it as the stored one.
-    pub(crate) async fn commit_watermark(
-        self,
-        table: &mut TableRun,
-        position: Position,
-        phase: StreamPhase,
-    ) -> Result<(), Failure> {
-        let receipt = self.commit(table, Some((position.clone(), phase))).await?;
-        table.moved(receipt.version, position, phase);
-        Ok(())
-    }
-
-    /// Commits the rows alone: the watermark stays where it is.
-    pub(crate) async fn commit_rows(self, table: &mut TableRun) -> Result<(), Failure> {
-        let (position, phase) = (table.state().position.clone(), table.same_phase());
-        table.chunk_rows = None;
-        self.commit_watermark(table, position, phase).await
-    }
-
-    /// Commits rows of several tables and moves their watermarks together. Returns what was done to
-    /// each table.
-    pub(crate) async fn commit_together(
-        mut self,
-        moves: Vec<WatermarkMove>,
-    ) -> Result<Vec<(TableName, Receipt)>, Failure> {
-        if let Err((_, failure)) = self.retry_waiting().await {
-            self.abort(&failure).await;
-            return Err(failure);
-        }
-        fail_point("unit.before_commit");
-        let done = match self.writer.commit_together(moves).await {
-            Ok(done) => done,
-            Err(error) => {
-                if let Err(failure) = happened(self.ends, &self.start, error).await {
-                    self.watch.failed(&failure);
-                    return Err(failure);
-                }
-                Vec::new()
-            }
-        };
-        fail_point("unit.committed");
-        self.watch.committed_rows(RowCounts::of_receipts(&done));
-        Ok(done)
     }
 
     /// Both stores.
@@ -632,47 +311,4 @@ impl<'a> Unit<'a> {
         self.watch.failed(failure);
         self.writer.abort().await;
     }
-}
-
-/// Decides a commit that ended with an error: `Ok` if it took effect.
-async fn happened(ends: &Ends, start: &UnitStart, error: ConnectorError) -> Result<(), Failure> {
-    if error.class != ErrorClass::CommitUnknown {
-        return Err(error.into());
-    }
-    tracing::warn!(%error, "asking the target whether the commit happened");
-    if decide(ends, start).await? {
-        return Ok(());
-    }
-    let mut failure = Failure::from(error);
-    failure.message = "the link dropped before a commit took effect".into();
-    failure.retry = true;
-    Err(failure)
-}
-
-/// The failure of a table without a key of which more rows differ than may be rewritten.
-fn too_many(table: &TableRun, rows: u64) -> Failure {
-    let (stream, max) = (table.stream(), table.planned.plan.max_rewrite_rows);
-    let message = format!(
-        "table `{stream}` has no key, and {rows} rows would be deleted and inserted: more than \
-         `max_rewrite_rows` ({max})"
-    );
-    Failure::new(exit_code::GUARD, message).with_hint(format!(
-        "nothing was written; name a `key:`, so that rows are updated, or set \
-         `max_rewrite_rows: {rows}` for this table"
-    ))
-}
-
-/// Asks until somebody answers whether the unit's commit took effect.
-async fn decide(ends: &Ends, start: &UnitStart) -> Result<bool, Failure> {
-    let mut last = None;
-    for attempt in 0..DECIDE_ATTEMPTS {
-        tokio::time::sleep(super::retry::pause(attempt)).await;
-        match ends.target().was_committed(start).await {
-            Ok(committed) => return Ok(committed),
-            Err(error) if error.class == ErrorClass::Fenced => return Err(error.into()),
-            Err(error) => last = Some(error),
-        }
-    }
-    let error = last.expect("there is at least one attempt");
-    Err(Failure::from(error).while_doing("could not learn whether a commit took effect"))
 }

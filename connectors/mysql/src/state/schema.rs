@@ -4,9 +4,9 @@
 //! beginning; the version is stored last. Nothing here reads or writes what the tables hold.
 
 use crate::connect::{MysqlStore, Session};
-use crate::ddl::collation_of;
 use crate::error;
 use crate::sql::identifier;
+use crate::type_mapping::collation_of;
 use crate::types::Flavour;
 use crate::write::rights::grant_all;
 use syncset_connector::{ConnectorError, ErrorClass, Result};

@@ -4,6 +4,7 @@ use super::catalog::Shape;
 use crate::connect::ServerFacts;
 use crate::ddl;
 use crate::encode::{Form, TextForm, document, uuid};
+use crate::type_mapping;
 use crate::types::{Flavour, Parsed};
 use syncset_connector::{Calendar, Domain, Holds, Repertoire, TargetTable, Test, TextDomain};
 
@@ -28,7 +29,7 @@ pub(crate) fn of_table(
     let made = ddl::column_types(table, flavour).unwrap_or_else(|_| {
         let types = table.columns.iter();
         types
-            .map(|column| ddl::map_type(column, flavour).native)
+            .map(|column| type_mapping::map_type(column, flavour).native)
             .collect()
     });
     let columns = table.columns.iter().zip(made);
