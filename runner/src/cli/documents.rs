@@ -92,7 +92,7 @@ const CLI_HEAD: &str = "\
 Every verb with its arguments. How they are used is told in [Command line](cli.md), and so are the \
 exit codes.
 
-<!-- Made from runner/src/cli/args.rs: change it there. -->
+<!-- Made from runner/src/cli/args: change it there. -->
 ";
 
 /// The verbs below one, each with what it takes.

@@ -103,7 +103,7 @@ mod page {
 What each type becomes between every two kinds of stores. `syncset types FROM TO` prints one of \
 these tables, `syncset pipeline plan` what the columns of a pipeline become.
 
-<!-- Made from the connectors: change `types.rs`, `ddl.rs` and `samples.rs` there. -->
+<!-- Made from the connectors: change `types.rs`, `ddl.rs` or `type_mapping.rs`, and `samples.rs` there. -->
 
 - `exact`: every value comes back as it was, and the target knows what it is.
 - `widened`: every value is kept, in a wider or plainer type.
