@@ -86,6 +86,7 @@ async fn names_are_followed_and_no_row_is_read_again() {
             101,
         )
         .await;
+        lab.edit("schema: { dropped_column: drop }");
         lab.follows(
             "ALTER TABLE t DROP label; ALTER TABLE t RENAME tag TO label",
             0,
@@ -287,6 +288,36 @@ async fn name_that_somebody_else_gave_a_column_is_not_taken() {
         lab.run().await.expect_success();
         lab.is_quiet().await;
         assert_eq!(lab.number(kept).await, 100, "{pair:?}");
+    }
+}
+
+#[tokio::test]
+async fn name_of_a_column_that_keeps_its_values_is_not_taken() {
+    let kept = "SELECT count(*) FROM t WHERE name LIKE 'row %'";
+    for (pair, at_once) in of_postgres().flat_map(|pair| [(pair, true), (pair, false)]) {
+        let lab = Lab::loaded(pair, "").await;
+        lab.at_source("ALTER TABLE t ADD nick varchar(50) DEFAULT 'nick'")
+            .await;
+        lab.run().await.expect_success();
+
+        lab.at_source("ALTER TABLE t DROP name").await;
+        if !at_once {
+            lab.run().await.expect_success();
+        }
+        lab.at_source("ALTER TABLE t RENAME nick TO name").await;
+        let stopped = Lab::said(&lab.run().await.expect_code(5));
+
+        assert!(
+            stopped.contains("column `nick` of") && stopped.contains("keeps what was copied"),
+            "{pair:?}: {stopped}"
+        );
+        assert_eq!(lab.number(kept).await, 100, "{pair:?}");
+        lab.edit("schema: { dropped_column: drop }");
+        lab.run().await.expect_success();
+        lab.is_quiet().await;
+        assert!(!lab.has_column("t", "nick").await, "{pair:?}");
+        lab.assert_same("SELECT id, name FROM t ORDER BY id", 100)
+            .await;
     }
 }
 

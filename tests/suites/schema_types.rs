@@ -98,6 +98,52 @@ async fn composite_type_that_is_a_text_elsewhere_is_read_again_once_agreed() {
 }
 
 #[tokio::test]
+async fn label_with_another_name_stops_its_table_before_a_value_is_lost() {
+    let create = "CREATE TYPE mood AS ENUM ('sad', 'ok')";
+    let lab = Lab::with_typed(Engine::Postgres, create, "m mood DEFAULT 'sad'").await;
+    let sql = "SELECT id, m::text FROM t ORDER BY id";
+    lab.assert_same(sql, 100).await;
+
+    lab.at_source("ALTER TYPE mood RENAME VALUE 'sad' TO 'low'")
+        .await;
+    let mend = "ALTER TYPE public.mood RENAME VALUE 'sad' TO 'low'";
+    lab.stops_with(&["column `m`", "(low, ok)", mend]).await;
+    lab.agree().await.expect_code(5);
+    assert_eq!(
+        lab.number("SELECT count(*) FROM t WHERE m = 'sad'").await,
+        100
+    );
+
+    lab.target.execute(mend).await;
+    lab.agree().await.expect_success();
+    lab.assert_same(sql, 100).await;
+    lab.is_quiet().await;
+}
+
+#[tokio::test]
+async fn labels_of_a_set_in_another_order_are_another_type() {
+    for target in [Engine::Mysql, Engine::Mariadb] {
+        let lab = Lab::loaded((Engine::Mysql, target), "").await;
+        lab.at_source("ALTER TABLE t ADD COLUMN s set('p','q') DEFAULT 'p,q'")
+            .await;
+        lab.run().await.expect_success();
+        let sql = "SELECT id, s FROM t ORDER BY id";
+        lab.assert_same(sql, 100).await;
+
+        lab.at_source("ALTER TABLE t MODIFY s set('q','p')").await;
+        lab.stops_with(&["another type in column `s`", "schema approve p --tables"])
+            .await;
+        assert_eq!(
+            lab.number("SELECT count(*) FROM t WHERE s = 'p,q'").await,
+            100
+        );
+        lab.agree().await.expect_success();
+        lab.assert_same(sql, 100).await;
+        lab.is_quiet().await;
+    }
+}
+
+#[tokio::test]
 async fn domain_over_another_type_stops_its_table() {
     for (target, sql) in [
         (Engine::Postgres, "SELECT id, n FROM t ORDER BY id"),

@@ -48,10 +48,16 @@ pub(crate) fn holds(wide: &Parsed, narrow: &Parsed) -> bool {
         ("datetime", "datetime") | ("timestamp", "timestamp") | ("time", "time") => {
             wide.second_digits() >= narrow.second_digits()
         }
-        ("enum", "enum") | ("set", "set") => narrow
+        ("enum", "enum") => narrow
             .labels
             .iter()
             .all(|label| wide.labels.contains(label)),
+        // A value lists its labels in the order of the type.
+        ("set", "set") => {
+            let mut wider = wide.labels.iter();
+            let mut narrow = narrow.labels.iter();
+            narrow.all(|label| wider.any(|it| it == label))
+        }
         ("double", "float") => same_sign(wide, narrow) && no_arguments(wide, narrow),
         (long, short) => match (capacity(long), bytes(narrow)) {
             (Some(capacity), Some(bytes)) => {
@@ -130,6 +136,7 @@ mod tests {
             ("timestamp(3)", "timestamp(6)"),
             ("enum('a','b')", "enum('a','c','b')"),
             ("set('a')", "set('a','b')"),
+            ("set('a','b')", "set('c','a','d','b')"),
             ("float", "double"),
         ];
         for (narrow, wide) in pairs {
@@ -157,6 +164,8 @@ mod tests {
             ("char(3)", "varchar(3)"),
             ("datetime", "timestamp"),
             ("enum('a','b')", "enum('a')"),
+            ("set('a','b')", "set('b','a')"),
+            ("set('a','b')", "set('b','a','c')"),
             ("float(7,4)", "double"),
             ("json", "longtext"),
         ];

@@ -34,10 +34,14 @@ impl Digest {
 }
 
 /// Whether the last run that was about this stream brought the target to what this digest tells of.
+///
+/// Repairs, reverts and slices are passed over, whatever became of them: what they write is what the
+/// source has, or what it is to be compared with again, and while the digest is the same the source
+/// has nothing new to bring.
 pub(super) fn is_settled(runs: &[RunRecord], stream: &str, source: &Digest) -> bool {
     let mut runs: Vec<_> = runs.iter().collect();
     runs.sort_by_key(|run| std::cmp::Reverse((run.started_at, &run.run_id)));
-    for run in runs {
+    for run in runs.into_iter().filter(|run| !is_partial(&run.report)) {
         // It may be writing.
         if run.finished_at.is_none() {
             return false;
@@ -48,7 +52,7 @@ pub(super) fn is_settled(runs: &[RunRecord], stream: &str, source: &Digest) -> b
             }
             return false;
         };
-        return !is_partial(&run.report) && brought(table, source);
+        return brought(table, source);
     }
     false
 }
@@ -128,8 +132,30 @@ mod tests {
         let mut failed = run(2, json!([]));
         failed.exit_code = Some(exit_code::RETRY);
         assert!(!settles(&[good(), failed]));
-        let mut repair = run(2, table("followed", &now));
-        repair.report["verb"] = json!("repair");
-        assert!(!settles(&[good(), repair]));
+    }
+
+    #[test]
+    fn runs_of_some_rows_are_passed_over() {
+        let (now, before) = (Digest::of("a", 1, 2), Digest::of("a", 1, 1));
+        let good = || run(1, table("unchanged", &now));
+        let settles = |runs: &[RunRecord]| is_settled(runs, "t", &now);
+        for (key, sign) in [
+            ("verb", json!("repair")),
+            ("verb", json!("revert")),
+            ("slice", json!(true)),
+        ] {
+            let mut partial = run(2, table("followed", &now));
+            partial.report[key] = sign;
+            let mut killed = partial.clone();
+            (killed.finished_at, killed.exit_code) = (None, None);
+            let mut failed = partial.clone();
+            failed.exit_code = Some(exit_code::FAILED);
+
+            assert!(!settles(&[partial.clone()]), "{key}");
+            assert!(settles(&[good(), partial.clone()]), "{key}");
+            assert!(settles(&[good(), killed]), "{key}");
+            assert!(settles(&[good(), failed]), "{key}");
+            assert!(!settles(&[run(1, table("unchanged", &before)), partial]));
+        }
     }
 }

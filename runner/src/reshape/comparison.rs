@@ -192,6 +192,9 @@ impl<'a> Comparison<'a> {
                 None => dropped.push(&column.name),
             }
         }
+        if let Some((from, to)) = renamed.iter().find(|(_, to)| self.keeps_values(to)) {
+            return Err(self.name_is_taken(from, to));
+        }
         let is_made = |name: &str| kept.contains(name) || renamed.iter().any(|it| it.1 == name);
         let is_foreign = |name: &str| self.exists(name) && !self.is_ours(name);
         let columns = self.planned.target.all_columns();
@@ -317,8 +320,14 @@ impl<'a> Comparison<'a> {
             .find(|name| added.iter().any(|it| it.name == **name));
         if let Some(new) = new.filter(|_| !self.planned.status.empty) {
             let (stream, target) = (self.planned.stream(), &self.planned.target.name);
+            let why = match self.exists(new) {
+                true => {
+                    format!("`{new}` would be made anew, and has no values until they are loaded")
+                }
+                false => format!("they have no `{new}` yet"),
+            };
             let message = format!(
-                "table `{stream}`: the rows of `{target}` cannot be told apart by the key ({}): they have no `{new}` yet",
+                "table `{stream}`: the rows of `{target}` cannot be told apart by the key ({}): {why}",
                 key.join(", ")
             );
             return Err(Failure::new(exit_code::APPROVAL, message).with_hint(format!(

@@ -1,6 +1,8 @@
 //! What becomes of columns of ours whose column the source dropped.
 
 use super::comparison::{Comparison, wanted};
+use crate::exit_code;
+use crate::failure::Failure;
 use crate::origin;
 use syncset_connector::{MadeColumn, TableChange};
 use syncset_pipeline::{DroppedColumn, SourceChangeKind};
@@ -93,6 +95,40 @@ impl<'a> Comparison<'a> {
         dropped
             .find(|change| is_gone(&change.column))
             .map(|change| change.column.as_str())
+    }
+
+    /// Whether this column of ours stays with what it holds, although the source dropped the one that
+    /// it carried.
+    pub(super) fn keeps_values(&self, name: &str) -> bool {
+        let mut ours = self.ours();
+        let Some(column) = ours.find(|column| column.name == name) else {
+            return false;
+        };
+        let gone = self.dropped_source(column);
+        let before = left_from(&column.origin);
+        let has_values = gone
+            .or(before.as_deref())
+            .is_some_and(|source| column.origin != left_origin(source, false));
+        has_values
+            && match self.planned.plan.schema.dropped_column {
+                DroppedColumn::Keep | DroppedColumn::Fail => true,
+                // What was kept once is not asked about again.
+                DroppedColumn::Approve => gone.is_none(),
+                DroppedColumn::Null | DroppedColumn::Drop => false,
+            }
+    }
+
+    /// The failure of a table whose column cannot get the name that it has at the source.
+    pub(super) fn name_is_taken(&self, from: &str, to: &str) -> Failure {
+        let (stream, target) = (self.planned.stream(), &self.planned.target.name);
+        let message = format!(
+            "table `{stream}`: column `{from}` of `{target}` is to be called `{to}`, and a column of \
+             that name keeps what was copied before the source dropped it"
+        );
+        Failure::new(exit_code::APPROVAL, message).with_hint(format!(
+            "rename or drop `{to}` at the target; or give its values up with `schema: {{ \
+             dropped_column: drop }}`; or keep the target's name with `rename: {{ {to}: {from} }}`"
+        ))
     }
 
     /// Whether a column that goes held nothing that is still copied.

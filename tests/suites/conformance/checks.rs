@@ -1,6 +1,7 @@
 //! `pipeline check`: what it finds, and what it does not call drift.
 
 use super::pair::Pair;
+use super::repairs::killed;
 use kit::{Engine, Kind, SampleTable, TextRow, text_row};
 use serde_json::{Value, json};
 
@@ -223,6 +224,21 @@ async fn check_knows_a_source_that_is_as_the_last_run_compared_it(pair: Pair) {
     let (code, undecided) = checked_by(&pair, "auto").await;
     assert_eq!((code, counts(&undecided)), (9, [0, 0, 0, 5]), "{undecided}");
     assert_eq!(pair.run().await, (4, 1));
+    assert_eq!(checked_by(&pair, "auto").await.0, 0);
+
+    // A repair brings what the source had at that run: what drifts after it is told as before.
+    for (name, is_killed) in [("third", true), ("fourth", false), ("fifth", false)] {
+        pair.target
+            .update(&copy, ("name", Some(name)), ("id", "3"))
+            .await;
+        let (code, drifted) = checked_by(&pair, "auto").await;
+        assert_eq!((code, counts(&drifted)), (4, [1, 0, 0, 0]), "{drifted}");
+        let repair = "pipeline repair p --on-lock wait=60s";
+        if is_killed {
+            killed(&pair, repair, "unit.before_commit").await;
+        }
+        pair.told(repair).await;
+    }
     assert_eq!(checked_by(&pair, "auto").await.0, 0);
 }
 

@@ -52,7 +52,7 @@ fn spawn(pair: &Pair, words: &str, fail_point: &str) -> kit::Process {
         .spawn_with(words, &[("SYNCSET_FAIL_POINT", fail_point)])
 }
 
-async fn killed(pair: &Pair, words: &str, point: &str) {
+pub(super) async fn killed(pair: &Pair, words: &str, point: &str) {
     let killed = spawn(pair, words, &format!("{point}=exit9")).wait().await;
     assert_eq!(
         killed.code, KILLED,

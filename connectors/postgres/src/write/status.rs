@@ -218,6 +218,22 @@ fn type_difference(
             listed(attributes),
             mended_attributes(&native.name, attributes, &actual.attributes),
         ),
+        TypeDefinition::Enum { labels } if actual.is_enum => {
+            let renames = renamed_labels(labels, &actual.labels);
+            if renames.is_empty() {
+                return None;
+            }
+            let renames = renames.into_iter().map(|(from, to)| {
+                let literal = |label: &str| quote_literal(label).unwrap_or_default();
+                let (from, to) = (literal(from), literal(to));
+                format!("ALTER TYPE {} RENAME VALUE {from} TO {to}", native.name)
+            });
+            (
+                format!("has the labels ({})", actual.labels.join(", ")),
+                format!("({})", labels.join(", ")),
+                renames.collect::<Vec<_>>().join("; "),
+            )
+        }
         TypeDefinition::Domain { .. } if !holds(column, &native.name, actual) => (
             format!("stands for {}", actual.base_declared),
             types::base_type(native).to_owned(),
@@ -240,6 +256,16 @@ fn listed(attributes: &[(String, String)]) -> String {
         .map(|(name, native)| format!("{name} {native}"))
         .collect();
     format!("({})", parts.join(", "))
+}
+
+/// Labels of the source that stand where the type here has others, which the source has no longer:
+/// what they are called here, and there.
+fn renamed_labels<'a>(wanted: &'a [String], actual: &'a [String]) -> Vec<(&'a str, &'a str)> {
+    let pairs = actual.iter().zip(wanted);
+    let renamed = pairs.filter(|(from, to)| !wanted.contains(from) && !actual.contains(to));
+    renamed
+        .map(|(from, to)| (from.as_str(), to.as_str()))
+        .collect()
 }
 
 /// The statement that makes a composite type what it is at the source.
