@@ -302,7 +302,11 @@ async fn view_that_uses_the_column_stops_its_table_only() {
     let stopped = lab.run().await.expect_code(5);
 
     let said = Lab::said(&stopped);
-    assert!(said.contains("view"), "{said}");
+    let why = "column `name` of `public.t` cannot get another type: view public.v depends on it";
+    assert!(said.contains(why), "{said}");
+    let diff = lab.project.syncset(["schema", "diff", "p"]).await;
+    let diff = Lab::said(&diff.expect_code(5));
+    assert!(diff.contains(why), "{diff}");
     assert_eq!(lab.number("SELECT count(*) FROM u").await, 101);
     lab.target.execute("DROP VIEW v").await;
     lab.run().await.expect_success();

@@ -309,7 +309,9 @@ fn stream_of<'a>(
     let stream = planned.stream();
     let not_yet = |why: &str| {
         let message = format!("table `{stream}` cannot be compared yet: {why}");
-        Failure::new(exit_code::RETRY, message).with_hint("run the pipeline, then check again")
+        Failure::new(exit_code::RETRY, message).with_hint(
+            "run the pipeline, which does or says what is to be done about it, then check again",
+        )
     };
     let Some(stored) = state.streams.iter().find(|it| it.stream == stream) else {
         return Err(not_yet("it was never loaded"));
@@ -318,7 +320,11 @@ fn stream_of<'a>(
         return Err(not_yet("its load is not finished"));
     }
     if stored.selection != planned.plan.read.selection {
-        return Err(not_yet("its selection was edited since it was loaded"));
+        let why = match planned.plan.source_changes.is_empty() {
+            true => "its selection was edited since it was loaded",
+            false => "the source's table was altered since it was loaded",
+        };
+        return Err(not_yet(why));
     }
     Ok(stored)
 }

@@ -11,7 +11,7 @@ use syncset_connector::{Result, TableAlteration, TableChange, TargetColumn, Targ
 
 /// A part of the statement.
 pub(super) struct Clause {
-    sql: String,
+    pub(super) sql: String,
     /// What it takes.
     pub(super) way: Way,
 }

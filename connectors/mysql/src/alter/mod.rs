@@ -214,11 +214,13 @@ fn would_copy(table: &TargetTable, clauses: &[Clause], cause: ConnectorError) ->
 const WOULD_COPY: &str = "the change would copy the table and lock it meanwhile";
 
 fn copy_hint(table: &TargetTable, clauses: &[Clause]) -> String {
-    let sql = statement(table, clauses, "").unwrap_or_default();
-    format!(
-        "run it yourself when that suits: {sql}; or, for a wider column, agree with `syncset schema approve`; or \
-         write to another table with `to:`"
-    )
+    // Only a column that keeps its name is known again after somebody else has altered it.
+    let by_hand = clauses.iter().all(|it| it.sql.starts_with("MODIFY "));
+    let by_hand = match statement(table, clauses, "").filter(|_| by_hand) {
+        Some(sql) => format!("run it yourself when that suits: {sql}; or, for a wider column, "),
+        None => String::new(),
+    };
+    format!("{by_hand}agree with `syncset schema approve`; or write to another table with `to:`")
 }
 
 /// A right that is missing is for a person to give.
@@ -260,4 +262,32 @@ fn kept_locked(table: &TargetTable, cause: ConnectorError) -> ConnectorError {
          `SELECT * FROM information_schema.processlist` (MariaDB); run again when they are done",
     )
     .caused_by(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syncset_connector::{Marks, TableName};
+
+    #[test]
+    fn statement_is_for_a_person_only_where_its_outcome_is_known_again() {
+        let table = TargetTable {
+            name: TableName::bare("t"),
+            columns: Vec::new(),
+            key: Vec::new(),
+            marks: Marks::default(),
+        };
+        let hint = |sql: &str| {
+            let sql = sql.to_owned();
+            let way = Way::Copy;
+            copy_hint(&table, &[Clause { sql, way }])
+        };
+
+        let widened = hint("MODIFY COLUMN `n` bigint");
+        let renamed = hint("CHANGE COLUMN `n` `m` bigint");
+
+        assert!(widened.contains("ALTER TABLE `t` MODIFY COLUMN `n` bigint"));
+        assert!(!renamed.contains("ALTER TABLE"));
+        assert!(renamed.contains("syncset schema approve"));
+    }
 }

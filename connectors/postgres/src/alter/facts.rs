@@ -21,7 +21,8 @@ pub(super) struct Facts {
     pub(super) foreign_owner: Option<String>,
     /// Name and columns of the primary key.
     pub(super) primary_key: Option<(String, Vec<String>)>,
-    /// What depends on columns that go, or on the key: column (`None`: the key) and description.
+    /// What depends on columns that go or get another type, or on the key: column (`None`: the key)
+    /// and description.
     pub(super) dependents: Vec<(Option<String>, String)>,
     /// Types that added columns need and that are missing.
     pub(super) missing: Vec<Need>,
@@ -29,6 +30,8 @@ pub(super) struct Facts {
     pub(super) filled: Vec<String>,
     /// Types of columns that are made anew.
     pub(super) types: BTreeMap<String, String>,
+    /// Columns that get another type, as they are called before.
+    pub(super) retyped: Vec<String>,
     /// The table as it is, if columns of it are widened.
     shape: Option<Shape>,
     /// Its indexes and foreign keys, and whether each is a constraint or belongs to one.
@@ -143,14 +146,22 @@ pub(super) async fn facts(
             .pop(),
         false => None,
     };
-    let sets = session
-        .result_sets(&questions(alteration, &needs, unmade)?)
-        .await?;
-    let set = |index: usize| sets.get(index + 1).map_or(&[][..], Vec::as_slice);
     let mut facts = Facts {
         shape: shape.flatten(),
         ..Facts::default()
     };
+    let retyped = alteration.changes.iter().filter_map(|change| match change {
+        TableChange::Widen(column, _) => {
+            facts.wider_type(alteration, column)?;
+            Some(alteration.name_before(&column.name).to_owned())
+        }
+        _ => None,
+    });
+    facts.retyped = retyped.collect();
+    let sets = session
+        .result_sets(&questions(alteration, &needs, &facts.retyped, unmade)?)
+        .await?;
+    let set = |index: usize| sets.get(index + 1).map_or(&[][..], Vec::as_slice);
     let table = set(0)
         .first()
         .ok_or_else(|| table_gone(&alteration.table))?;
@@ -216,7 +227,12 @@ fn added_needs(alteration: &TableAlteration) -> Result<Vec<Need>> {
     Ok(needs)
 }
 
-fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) -> Result<String> {
+fn questions(
+    alteration: &TableAlteration,
+    needs: &[Need],
+    retyped: &[String],
+    unmade: &[String],
+) -> Result<String> {
     let name = target_name(&alteration.table.name);
     let relation = format!("to_regclass({})", quote_literal(&name)?);
     let mut dropped = Vec::new();
@@ -236,6 +252,8 @@ fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) ->
     }
     dropped.extend(cleared.iter().cloned());
     let (dropped, cleared) = (dropped.join(", "), cleared.join(", "));
+    let retyped: Result<Vec<_>> = retyped.iter().map(|name| quote_literal(name)).collect();
+    let retyped = retyped?.join(", ");
     let exist: Vec<_> = needs.iter().map(|need| need.exists.as_str()).collect();
     let filled: Vec<_> = unmade
         .iter()
@@ -244,7 +262,7 @@ fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) ->
             format!("EXISTS (SELECT FROM {name} AS t WHERE t.{column} IS NOT NULL)")
         })
         .collect();
-    // A view depends on a column by its rule.
+    // A view depends on a column by its rule. Indexes and keys follow a column to another type.
     Ok(format!(
         "SET LOCAL search_path = pg_catalog;\n\
          SELECT pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner) \
@@ -263,7 +281,9 @@ fn questions(alteration: &TableAlteration, needs: &[Need], unmade: &[String]) ->
          AND f.contype = 'f' LEFT JOIN pg_class c ON c.oid = f.conrelid \
          LEFT JOIN pg_namespace n ON n.oid = c.relnamespace WHERE d.refclassid = 'pg_class'::regclass \
          AND d.refobjid = {relation} AND d.deptype = 'n' \
-         AND a.attname = ANY (ARRAY[{dropped}]::name[]) \
+         AND (a.attname = ANY (ARRAY[{dropped}]::name[]) \
+         OR a.attname = ANY (ARRAY[{retyped}]::name[]) AND d.classid IN \
+         ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass)) \
          UNION SELECT NULL, pg_describe_object('pg_constraint'::regclass, f.oid, 0), \
          n.nspname::text, c.relname::text, f.conname::text \
          FROM pg_constraint f JOIN pg_constraint k ON k.conrelid = f.confrelid \

@@ -163,6 +163,9 @@ fn blockers(alteration: &TableAlteration, facts: &Facts, user: &str) -> Vec<Bloc
     }
     for (column, dependent) in &facts.dependents {
         let what = match column {
+            Some(column) if facts.retyped.contains(column) => {
+                format!("column `{column}` of `{name}` cannot get another type")
+            }
             Some(column) => format!("column `{column}` of `{name}` cannot be dropped"),
             None => format!("the primary key of `{name}` cannot be replaced"),
         };
