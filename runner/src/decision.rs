@@ -79,7 +79,10 @@ pub(crate) fn decide(
     let made = made_of(table, state);
     let since = Since::of(table, stored, made);
     let is_half_done = stored.is_some_and(|stored| stored.selection.is_empty());
+    // A run was killed between making the table and its first row.
+    let is_untouched = stored.is_none() && table.status.empty;
     let unfit = match since.is_edited || is_half_done {
+        _ if is_untouched => Unfit::Untouched,
         true => Unfit::MadeAnew,
         false => Unfit::Stays,
     };

@@ -214,6 +214,24 @@ async fn column_that_is_dropped_and_added_is_read_again() {
 }
 
 #[tokio::test]
+async fn column_that_comes_again_may_hold_null_although_it_refused_it_before() {
+    for target in Engine::ALL {
+        let lab = Lab::loaded((Engine::Postgres, *target), "").await;
+
+        lab.at_source(
+            "ALTER TABLE t DROP COLUMN name; ALTER TABLE t ADD COLUMN name varchar(50); \
+             UPDATE t SET name = 'again' WHERE id % 2 = 0",
+        )
+        .await;
+        lab.run().await.expect_success();
+
+        lab.assert_same("SELECT id, name, rev FROM t ORDER BY id", 100)
+            .await;
+        lab.is_quiet().await;
+    }
+}
+
+#[tokio::test]
 async fn appended_rows_stay_and_later_ones_have_the_new_column() {
     for pair in PAIRS {
         let lab = Lab::loaded(

@@ -371,3 +371,48 @@ async fn writers_go_on_while_columns_are_widened() {
     assert_eq!(target.rows(ROWS).await, rows);
     assert!(rows.len() > 100);
 }
+
+#[tokio::test]
+async fn tables_that_were_made_and_never_loaded_take_the_types_of_their_source() {
+    for target in Engine::ALL {
+        for (capture, point) in [
+            // The first table is being loaded then, and the second one is not.
+            ("{ mode: cursor, column: id, overlap: 5 }", "load.low_known"),
+            ("full", "unit.before_commit"),
+        ] {
+            let lab = Lab::loaded((Engine::Postgres, *target), "").await;
+            let create = |columns: &str, row: &str| {
+                let sql = ["v", "w"].map(|table| {
+                    format!(
+                        "CREATE TABLE {table} (id int PRIMARY KEY, {columns}); \
+                         INSERT INTO {table} VALUES (1, {row})"
+                    )
+                });
+                sql.join("; ")
+            };
+            lab.at_source(&create(
+                "name varchar(5) NOT NULL, n int NOT NULL",
+                "'short', 1",
+            ))
+            .await;
+            let text = format!(
+                "version: 1\nsource: source\ntarget: target\n\
+                 defaults: {{ capture: {capture} }}\ntables:\n  v: {{}}\n  w: {{}}\n"
+            );
+            lab.project.pipeline("p", &text);
+            lab.killed_at(point, &["--jobs", "1"]).await;
+
+            lab.at_source("DROP TABLE v; DROP TABLE w").await;
+            let longer = "'longer than before', NULL";
+            lab.at_source(&create("name varchar(20) NOT NULL, n int", longer))
+                .await;
+            lab.run().await.expect_success();
+
+            for table in ["v", "w"] {
+                lab.assert_same(&format!("SELECT id, name, n FROM {table}"), 1)
+                    .await;
+            }
+            lab.run().await.expect_success();
+        }
+    }
+}

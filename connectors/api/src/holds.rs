@@ -46,6 +46,8 @@ pub struct Holds {
     pub nullable: bool,
     /// The values it keeps.
     pub domain: Domain,
+    /// Whether it keeps others than a column that would be made for the source's.
+    pub is_other: bool,
 }
 
 /// The values that a column keeps as they are. What a domain does not tell apart, such as whether a

@@ -325,6 +325,7 @@ fn holds(table: &TargetTable, found: Option<&TableDescription>) -> Vec<Holds> {
             None => column.nullable && !table.key.contains(&column.name),
         },
         domain: Domain::Any,
+        is_other: false,
     };
     table.columns.iter().map(holds).collect()
 }

@@ -264,6 +264,31 @@ pub(super) struct Hashing<'a> {
 impl Hashing<'_> {
     /// Compares all rows.
     pub(super) async fn compare(&mut self, requests: &Requests) -> Result<Told, Failure> {
+        match self.agree(requests).await? {
+            Ok((request, steps, by)) => self.split(&request, steps, &by).await,
+            Err(reason) => Ok(Told::Nothing(reason)),
+        }
+    }
+
+    /// What tells all rows of the source from any others; `None` if the servers' hashes do not.
+    pub(super) async fn source_digest(
+        &mut self,
+        requests: &Requests,
+    ) -> Result<Option<Digest>, Failure> {
+        let Ok((request, steps, by)) = self.agree(requests).await? else {
+            return Ok(None);
+        };
+        let shift = steps.first_shift;
+        let parts = self.source.hash_parts(&request.source, None, shift).await?;
+        Ok(Some(digest_of(&by, &parts)))
+    }
+
+    /// What to ask both servers so that they hash alike, how to split it, and the name of the hash;
+    /// or why they do not.
+    async fn agree(
+        &mut self,
+        requests: &Requests,
+    ) -> Result<Result<(Request, Steps, String), String>, Failure> {
         let mut reason = String::new();
         for hash in &requests.hashes {
             let mut request = requests.by(hash);
@@ -278,11 +303,11 @@ impl Hashing<'_> {
                 Ok((ordinal, steps)) => {
                     request.source.ordinal = ordinal;
                     request.target.ordinal = ordinal;
-                    return self.split(&request, steps, &by).await;
+                    return Ok(Ok((request, steps, by)));
                 }
             }
         }
-        Ok(Told::Nothing(reason))
+        Ok(Err(reason))
     }
 
     /// Splits what differs until few rows are left. `by`: name of the hash.
@@ -301,10 +326,8 @@ impl Hashing<'_> {
             )
             .await?;
             let digest = digest.get_or_insert_with(|| {
-                let count = |parts: &[PartHash]| parts.iter().map(|part| part.row_count).sum();
-                rows = (count(&here), count(&there));
-                let sum: i128 = here.iter().map(|part| part.sum).sum();
-                Digest::of(by, rows.0, sum.cast_unsigned())
+                rows = (row_count(&here), row_count(&there));
+                digest_of(by, &here)
             });
             let differing = differing(&here, &there);
             let count: u64 = differing.values().sum();
@@ -392,6 +415,16 @@ impl Hashing<'_> {
         });
         keys.map_err(|error: ArrowError| unkept(&error))
     }
+}
+
+fn row_count(parts: &[PartHash]) -> u64 {
+    parts.iter().map(|part| part.row_count).sum()
+}
+
+/// However the rows are parted.
+fn digest_of(by: &str, parts: &[PartHash]) -> Digest {
+    let sum: i128 = parts.iter().map(|part| part.sum).sum();
+    Digest::of(by, row_count(parts), sum.cast_unsigned())
 }
 
 /// By what both sides part their rows, or why their hashes do not compare.

@@ -1,9 +1,11 @@
 //! The second look at what differed: what is there again, and was not on its way, is drift.
 
-use super::look::{Found, difference, looked_up, sample};
+use super::hashed::{Hashing, ModeChoice, Requests};
+use super::look::{Found, difference, in_buckets, looked_up, sample};
 use super::part::Part;
 use super::report::{Certainty, CheckedTable, Kind};
-use super::side::InFlight;
+use super::settled::{has_told, is_settled};
+use super::side::{InFlight, Side};
 use super::stores::Look;
 use super::{FirstLook, Table, both, ran_since, stream_of};
 use crate::cli::quantity::counted;
@@ -36,17 +38,23 @@ impl Table<'_> {
         let wanted = wanted.map(|(place, (_, key))| (*key, place < samples));
         let wanted: Arc<HashMap<u64, bool>> = Arc::new(wanted.collect());
         let state = self.stores.state().await?;
+        let saw_all = part.is_whole() && self.how.sample.is_none();
         let part = self.looked_at(part);
         let stored = stream_of(&state, self.planned)?;
-        let (target, mut source) = self.open((part, Look::Second), stored).await?;
-        let in_flight = match source.in_flight().await? {
-            // Nothing tells which rows changed, but no row was on its way at the first look, or a
-            // whole run since then brought them.
-            InFlight::Unknown(None) if first.is_settled() || ran_since(&state, first.at) => {
-                InFlight::Keys(HashSet::new())
+        let mut sides = self.open((part, Look::Second), stored).await?;
+        let mut in_flight = sides.1.in_flight().await?;
+        if matches!(in_flight, InFlight::Unknown(None)) {
+            // Nothing tells which rows changed, but no row was on its way at the first look, or is
+            // now, or a whole run since then brought them.
+            let mut is_settled = first.is_settled() || ran_since(&state, first.at);
+            if !is_settled && !saw_all {
+                (sides, is_settled) = self.is_as_brought(sides, &state).await?;
             }
-            other => other,
-        };
+            if is_settled {
+                in_flight = InFlight::Keys(HashSet::new());
+            }
+        }
+        let (target, source) = sides;
         let look = |side| {
             looked_up(
                 side,
@@ -80,6 +88,46 @@ impl Table<'_> {
         }
         differences.retain(|it| it.is_drift);
         self.keep_keys(&differences, (&here, &there), checked)
+    }
+
+    /// Whether the source of two sides is as the last run brought it to the target, although only
+    /// some rows are compared. It is as much work for the source as to compare all of them, so it is
+    /// left out where its load or the time is limited.
+    async fn is_as_brought(
+        &self,
+        (mut target, mut source): (Side, Side),
+        state: &PipelineState,
+    ) -> Result<((Side, Side), bool), Failure> {
+        let stream = self.planned.stream();
+        let is_free = self.how.load.is_none() && self.how.until.is_none();
+        if !is_free || !self.planned.has_key() || !has_told(&state.runs, stream) {
+            return Ok(((target, source), false));
+        }
+        let forms = (&*self.forms, &*self.there);
+        let digest = match Requests::of(self.planned, forms, ModeChoice::Auto) {
+            Err(_) => None,
+            Ok(requests) => {
+                let mut hashing = Hashing {
+                    source: &mut source,
+                    target: &mut target,
+                    forms: &self.forms,
+                    sample: None,
+                };
+                hashing.source_digest(&requests).await?
+            }
+        };
+        let digest = match digest {
+            Some(digest) => digest,
+            None => {
+                let sample = source.sample.take();
+                let (read, buckets) = in_buckets(source).await?;
+                source = read;
+                source.sample = sample;
+                buckets.digest()
+            }
+        };
+        let is_settled = is_settled(&state.runs, stream, &digest);
+        Ok(((target, source), is_settled))
     }
 
     /// Counts a row that differs.

@@ -39,31 +39,37 @@ impl Digest {
 /// source has, or what it is to be compared with again, and while the digest is the same the source
 /// has nothing new to bring.
 pub(super) fn is_settled(runs: &[RunRecord], stream: &str, source: &Digest) -> bool {
+    brought(runs, stream).is_some_and(|digest| digest == source.0)
+}
+
+/// Whether the last run of this stream has told what it brought the target to.
+pub(super) fn has_told(runs: &[RunRecord], stream: &str) -> bool {
+    brought(runs, stream).is_some()
+}
+
+/// The digest of the source as the last run of this stream has brought it to the target.
+fn brought<'a>(runs: &'a [RunRecord], stream: &str) -> Option<&'a str> {
     let mut runs: Vec<_> = runs.iter().collect();
     runs.sort_by_key(|run| std::cmp::Reverse((run.started_at, &run.run_id)));
     for run in runs.into_iter().filter(|run| !is_partial(&run.report)) {
         // It may be writing.
-        if run.finished_at.is_none() {
-            return false;
-        }
+        run.finished_at?;
         let Some(table) = table_of(&run.report, stream) else {
             if run.exit_code == Some(exit_code::DONE) {
                 continue;
             }
-            return false;
+            return None;
         };
-        return brought(table, source);
+        let is_done = matches!(
+            Outcome::deserialize(&table["outcome"]),
+            Ok(Outcome::Loaded | Outcome::Followed | Outcome::Unchanged)
+        );
+        let is_done = is_done && table["exit_code"] == exit_code::DONE;
+        return table["compared"]["source_hash"]
+            .as_str()
+            .filter(|_| is_done);
     }
-    false
-}
-
-/// Whether a run that has reported this of a table left the target as the source was.
-fn brought(table: &Value, source: &Digest) -> bool {
-    let is_done = matches!(
-        Outcome::deserialize(&table["outcome"]),
-        Ok(Outcome::Loaded | Outcome::Followed | Outcome::Unchanged)
-    );
-    is_done && table["exit_code"] == exit_code::DONE && table["compared"]["source_hash"] == source.0
+    None
 }
 
 fn table_of<'a>(report: &'a Value, stream: &str) -> Option<&'a Value> {

@@ -82,8 +82,17 @@ impl<'a> Comparison<'a> {
             && (self.became(column, SourceChangeKind::Replaced)
                 || self.became(column, SourceChangeKind::Retyped));
         !self.is_widened(column)
-            && (self.unfit == Unfit::MadeAnew || is_another)
-            && (self.differs(&column.name) || is_another && self.refuses_some(&column.name))
+            && (self.unfit != Unfit::Stays || is_another)
+            && (self.differs(&column.name)
+                || is_another && self.refuses_some(&column.name)
+                || self.unfit == Unfit::Untouched && self.holds_others(&column.name))
+    }
+
+    /// Whether a column keeps other values than one that would be made for its source.
+    fn holds_others(&self, name: &str) -> bool {
+        let columns = self.planned.target.columns.iter();
+        let mut columns = columns.zip(&self.planned.status.holds);
+        columns.any(|(column, holds)| column.name == name && holds.is_other)
     }
 
     /// Whether a column that can be written may refuse values all the same: what it holds has limits,
@@ -135,12 +144,18 @@ impl<'a> Comparison<'a> {
                 column.nullable
                     && !is_told
                     && !dropped.contains(&ours.name.as_str())
-                    && self.became(ours, SourceChangeKind::Relaxed)
+                    && (self.became(ours, SourceChangeKind::Relaxed)
+                        || !holds.nullable && self.is_for_another(ours))
             })
         });
         refuses
             .map(|(column, _)| TableChange::Relax(column.name.clone()))
             .collect()
+    }
+
+    /// Whether a column was made for another one of the source than it carries, or may have been.
+    fn is_for_another(&self, column: &MadeColumn) -> bool {
+        self.unfit == Unfit::Untouched || self.became(column, SourceChangeKind::Replaced)
     }
 
     /// Columns that we made and that have to hold more than before.

@@ -116,6 +116,9 @@ pub(crate) fn reshape(
 pub(crate) enum Unfit {
     /// It is made anew: the selection was edited, or the table is being made what it has to be.
     MadeAnew,
+    /// It is made anew, also if it can take some of them: the table was made and nothing was written
+    /// into it, so nobody knows what its source was then.
+    Untouched,
     /// It stays unless the source changed this very column: somebody altered it by hand.
     Stays,
 }

@@ -9,6 +9,7 @@ for_every_pair!(
     check_tells_drift_from_rows_in_flight,
     check_of_tables_that_are_read_whole_waits_for_a_run,
     check_knows_a_source_that_is_as_the_last_run_compared_it,
+    check_of_some_rows_knows_it_too,
     rows_are_found_and_mended_by_keys_of_several_columns,
 );
 
@@ -240,6 +241,34 @@ async fn check_knows_a_source_that_is_as_the_last_run_compared_it(pair: Pair) {
         pair.told(repair).await;
     }
     assert_eq!(checked_by(&pair, "auto").await.0, 0);
+}
+
+async fn check_of_some_rows_knows_it_too(pair: Pair) {
+    let (table, copy) = synced(&pair, "hash").await;
+    assert_eq!(pair.run().await, (0, 0));
+    for id in ["3", "50"] {
+        pair.target
+            .update(&copy, ("name", Some("other")), ("id", id))
+            .await;
+    }
+
+    let some = async |flags: &str| {
+        let output = pair.syncset(&format!("pipeline check p {flags}")).await;
+        (output.code, counts(&output.json()["tables"][0]))
+    };
+    assert_eq!(some("--where id<10").await, (4, [1, 0, 0, 0]));
+    assert_eq!(some("--sample 100%").await, (4, [2, 0, 0, 0]));
+    pair.told("pipeline repair p --where id<10").await;
+    assert_eq!(some("--where id<10").await, (0, [0; 4]));
+
+    // From here on any row may be on its way.
+    pair.source
+        .update(&table, ("name", Some("later")), ("id", "5"))
+        .await;
+    assert_eq!(some("--where id>10").await, (9, [0, 0, 0, 1]));
+    assert_eq!(some("--where id>10 --mode stream").await.0, 9);
+    assert_eq!(pair.run().await, (2, 0));
+    assert_eq!(some("--where id<10").await, (0, [0; 4]));
 }
 
 async fn rows_are_found_and_mended_by_keys_of_several_columns(pair: Pair) {

@@ -35,18 +35,22 @@ pub(crate) fn of_table(
     let columns = table.columns.iter().zip(made);
     let holds = columns.map(|(column, native)| {
         let actual = shape.and_then(|shape| shape.column(&column.name));
+        let form = Form::of(&Parsed::of(&native), flavour, facts.version_numbers);
+        let wanted = form.as_ref().map_or(Domain::Any, domain);
         match actual {
-            Some(actual) => Holds {
-                nullable: !actual.not_null,
-                domain: actual.form_of_values().as_ref().map_or(Domain::Any, domain),
-            },
-            None => {
-                let form = Form::of(&Parsed::of(&native), flavour, facts.version_numbers);
+            Some(actual) => {
+                let domain = actual.form_of_values().as_ref().map_or(Domain::Any, domain);
                 Holds {
-                    nullable: column.nullable && !table.key.contains(&column.name),
-                    domain: form.as_ref().map_or(Domain::Any, domain),
+                    nullable: !actual.not_null,
+                    is_other: domain != wanted,
+                    domain,
                 }
             }
+            None => Holds {
+                nullable: column.nullable && !table.key.contains(&column.name),
+                domain: wanted,
+                is_other: false,
+            },
         }
     });
     holds.collect()

@@ -33,6 +33,7 @@ pub(crate) fn of_table(table: &TargetTable, shape: Option<&Shape>) -> Vec<Holds>
                 Some(_) => Domain::Any,
                 None => domain(column, actual),
             },
+            is_other: false,
         }
     };
     table.columns.iter().map(holds).collect()
