@@ -84,14 +84,19 @@ impl Stop {
     }
 
     /// Ends when somebody asks for the first time, or with the next signal if somebody has: what
-    /// still has to be done after a stop can be stopped too.
-    pub(crate) async fn asked_again(&self) -> Failure {
+    /// still has to be done after a stop can be stopped too. What came before this call is what
+    /// came before, however late the future is polled.
+    pub(crate) fn asked_again(&self) -> impl Future<Output = Failure> {
         let mut signals = self.signals.subscribe();
-        if self.is_requested() {
-            // The sender lives in self, so this ends with a signal only.
-            let _ = signals.changed().await;
+        let was_requested = self.is_requested();
+        let stop = self.clone();
+        async move {
+            if was_requested {
+                // The sender lives in `stop`, so this ends with a signal only.
+                let _ = signals.changed().await;
+            }
+            stop.requested().await
         }
-        self.requested().await
     }
 
     /// Turns SIGINT and SIGTERM into requests, for as long as the runtime lives.
@@ -126,4 +131,29 @@ pub(crate) fn seconds_since_epoch() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn signal_that_comes_before_the_first_poll_is_heeded() {
+        let stop = Stop::new(None);
+        let signal = || {
+            stop.request(Failure::new(exit_code::TERMINATED, "stopped"));
+            stop.signals.send_modify(|count| *count += 1);
+        };
+
+        let first = stop.asked_again();
+        signal();
+        let second = stop.asked_again();
+
+        assert!(first.now_or_never().is_some());
+        assert!(second.now_or_never().is_none());
+        let second = stop.asked_again();
+        signal();
+        assert!(second.now_or_never().is_some());
+    }
 }

@@ -56,6 +56,8 @@ impl Program<'_> {
     /// Runs it to its end, or ends it with all processes of its group.
     pub(super) async fn run(self, stop: &Stop) -> (Ended, Output) {
         let output = Output::default();
+        // From before the start on: a signal may come before the first look at it.
+        let asked_again = stop.asked_again();
         let mut command = Command::new(self.program);
         command
             .args(self.arguments)
@@ -98,7 +100,7 @@ impl Program<'_> {
                 group.end(&mut child).await;
                 Ended::TimedOut
             }
-            reason = stop.asked_again() => {
+            reason = asked_again => {
                 group.end(&mut child).await;
                 Ended::Stopped(reason)
             }
