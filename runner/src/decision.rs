@@ -86,8 +86,8 @@ pub(crate) fn decide(
         true => Unfit::MadeAnew,
         false => Unfit::Stays,
     };
-    let edited = edited.filter(|_| moved.is_none());
-    let reshape = needed_reshape(table, state, edited, unfit)?;
+    let here = stored.filter(|_| moved.is_none());
+    let reshape = needed_reshape(table, state, (here, edited.is_some()), unfit)?;
     let unsettled = table.status.differences.iter().filter(|difference| {
         let settles = |reshape: &Reshape| reshape.settles(difference);
         let is_needed = difference.about != About::Changes || table.write() != WriteMode::Append;
@@ -232,23 +232,26 @@ fn retelling(table: &PlannedTable, stored: &StreamState, action: &Action) -> Opt
     })
 }
 
-/// What has to become of a target table that exists and is ours.
+/// What has to become of a target table that exists and is ours. `stored`: what is stored of its
+/// stream, and whether that is another selection than the plan's.
 fn needed_reshape(
     table: &PlannedTable,
     state: &PipelineState,
-    edited: Option<&StreamState>,
+    (stored, is_other): (Option<&StreamState>, bool),
     unfit: Unfit,
 ) -> Result<Option<Reshape>, Failure> {
     let made = made_of(table, state);
-    if !table.status.exists || made.is_none() && edited.is_none() {
+    let text = stored.map(|stored| stored.selection_text.as_deref().unwrap_or_default());
+    let other = text.filter(|_| is_other);
+    if !table.status.exists || made.is_none() && other.is_none() {
         return Ok(None);
     }
-    let text = edited.map(|stored| stored.selection_text.as_deref().unwrap_or_default());
+    // Names that only change hands leave the selection as it is.
     let (under_new_names, renames) = match text {
         Some(text) => under_new_names(text, &table.plan),
         None => (String::new(), Renames::default()),
     };
-    let written = text.map(|text| {
+    let written = other.map(|text| {
         let gone = |column: &str| {
             let mut changes = table.plan.source_changes.iter();
             changes.any(|it| it.kind == SourceChangeKind::Dropped && it.column == column)

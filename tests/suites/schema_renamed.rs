@@ -322,6 +322,38 @@ async fn name_of_a_column_that_keeps_its_values_is_not_taken() {
 }
 
 #[tokio::test]
+async fn names_change_hands_in_a_table_that_was_made_anew() {
+    for (pair, capture) in of_postgres().flat_map(|pair| [(pair, ""), (pair, "capture: full")]) {
+        let lab = Lab::loaded(pair, capture).await;
+        lab.at_source(
+            "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, name varchar(50) NOT NULL, \
+             rev bigint NOT NULL, nick varchar(20)); \
+             INSERT INTO t SELECT n, 'name ' || n, n, 'nick ' || n FROM generate_series(1, 100) n",
+        )
+        .await;
+        lab.run().await.expect_success();
+        lab.at_source(
+            "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, name varchar(50) NOT NULL, \
+             rev bigint NOT NULL, nick varchar(20)); \
+             INSERT INTO t SELECT n, 'name ' || n, n, 'nick ' || n FROM generate_series(1, 100) n",
+        )
+        .await;
+        lab.run().await.expect_success();
+
+        lab.at_source(
+            "ALTER TABLE t RENAME nick TO c; ALTER TABLE t RENAME name TO nick; \
+             ALTER TABLE t RENAME c TO name; UPDATE t SET nick = repeat('x', 50) WHERE id = 7",
+        )
+        .await;
+        lab.run().await.expect_success();
+
+        lab.assert_same("SELECT id, name, nick FROM t WHERE id <> 7 ORDER BY id", 99)
+            .await;
+        lab.is_quiet().await;
+    }
+}
+
+#[tokio::test]
 async fn appended_rows_keep_their_values_under_the_new_name() {
     for pair in [
         (Engine::Postgres, Engine::Postgres),
