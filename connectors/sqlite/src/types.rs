@@ -8,7 +8,7 @@ use syncset_connector::{Exactness, NativeType, TargetColumn, TypeMapping};
 pub(crate) const ENGINE: &str = "sqlite";
 
 /// Decimal digits that a REAL keeps through its shortest text.
-const REAL_DIGITS: u8 = 15;
+pub(crate) const REAL_DIGITS: u8 = 15;
 
 /// What SQLite prefers to store in a column, from the declared type's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::report::{ExactRows, RunReport};
 use crate::run::{Drifted, Extent, Repairs};
+use crate::shell;
 use arrow_select::concat::concat_batches;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -60,7 +61,15 @@ pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, 
     let spec = context.files.pipeline(&args.name)?;
     let found = look(context, &spec, args, &args.tables).await?;
     if context.output == Output::Text {
-        print(&found);
+        // Of a dry run, stdout is a script.
+        print(
+            &found,
+            if args.dry_run {
+                render::talk
+            } else {
+                render::text_out
+            },
+        );
     }
     let mut repair = Repair {
         exit_code: found.exit_code,
@@ -86,9 +95,11 @@ pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, 
         let project = &context.files.project.name;
         let writes = check::writes(&spec, project, &repair.found).await?;
         if context.output == Output::Text {
-            tell_writes(&writes);
+            for statement in writes.statements() {
+                render::text_out(&format!("{statement}\n"));
+            }
         }
-        repair.writes = Some(writes);
+        repair.writes = Some(writes.tables);
     } else if !rows.is_empty() {
         let tables: Vec<String> = rows.keys().cloned().collect();
         let report = write(context, &spec, args, rows).await?;
@@ -96,7 +107,7 @@ pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, 
         let left = look(context, &spec, args, &tables).await?;
         if context.output == Output::Text {
             repair.tell();
-            print(&left);
+            print(&left, render::text_out);
         }
         repair.exit_code = match report.exit_code {
             exit_code::DONE => with_the_rest(&left, &repair.found, &tables),
@@ -138,15 +149,6 @@ async fn look(
     check::check(spec, &settings).await
 }
 
-/// Prints what would be written.
-fn tell_writes(tables: &[TableWrites]) {
-    for table in tables {
-        for statement in &table.statements {
-            render::text_out(&format!("{statement}\n"));
-        }
-    }
-}
-
 /// What drifted, by tables.
 fn drifted(tables: &mut [CheckedTable]) -> Result<BTreeMap<String, Drifted>, Failure> {
     let mut rows = BTreeMap::new();
@@ -185,7 +187,8 @@ fn too_many(table: &CheckedTable, args: &RepairArgs) -> Option<Failure> {
     Some(Failure::new(exit_code::GUARD, message).with_hint(format!(
         "find out why so many rows differ; then allow more, or load the table again: \
          syncset pipeline run {} --tables {} --full-refresh",
-        args.name, table.table
+        args.name,
+        shell::word(&table.table)
     )))
 }
 
