@@ -51,7 +51,7 @@ use context::RunContext;
 pub(crate) use guard::agreement;
 use lease::Heartbeat;
 pub(crate) use lease::{Asked, acquire, acquire_now};
-pub(crate) use rejects::{key_columns, keys_batch as rejected_keys};
+pub(crate) use rejects::{bytes_text, key_columns, keys_batch as rejected_keys};
 pub(crate) use repair::{Drifted, Repairs};
 pub(crate) use revert::{Effect, Reverting};
 use statistics::Filled;
