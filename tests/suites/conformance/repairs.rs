@@ -103,6 +103,9 @@ async fn repair_leaves_rows_that_changed_since_its_check(engine: Engine) {
         (&json!(3), &json!(0))
     );
     assert_eq!(outcomes["rows_kept"], 3, "{table}");
+    let history = pair.told("pipeline history p").await;
+    assert_eq!(history["runs"][0]["verb"], "repair", "{history}");
+    assert_eq!(history["runs"][0]["exit_code"], 4, "{history}");
     let mut left: Vec<_> = outcomes["left"].as_array().expect("keys").clone();
     left.sort_by_key(ToString::to_string);
     assert_eq!(left, [json!(["1000"]), json!(["11"]), json!(["3"])]);
@@ -185,6 +188,9 @@ async fn revert_puts_rows_back_but_for_those_that_changed_since(engine: Engine) 
 
     let reverted = revert(&pair, short, "").await;
     assert_eq!(reverted.code, 4, "{}{}", reverted.stdout, reverted.stderr);
+    let history = pair.told("pipeline history p").await;
+    assert_eq!(history["runs"][0]["verb"], "revert", "{history}");
+    assert_eq!(history["runs"][0]["exit_code"], 4, "{history}");
     let report = reverted.json();
     let exact = &report["tables"][0]["row_outcomes"];
     assert_eq!(
@@ -234,6 +240,7 @@ async fn repairs_and_reverts_that_are_killed_are_done_again(engine: Engine) {
         .as_str()
         .expect("an id")
         .to_owned();
+    assert_eq!(history["runs"][0]["finished_at"], Value::Null, "{history}");
     assert_eq!(
         repaired(&pair).await["repaired"],
         json!([]),
@@ -253,6 +260,22 @@ async fn repairs_and_reverts_that_are_killed_are_done_again(engine: Engine) {
         (&json!(0), &json!(0))
     );
     pair.holds(&copy, &before).await;
+
+    // Whoever has the lease knows that those before it are over.
+    let history = pair.told("pipeline history p").await;
+    let runs = history["runs"].as_array().expect("runs");
+    assert!(
+        runs.iter().all(|run| !run["finished_at"].is_null()),
+        "{history}"
+    );
+    let text = pair.project.syncset(["pipeline", "history", "p"]).await;
+    let killed = |line: &&str| line.contains(": killed,");
+    assert_eq!(
+        text.stdout.lines().filter(killed).count(),
+        4,
+        "{}",
+        text.stdout
+    );
 
     // Each kept once: by the repair, and by the revert.
     let kept = pair.target.engine();

@@ -3,6 +3,7 @@
 use super::check::print;
 use super::run_summary::short_id;
 use super::some_rows::{left_text, write_rows};
+use super::{open_state_of, state_of};
 use crate::check::{self, CheckReport, CheckSettings, CheckedTable, How, Reader, TableWrites};
 use crate::cli::args::{Output, RepairArgs, RunArgs};
 use crate::cli::quantity::{count, rows};
@@ -15,11 +16,14 @@ use crate::shell;
 use arrow_select::concat::concat_batches;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use syncset_connector::PipelineKey;
+use syncset_connector::{PipelineKey, Retention};
 use syncset_pipeline::PipelineSpec;
 
 /// Rows of one table that are repaired whatever part of it they are.
 const ROWS_ALWAYS_REPAIRED: u64 = 50;
+
+/// Runs among which that of the repair is looked for: others may have ended since.
+const RUNS_ASKED: u32 = 20;
 
 /// What a repair did.
 #[derive(Serialize)]
@@ -114,12 +118,44 @@ pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, 
             code => code,
         };
         repair.left = left.tables;
+        if repair.exit_code != report.exit_code {
+            let code = (report.run_id.as_str(), repair.exit_code);
+            if let Err(failure) = record_code(context, &spec, code).await {
+                tracing::warn!(error = %failure.message, "could not store the repair's exit code");
+            }
+        }
     }
     match context.output {
         Output::Text => repair.failures.iter().for_each(render::failure),
         _ => render::json(&repair),
     }
     Ok(repair.exit_code)
+}
+
+/// Stores what the second check says with the run that wrote.
+async fn record_code(
+    context: &Context,
+    spec: &PipelineSpec,
+    (run_id, code): (&str, i32),
+) -> Result<(), Failure> {
+    let (key, store) = open_state_of(context, spec).await?;
+    let state = state_of(store.as_ref());
+    let keep = context.files.project.retention;
+    let keep = Retention {
+        runs: keep.runs,
+        rejected: keep.rejected,
+        before_images: keep.before_images,
+        streams: None,
+    };
+    let runs = state.load(&key, RUNS_ASKED).await?.runs;
+    if let Some(run) = runs.iter().find(|run| run.run_id == run_id) {
+        let mut run = run.clone();
+        run.exit_code = Some(code);
+        run.report["exit_code"] = code.into();
+        state.record_run(&key, &run, &keep).await?;
+    }
+    store.close().await;
+    Ok(())
 }
 
 /// The exit code of the second check, and of the tables that the first one alone looked at.
