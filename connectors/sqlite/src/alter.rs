@@ -421,7 +421,7 @@ async fn tried(
             let cause = error.cause.map_or(error.message, |cause| cause.to_string());
             return Ok(Some(Blocker {
                 sentence: format!("`{}` cannot be altered: {cause}", table.name),
-                hint: "change or drop what SQLite names, then run again; or undo the edit".into(),
+                hint: "change or drop what SQLite names, then run again; if a file was edited, undoing that helps too".into(),
             }));
         }
     }
