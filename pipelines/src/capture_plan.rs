@@ -273,19 +273,24 @@ fn overlap(
         (Some((OverlapSetting::Units(0), _)), _) => Some(Overlap::Time(Default::default())),
         (Some((OverlapSetting::Units(_), place)), _) => wrong(place, problems),
         (None, _) if written_by == Some(WrittenBy::Application) => {
-            problems.hinted(
-                name.place,
-                format!(
-                    "the cursor `{}` is stamped by the application and needs an `overlap`",
-                    name.text
-                ),
-                "make it longer than the longest transaction and the difference of the clocks, \
-                 such as `overlap: 10m`",
-            );
+            needs_overlap(name, problems);
             None
         }
         (None, _) => None,
     }
+}
+
+/// Notes that nothing tells how long a stamp may come late.
+pub(crate) fn needs_overlap(cursor: &Name, problems: &mut Problems) {
+    problems.hinted(
+        cursor.place,
+        format!(
+            "the cursor `{}` is stamped by the application and needs an `overlap`",
+            cursor.text
+        ),
+        "make it longer than the longest transaction and the difference of the clocks, such as \
+         `overlap: 10m`",
+    );
 }
 
 fn zone(

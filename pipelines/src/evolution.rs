@@ -111,7 +111,7 @@ impl std::fmt::Display for SourceChange {
             }
             Kind::Replaced => write!(
                 formatter,
-                "column `{column}` was dropped and added again ({native})"
+                "a column `{column}` that was dropped and added again ({native})"
             ),
             Kind::Dropped if native.is_empty() => write!(formatter, "dropped column `{column}`"),
             Kind::Dropped => write!(formatter, "dropped column `{column}` ({native})"),

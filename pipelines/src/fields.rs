@@ -85,7 +85,8 @@ fn unknown_key(entry: &Entry, section: Section, what: &str, problems: &mut Probl
         }
         _ => None,
     };
-    if let Some(hint) = elsewhere {
+    let within = || within(section, &entry.key);
+    if let Some(hint) = elsewhere.map(str::to_owned).or_else(within) {
         let message = format!("unknown key `{}`", entry.key);
         return problems.hinted(entry.key_place, message, hint);
     }
@@ -104,6 +105,24 @@ fn unknown_key(entry: &Entry, section: Section, what: &str, problems: &mut Probl
         format!("unknown key `{}`", entry.key),
         hint,
     );
+}
+
+/// Where a key of a table belongs that stands one mapping too high.
+fn within(section: Section, key: &str) -> Option<String> {
+    const PARTS: [(&str, Section); 6] = [
+        ("capture", Section::Capture),
+        ("write", Section::Write),
+        ("rejects", Section::Rejects),
+        ("guards", Section::Guards),
+        ("schema", Section::Schema),
+        ("copy", Section::Copy),
+    ];
+    if section != Section::Table {
+        return None;
+    }
+    let parts = PARTS.iter().filter(|(_, part)| part.key(key).is_some());
+    let parts: Vec<_> = parts.map(|(name, _)| format!("`{name}:`")).collect();
+    (!parts.is_empty()).then(|| format!("it belongs into {}", parts.join(" or ")))
 }
 
 /// Notes that a value is of another kind than it must be.

@@ -209,7 +209,9 @@ fn rule(
         Value::Scalar { text, .. } if text == "skip" => None,
         Value::Map(_) | Value::Null | Value::NullWord => {
             let merged = merge(defaults, &entry.node);
-            Some(settings::read(&merged, entry.key_place, context, problems)?)
+            let settings = settings::read(&merged, entry.key_place, context, problems)?;
+            settings.check(&entry.key, problems);
+            Some(settings)
         }
         _ => {
             wrong_type(

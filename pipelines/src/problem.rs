@@ -9,7 +9,7 @@ pub struct Source<'a> {
     pub text: &'a str,
 }
 
-/// A line and a column of a file, both counted from one.
+/// A line and a column of a file, both counted from one. The default stands for the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The line.
@@ -62,6 +62,13 @@ impl std::fmt::Display for Problem {
             message,
             ..
         } = self;
+        let place = Place {
+            line: *line,
+            column: *column,
+        };
+        if place == Place::default() {
+            return formatter.write_str(message);
+        }
         write!(formatter, "{message} ({path}:{line}:{column})")
     }
 }

@@ -1,5 +1,6 @@
 //! Reads what a pipeline says about one table, defaults included.
 
+use crate::capture_plan;
 use crate::capture_setting;
 use crate::fields::{Fields, choice, count, text, text_list, text_map, wrong_type};
 use crate::guards;
@@ -14,8 +15,9 @@ use crate::spec::{
     WherePushdown, WriteSetting,
 };
 use crate::template::Template;
+use crate::write_plan;
 use crate::yaml::{Entry, Node, Value};
-use syncset_connector::{OnDelete, WriteMode};
+use syncset_connector::{OnDelete, WriteMode, WrittenBy};
 
 const EXAMPLE: &str = "public.customers: { columns: [id, name] }";
 const COLUMNS_EXAMPLE: &str = "columns: [id, name] or columns: { exclude: [ssn, \"tmp_*\"] }";
@@ -142,6 +144,24 @@ pub(crate) fn read(
         schema: schema_setting::read(&fields, problems),
         copy: copied(&fields, problems),
     })
+}
+
+impl TableSettings {
+    /// Notes settings that do not go together, whatever the table is. `tables`: its entry.
+    pub(crate) fn check(&self, tables: &str, problems: &mut Problems) {
+        let (write, capture) = (&self.write, &self.capture);
+        // What nobody chose may still become another one.
+        if let Some(mode) = write.mode.filter(|_| !capture.by_default) {
+            write_plan::check_mode(tables, (mode, write.place), capture.mode, problems);
+        }
+        let is_late = matches!(capture.written_by, Some((WrittenBy::Application, _)));
+        if let Some(cursor) = capture.column.as_ref()
+            && is_late
+            && capture.overlap.is_none()
+        {
+            capture_plan::needs_overlap(cursor, problems);
+        }
+    }
 }
 
 /// What comes along with a table that is created.

@@ -7,6 +7,10 @@ use crate::spec::{Name, WherePushdown};
 use crate::sql::{Resolved, movement, resolve};
 use syncset_connector::{Filter, Predicate};
 
+/// What every store evaluates alike.
+const COMMON_FORMS: &str =
+    "use =, <>, <, <=, >, >=, IN, IS NULL, AND, OR and NOT over plain columns";
+
 impl Planner<'_> {
     /// Keeps the rows for which the condition of a slice is true. What the source does not
     /// evaluate beside its own SQL is evaluated here: those rows are selected anyway.
@@ -16,9 +20,10 @@ impl Planner<'_> {
         text: &str,
         problems: &mut Problems,
     ) -> Option<Rows> {
+        // It is no part of the file.
         let text = Name {
             text: text.to_owned(),
-            place: self.selected.place,
+            place: Place::default(),
         };
         let stream = &self.selected.stream;
         let moves = movement(&text.text);
@@ -70,7 +75,14 @@ impl Planner<'_> {
                 return rows(filter, residual);
             }
             (_, Err(reason)) => {
-                self.not_pushed("`--where`", text.place, &reason, problems);
+                problems.hinted(
+                    text.place,
+                    self.unpushed("`--where`", &reason),
+                    format!(
+                        "{COMMON_FORMS}; or set `where_pushdown: best_effort` in the pipeline's \
+                         file to read more rows and drop them here"
+                    ),
+                );
                 return None;
             }
         };
@@ -87,14 +99,19 @@ impl Planner<'_> {
     ) {
         problems.hinted(
             place,
+            self.unpushed(what, reason),
             format!(
-                "{what} of `{}` cannot be evaluated by the source with the same meaning: {reason}",
-                self.selected.stream
+                "{COMMON_FORMS}; or write the source's own SQL as `where: {{ source_sql: \"...\" }}`; \
+                 or set `where_pushdown: best_effort` to read more rows and drop them here"
             ),
-            "use =, <>, <, <=, >, >=, IN, IS NULL, AND, OR and NOT over plain columns; or write \
-             the source's own SQL as `where: { source_sql: \"...\" }`; or set \
-             `where_pushdown: best_effort` to read more rows and drop them here",
         );
+    }
+
+    fn unpushed(&self, what: &str, reason: &str) -> String {
+        let stream = &self.selected.stream;
+        format!(
+            "{what} of `{stream}` cannot be evaluated by the source with the same meaning: {reason}"
+        )
     }
 }
 

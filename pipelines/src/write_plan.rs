@@ -2,7 +2,7 @@
 
 use crate::capture_setting::mode_name;
 use crate::planner::Planner;
-use crate::problem::Problems;
+use crate::problem::{Place, Problems};
 use crate::spec::{Consistency, Name};
 use syncset_connector::{CaptureMode, NullCursor, TableRead, WriteMode};
 
@@ -44,7 +44,6 @@ impl Planner<'_> {
 pub(crate) fn write(planner: &Planner, problems: &mut Problems) -> WriteMode {
     let (stream, capture) = (&planner.selected.stream, &planner.settings.capture);
     let (mode, place) = (planner.write_mode(), planner.settings.write.place);
-    let captured = mode_name(capture.mode);
     match (mode, capture.mode) {
         // Its capture says so.
         (WriteMode::Upsert, CaptureMode::Hash) if planner.is_keyless() => {}
@@ -62,27 +61,7 @@ pub(crate) fn write(planner: &Planner, problems: &mut Problems) -> WriteMode {
             };
             problems.hinted(place, format!("`{stream}` has no primary key"), advice);
         }
-        (WriteMode::Upsert, _) => {}
-        (WriteMode::Replace, CaptureMode::Full) => {}
-        (WriteMode::Replace, _) => problems.hinted(
-            place,
-            format!("`mode: replace` of `{stream}` does not go with `capture: {captured}`"),
-            "it replaces the whole table, so it has to read it whole: add `capture: full` to this \
-             table",
-        ),
-        (WriteMode::Append, CaptureMode::Cursor) => {}
-        (WriteMode::Append, CaptureMode::Full) => problems.hinted(
-            place,
-            format!("`mode: append` of `{stream}` does not go with `capture: full`"),
-            "every run would add the whole table once more; say which rows are new: `capture: { \
-             mode: cursor, column: .. }`",
-        ),
-        (WriteMode::Append, _) => problems.hinted(
-            place,
-            format!("`mode: append` of `{stream}` does not go with `capture: {captured}`"),
-            "it may read a row twice, and would add it twice; use `capture: { mode: cursor, \
-             column: .. }`",
-        ),
+        _ => check_mode(stream, (mode, place), capture.mode, problems),
     }
     if mode == WriteMode::Append && planner.spec.consistency == Consistency::Pipeline {
         problems.hinted(
@@ -93,6 +72,35 @@ pub(crate) fn write(planner: &Planner, problems: &mut Problems) -> WriteMode {
     }
     check_rejects(planner, mode, problems);
     mode
+}
+
+/// Notes that a way to write does not go with a way to capture. `stream`: what the mode is of.
+pub(crate) fn check_mode(
+    stream: &str,
+    (mode, place): (WriteMode, Place),
+    capture: CaptureMode,
+    problems: &mut Problems,
+) {
+    let hint = match (mode, capture) {
+        (WriteMode::Upsert, _)
+        | (WriteMode::Replace, CaptureMode::Full)
+        | (WriteMode::Append, CaptureMode::Cursor) => return,
+        (WriteMode::Replace, _) => {
+            "it replaces the whole table, so it has to read it whole: add `capture: full` to this \
+             table"
+        }
+        (WriteMode::Append, CaptureMode::Full) => {
+            "every run would add the whole table once more; say which rows are new: `capture: { \
+             mode: cursor, column: .. }`"
+        }
+        (WriteMode::Append, _) => {
+            "it may read a row twice, and would add it twice; use `capture: { mode: cursor, \
+             column: .. }`"
+        }
+    };
+    let (mode, captured) = (mode.name(), mode_name(capture));
+    let message = format!("`mode: {mode}` of `{stream}` does not go with `capture: {captured}`");
+    problems.hinted(place, message, hint);
 }
 
 /// Rows that were refused are found again by their key, and written over what is there.

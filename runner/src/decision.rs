@@ -6,6 +6,7 @@ use crate::gone::Gone;
 use crate::planned::PlannedTable;
 use crate::reshape::{Reshape, Unfit, released, reshape};
 use crate::rules::Rules;
+use crate::shell;
 use crate::since::{Since, agreement};
 use serde::Serialize;
 use syncset_connector::{
@@ -335,8 +336,9 @@ pub(crate) fn would_append_twice(table: &PlannedTable, reason: &str) -> Failure 
     let (stream, target) = (table.stream(), &table.target.name);
     let message = format!("table `{stream}` is appended to and cannot be loaded again: {reason}");
     Failure::new(exit_code::GUARD, message).with_hint(format!(
-        "nothing was written; empty `{target}` and run with `--full-refresh --tables {stream}`, or \
-         write to another table with `to:`"
+        "nothing was written; empty `{target}` and run with `--full-refresh --tables {}`, or \
+         write to another table with `to:`",
+        shell::word(stream)
     ))
 }
 
@@ -373,8 +375,9 @@ pub(crate) fn gone_sentence(store: &dyn Store, stored: &StreamState, pipeline: &
     let (stream, target) = (&stored.stream, &stored.target);
     format!(
         "table `{stream}` is not in the pipeline any more: `{target}` stays as it was; \
-         to forget it: syncset pipeline reset {pipeline} --tables {stream}; \
+         to forget it: syncset pipeline reset {pipeline} --tables {}; \
          to drop its rows: DROP TABLE {}",
+        shell::word(stream),
         store.quoted(target)
     )
 }

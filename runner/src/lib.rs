@@ -36,6 +36,7 @@ mod run;
 mod schema_diff;
 mod schema_history;
 mod search_times;
+mod shell;
 mod since;
 mod stop;
 #[cfg(feature = "otel")]

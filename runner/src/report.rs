@@ -299,7 +299,14 @@ impl RunReport {
         let hook_failed = self.hooks.iter().any(HookReport::fails_the_run);
         self.exit_code = match exit_code::of_tables(&codes) {
             exit_code::DONE if hook_failed => exit_code::FAILED,
+            exit_code::DONE if self.reverts.is_some() && self.leaves_rows() => exit_code::DIFFERENT,
             code => code,
         };
+    }
+
+    /// Whether rows were left alone because somebody changed them meanwhile.
+    fn leaves_rows(&self) -> bool {
+        let exact = self.tables.iter().filter_map(|table| table.exact.as_ref());
+        exact.map(|exact| exact.changed_meanwhile).sum::<u64>() > 0
     }
 }

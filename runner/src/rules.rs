@@ -5,6 +5,8 @@ use crate::decision::Decision;
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::planned::PlannedTable;
+use crate::shell;
+
 use serde::{Deserialize, Serialize};
 use syncset_pipeline::{
     DroppedColumn, KeyChangeSetting, NewColumn, NullableColumn, OnSelectionChange, RenamedColumn,
@@ -211,6 +213,7 @@ pub(crate) fn not_agreed(
     rules: Rules<'_>,
 ) -> Failure {
     let stream = table.stream();
+    let word = shell::word(stream);
     if let Some(first) = decision.refused.first() {
         let (key, values) = key_of(first.kind);
         let message = format!(
@@ -220,7 +223,7 @@ pub(crate) fn not_agreed(
         let hint = match Policy::of(table, first) {
             Policy::Refuse => values.to_owned(),
             Policy::Follow | Policy::Ask => format!(
-                "see what it does with `syncset schema diff {pipeline}`, then agree with `syncset schema approve {pipeline} --tables {stream}`; or {}",
+                "see what it does with `syncset schema diff {pipeline}`, then agree with `syncset schema approve {pipeline} --tables {word}`; or {}",
                 way_out(first.kind)
             ),
         };
@@ -237,7 +240,7 @@ pub(crate) fn not_agreed(
         "undo the edit; or write `on_selection_change: reload` or `approve`, then look at `syncset pipeline plan`".to_owned()
     } else {
         format!(
-            "see what it does with `syncset pipeline plan {pipeline}`, then agree with `syncset pipeline run {pipeline} --approve {stream}`; or undo the edit"
+            "see what it does with `syncset pipeline plan {pipeline}`, then agree with `syncset pipeline run {pipeline} --approve {word}`; or undo the edit"
         )
     };
     Failure::new(exit_code::APPROVAL, message).with_hint(hint)

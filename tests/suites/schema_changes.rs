@@ -195,7 +195,7 @@ async fn column_that_is_dropped_and_added_is_read_again() {
 
     let said = Lab::said(&run);
     assert!(
-        said.contains("column `name` was dropped and added again"),
+        said.contains("the source has a column `name` that was dropped and added again"),
         "{said}"
     );
     lab.assert_same("SELECT id, name, rev FROM t ORDER BY id", 100)

@@ -684,3 +684,30 @@ async fn five_replicas_follow_one_change_with_one_command_each() {
         assert_eq!(target.rows(sql).await, rows, "{name}");
     }
 }
+
+#[tokio::test]
+async fn commands_in_hints_can_be_given_to_a_shell() {
+    let lab = Lab::loaded((Engine::Sqlite, Engine::Sqlite), "").await;
+    let name = "Ord`er's Täble";
+    lab.at_source(&format!(
+        "CREATE TABLE \"{name}\" (id int PRIMARY KEY, rev bigint NOT NULL)"
+    ))
+    .await;
+    let pipeline = format!(
+        "version: 1\nsource: source\ntarget: target\ntables:\n  \"{name}\": {{ capture: full, {ASKED} }}\n"
+    );
+    lab.project.pipeline("q", &pipeline);
+    let run = ["pipeline", "run", "q"];
+    lab.project.syncset(run).await.expect_success();
+    lab.at_source(&format!(
+        "ALTER TABLE \"{name}\" ADD COLUMN note varchar(20)"
+    ))
+    .await;
+
+    let asks = lab.project.syncset(run).await.expect_code(5);
+
+    let quoted = r"syncset schema approve q --tables 'Ord`er'\''s Täble'`; or";
+    assert!(asks.stderr.contains(quoted), "{}", asks.stderr);
+    let approve = ["schema", "approve", "q", "--tables", name];
+    lab.project.syncset(approve).await.expect_success();
+}

@@ -416,3 +416,60 @@ async fn tables_that_were_made_and_never_loaded_take_the_types_of_their_source()
         }
     }
 }
+
+#[tokio::test]
+async fn sqlite_reads_what_its_columns_have_to_hold_by_now() {
+    let lab = Lab::loaded((Engine::Postgres, Engine::Sqlite), "").await;
+    lab.with_column("amount", "decimal(8,2)", "1.50").await;
+    lab.with_column("long", "decimal(30,4)", "1.5000").await;
+    lab.at_source("CREATE TABLE k (k decimal(8,2) PRIMARY KEY, v int); INSERT INTO k VALUES (1.50, 1), (2, 2)")
+        .await;
+    let keyed = "version: 1\nsource: source\ntarget: target\ntables:\n  k: { capture: full }\n";
+    lab.project.pipeline("q", keyed);
+    let run = ["pipeline", "run", "q"];
+    lab.project.syncset(run).await.expect_success();
+
+    lab.retype("amount", "decimal(10,3)").await;
+    lab.retype("long", "decimal(32,6)").await;
+    lab.at_source(
+        "UPDATE t SET amount = 1234567.125, long = 12345678901234567890.123456, rev = 1001 \
+         WHERE id <= 3; ALTER TABLE k ALTER k TYPE decimal(10,3); INSERT INTO k VALUES (3.125, 3)",
+    )
+    .await;
+    lab.run().await.expect_success();
+    lab.project.syncset(run).await.expect_success();
+
+    for (table, column, declared) in [
+        ("t", "amount", "DECIMAL(10,3)"),
+        ("t", "long", "DECIMAL_TEXT(32,6)"),
+        ("k", "k", "DECIMAL(10,3)"),
+    ] {
+        let sql = format!("SELECT type FROM pragma_table_info('{table}') WHERE name = '{column}'");
+        assert_eq!(lab.value(&sql).await.as_deref(), Some(declared), "{column}");
+    }
+    for name in ["p", "q"] {
+        let check = ["pipeline", "check", name];
+        lab.project.syncset(check).await.expect_success();
+    }
+    lab.is_quiet().await;
+}
+
+#[tokio::test]
+async fn bytes_that_become_texts_are_read_as_texts() {
+    let lab = Lab::loaded((Engine::Mysql, Engine::Sqlite), "").await;
+    lab.at_source(
+        "ALTER TABLE t ADD COLUMN body varbinary(20); UPDATE t SET body = 'b', rev = 500",
+    )
+    .await;
+    lab.run().await.expect_success();
+
+    lab.at_source("ALTER TABLE t MODIFY body varchar(20)").await;
+    lab.run_with(&["--approve", "t"]).await.expect_success();
+
+    let check = ["pipeline", "check", "p"];
+    lab.project.syncset(check).await.expect_success();
+    assert_eq!(
+        lab.value("SELECT typeof(body) FROM t WHERE id = 1").await,
+        Some("text".to_owned())
+    );
+}

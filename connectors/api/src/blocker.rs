@@ -17,7 +17,9 @@ impl Blocker {
     pub fn dependent(what: &str, dependent: &str) -> Self {
         Self {
             sentence: format!("{what}: {dependent} depends on it"),
-            hint: format!("drop {dependent} or change it, then run again; or undo the edit"),
+            hint: format!(
+                "drop {dependent} or change it, then run again; if a file was edited, undoing that helps too"
+            ),
         }
     }
 

@@ -78,6 +78,8 @@ pub enum ShownValue {
     Instant(String),
     /// Anything else, as its text.
     Text(String),
+    /// The time at which it is written, by the target's clock.
+    Now,
 }
 
 /// A write as a dry run shows it. Columns are those of the target.
@@ -87,7 +89,7 @@ pub enum ShownWrite {
     Insert(Vec<(String, ShownValue)>),
     /// A row of which the target has another version.
     Update {
-        /// Columns and values of its key.
+        /// Columns and values of its key, as the target has them.
         key: Vec<(String, ShownValue)>,
         /// The columns that change, and what they become; never empty.
         set: Vec<(String, ShownValue)>,

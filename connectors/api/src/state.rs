@@ -263,7 +263,7 @@ pub struct RunRecord {
     pub started_at: i64,
     /// End, seconds since the epoch; `None` while it runs.
     pub finished_at: Option<i64>,
-    /// Exit code; `None` while it runs.
+    /// Exit code; `None` while it runs, and for ever if it was killed.
     pub exit_code: Option<i32>,
     /// The report as JSON.
     pub report: serde_json::Value,

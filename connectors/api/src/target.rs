@@ -438,6 +438,11 @@ pub trait Target: Send + Sync {
         Ok(made.clone())
     }
 
+    /// What a session has to be told before it is given what [`spell`](Self::spell) returns. Pure.
+    fn spell_settings(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// A write of a table as a statement of this store's dialect, for people. Pure.
     fn spell(&self, table: &TableName, write: &ShownWrite) -> String;
 

@@ -150,6 +150,10 @@ impl Target for MysqlStore {
         set
     }
 
+    fn spell_settings(&self) -> &'static [&'static str] {
+        &["SET time_zone = '+00:00';"]
+    }
+
     fn spell(&self, table: &TableName, write: &ShownWrite) -> String {
         crate::write::spell(table, write)
     }

@@ -38,7 +38,7 @@ pub(crate) async fn plan(
     };
     let mut blockers = filled(session, alteration).await?;
     let dropped = dropped_indexes(session, alteration).await?;
-    let statements = if changes_key(alteration, &found.primary_key) {
+    let statements = if changes_key(alteration, &found.primary_key, &found.columns) {
         let names = found.columns.iter().map(|column| column.name.as_str());
         let statements = rebuild(alteration, &names.clone().collect::<Vec<_>>());
         blockers.extend(in_the_way(session, (alteration, &dropped), names).await?);
@@ -140,15 +140,19 @@ fn explained(error: ConnectorError, table: &TargetTable) -> ConnectorError {
 }
 
 /// Whether the primary key becomes another one.
-fn changes_key(alteration: &TableAlteration, primary_key: &[String]) -> bool {
+fn changes_key(alteration: &TableAlteration, primary_key: &[String], there: &[Column]) -> bool {
     alteration.changes.iter().any(|change| match change {
         TableChange::Key(_) => true,
         TableChange::Drop(name) => primary_key.contains(name),
+        // No column of a primary key can be dropped, so none is made anew by itself.
+        TableChange::Widen(column, _) => {
+            primary_key.contains(&alteration.name_before(&column.name).to_owned())
+                && is_made_wider(alteration, there, &column.name)
+        }
         TableChange::DropIndex(_)
         | TableChange::Rename { .. }
         | TableChange::Relax(_)
         | TableChange::Clear(_)
-        | TableChange::Widen(..)
         | TableChange::Add(_) => false,
     })
 }
@@ -417,7 +421,7 @@ async fn tried(
             let cause = error.cause.map_or(error.message, |cause| cause.to_string());
             return Ok(Some(Blocker {
                 sentence: format!("`{}` cannot be altered: {cause}", table.name),
-                hint: "change or drop what SQLite names, then run again; or undo the edit".into(),
+                hint: "change or drop what SQLite names, then run again; if a file was edited, undoing that helps too".into(),
             }));
         }
     }

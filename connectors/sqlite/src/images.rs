@@ -7,6 +7,7 @@ use crate::cell::{Cell, OwnedCell, bind, cell, integer};
 use crate::connect::arguments;
 use crate::deletes::KeyStage;
 use crate::sql::{identifier, table as table_name};
+use crate::types::REAL_DIGITS;
 use crate::write::SqliteUnit;
 use arrow_array::RecordBatch;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -176,19 +177,26 @@ fn not_found_again(table: &TargetTable) -> ConnectorError {
     )
 }
 
+/// Whether a number stays what it is as a literal: NaN and the infinities are none, and with more
+/// digits SQLite makes a float of it, also for a column that keeps texts.
+fn is_plain(number: &str) -> bool {
+    let is_number = number.ends_with(|end: char| end.is_ascii_digit());
+    let digits = number.bytes().filter(u8::is_ascii_digit).count();
+    is_number && (digits <= usize::from(REAL_DIGITS) || number.parse::<i64>().is_ok())
+}
+
 /// A write as a statement, for people.
 pub(crate) fn spell(table: &TableName, write: &ShownWrite) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''").replace('\0', "\u{fffd}"));
     let literal = |value: &ShownValue| match value {
         ShownValue::Null => "NULL".to_owned(),
         ShownValue::Bool(value) => u8::from(*value).to_string(),
-        ShownValue::Number(digits) if digits.ends_with(|end: char| end.is_ascii_digit()) => {
-            digits.clone()
-        }
-        ShownValue::Number(name) => quoted(name),
+        ShownValue::Number(digits) if is_plain(digits) => digits.clone(),
+        ShownValue::Number(text) => quoted(text),
         ShownValue::Bytes(digits) => format!("x'{digits}'"),
         ShownValue::Instant(text) => quoted(&format!("{text}+00:00")),
         ShownValue::Text(text) => quoted(text),
+        ShownValue::Now => "strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now')".to_owned(),
     };
     write.statement(&identifier(&table.name), identifier, literal)
 }
@@ -204,13 +212,15 @@ mod tests {
             named("a\"b", ShownValue::Text("it's \\".into())),
             named("c", ShownValue::Bytes("00ff".into())),
             named("d", ShownValue::Bool(true)),
+            named("e", ShownValue::Number("12345678901234567.25".into())),
+            named("f", ShownValue::Number("-9223372036854775808".into())),
         ];
 
         let sql = spell(&TableName::bare("t"), &ShownWrite::Insert(values));
 
         assert_eq!(
             sql,
-            r#"INSERT INTO "t" ("a""b", "c", "d") VALUES ('it''s \', x'00ff', 1);"#
+            r#"INSERT INTO "t" ("a""b", "c", "d", "e", "f") VALUES ('it''s \', x'00ff', 1, '12345678901234567.25', -9223372036854775808);"#
         );
     }
 }

@@ -456,7 +456,7 @@ fn column_differences(table: &TargetTable, found: &TableDescription) -> Vec<Diff
                 table.name
             ),
             Some(there) if !storage.kept_by(&there.native.name, native) => format!(
-                "column `{name}` of `{}` is declared `{}`, which would change the values; it must be `{native}`",
+                "column `{name}` of `{}` is declared `{}`, which would change the values or not read them; it must be `{native}`",
                 table.name, there.native.name
             ),
             Some(there)

@@ -8,7 +8,10 @@ use syncset_connector::{Exactness, NativeType, TargetColumn, TypeMapping};
 pub(crate) const ENGINE: &str = "sqlite";
 
 /// Decimal digits that a REAL keeps through its shortest text.
-const REAL_DIGITS: u8 = 15;
+pub(crate) const REAL_DIGITS: u8 = 15;
+
+/// Decimal digits of the largest integer.
+const INTEGER_DIGITS: i16 = 19;
 
 /// What SQLite prefers to store in a column, from the declared type's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +137,28 @@ pub(crate) enum Storage {
 }
 
 impl Storage {
-    /// Whether a column of this declared type keeps values of this class as they are bound.
+    /// Whether a column of this declared type keeps values of this class as they are bound, and
+    /// reads them as one that is declared as `mapped`, or with more digits.
     pub(crate) fn kept_by(self, declared: &str, mapped: &str) -> bool {
+        self.is_stored_by(declared, mapped) && self.is_read_by(declared, mapped)
+    }
+
+    /// Whether the type lets every value be read that a column declared as `mapped` may hold.
+    fn is_read_by(self, declared: &str, mapped: &str) -> bool {
+        match (data_type(declared), data_type(mapped)) {
+            // The values say what they are.
+            (None, _) | (Some(DataType::Utf8 | DataType::Float64), _) => true,
+            (Some(DataType::Int64), _) => self == Self::Integer,
+            (Some(DataType::Binary), _) => self == Self::Blob,
+            (Some(DataType::Decimal128(digits, scale)), Some(DataType::Int64)) => {
+                i16::from(digits) - i16::from(scale) >= INTEGER_DIGITS
+            }
+            (Some(_), Some(_)) => widens(mapped, declared),
+            (Some(_), None) => false,
+        }
+    }
+
+    fn is_stored_by(self, declared: &str, mapped: &str) -> bool {
         let affinity = affinity(declared);
         match self {
             Self::Integer => !matches!(affinity, Affinity::Real | Affinity::Text),
@@ -401,6 +424,48 @@ mod tests {
         ];
         for (before, after, expected) in pairs {
             assert_eq!(widens(before, after), expected, "{before} {after}");
+        }
+    }
+
+    #[test]
+    fn declared_types_have_to_read_what_is_stored() {
+        let pairs = [
+            (Storage::Decimal, "DECIMAL(8,2)", "DECIMAL(10,3)", false),
+            (Storage::Decimal, "DECIMAL(10,3)", "DECIMAL(8,2)", true),
+            (Storage::Decimal, "NUMERIC", "DECIMAL(8,2)", true),
+            (
+                Storage::Text,
+                "DECIMAL_TEXT(30,4)",
+                "DECIMAL_TEXT(32,6)",
+                false,
+            ),
+            (
+                Storage::Text,
+                "DECIMAL_TEXT(32,6)",
+                "DECIMAL_TEXT(30,4)",
+                true,
+            ),
+            (Storage::Text, "DECIMAL_TEXT(30,4)", "TEXT", false),
+            (Storage::Text, "DECIMAL_TEXT(30,4)", "NUMERIC_TEXT", false),
+            (Storage::Text, "TEXT", "DECIMAL_TEXT(30,4)", true),
+            (Storage::Text, "BLOB", "TEXT", false),
+            (Storage::Blob, "BLOB", "BLOB", true),
+            (Storage::Text, "", "TEXT", true),
+            (Storage::Text, "TEXT", "UUID", true),
+            (Storage::Text, "VARCHAR(36)", "TIMESTAMPTZ", true),
+            (Storage::Integer, "BOOLEAN", "INTEGER", false),
+            (Storage::Integer, "DATE", "INTEGER", false),
+            (Storage::Integer, "BLOB", "INTEGER", false),
+            (Storage::Integer, "INTEGER", "BOOLEAN", true),
+            (Storage::Integer, "BIGINT", "INTEGER", true),
+            (Storage::Integer, "NUMERIC", "INTEGER", true),
+            (Storage::Integer, "DECIMAL(10,0)", "INTEGER", false),
+            (Storage::Integer, "DECIMAL(20,0)", "INTEGER", true),
+            (Storage::Real, "DOUBLE PRECISION", "REAL", true),
+        ];
+        for (storage, declared, mapped, expected) in pairs {
+            let kept = storage.kept_by(declared, mapped);
+            assert_eq!(kept, expected, "{storage:?}: {mapped} in {declared}");
         }
     }
 

@@ -129,7 +129,7 @@ fn column_with_another_number_is_another_column() {
 
     assert_eq!(
         changes(&after),
-        ["column `name` was dropped and added again (int64)"]
+        ["a column `name` that was dropped and added again (int64)"]
     );
     assert_eq!(after.read.selection, before.read.selection);
 }

@@ -516,3 +516,46 @@ fn no_message_shows_a_value_of_a_connection() {
 
     assert!(!format!("{spec:?}").contains("hunter2"));
 }
+
+#[test]
+fn keys_that_stand_too_high_are_told_where_they_belong() {
+    let text = r#"version: 1
+source: crm
+target: replica
+tables:
+  a: { synced_at: written_at }
+  b: { overlap: 10m, mode: append }
+"#;
+
+    insta::assert_snapshot!(shown(pipeline(text)), @"
+    unknown key `synced_at` (p.yaml:5:8)
+      hint: it belongs into `write:`
+    unknown key `overlap` (p.yaml:6:8)
+      hint: it belongs into `capture:`
+    unknown key `mode` (p.yaml:6:22)
+      hint: it belongs into `capture:` or `write:`
+    ");
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_told_without_a_store() {
+    let text = r#"version: 1
+source: crm
+target: replica
+defaults: { capture: { mode: cursor, column: seen, written_by: application } }
+tables:
+  a: { capture: hash, write: { mode: append } }
+  b: { capture: xmin, write: { mode: replace } }
+  c: {}
+  d: { capture: { overlap: 10m }, write: { mode: append } }
+"#;
+
+    insta::assert_snapshot!(shown(pipeline(text)), @"
+    the cursor `seen` is stamped by the application and needs an `overlap` (p.yaml:4:46)
+      hint: make it longer than the longest transaction and the difference of the clocks, such as `overlap: 10m`
+    `mode: append` of `a` does not go with `capture: hash` (p.yaml:6:38)
+      hint: it may read a row twice, and would add it twice; use `capture: { mode: cursor, column: .. }`
+    `mode: replace` of `b` does not go with `capture: xmin` (p.yaml:7:38)
+      hint: it replaces the whole table, so it has to read it whole: add `capture: full` to this table
+    ");
+}

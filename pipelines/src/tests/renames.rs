@@ -59,7 +59,7 @@ fn columns_are_known_by_their_numbers() {
         ),
         (
             &[("id", 1), ("a", 4), ("b", 3)],
-            &["column `a` was dropped and added again (int64)"],
+            &["a column `a` that was dropped and added again (int64)"],
         ),
     ];
     for (columns, expected) in cases {

@@ -363,10 +363,6 @@ fn write_modes_must_fit_the_capture() {
     let tables = r#"defaults: { rejects: { max_rows: 5 } }
 tables:
   public.a_orders: { write: { mode: append } }
-  public.ref_size: { write: { mode: append }, capture: xmin, rejects: { max_rows: 0 } }
-  public.ref_colour:
-    write: { mode: replace }
-    capture: { mode: cursor, column: id, overlap: 10 }
   sales.stock:
     write: { mode: append }
     capture: { mode: cursor, column: id }
@@ -382,13 +378,9 @@ tables:
       hint: write `rejects: { max_rows: 0 }` for this table
     `mode: append` of `public.a_orders` does not go with `capture: full` (p.yaml:6:37)
       hint: every run would add the whole table once more; say which rows are new: `capture: { mode: cursor, column: .. }`
-    `mode: append` of `public.ref_size` does not go with `capture: xmin` (p.yaml:7:37)
-      hint: it may read a row twice, and would add it twice; use `capture: { mode: cursor, column: .. }`
-    `mode: replace` of `public.ref_colour` does not go with `capture: cursor` (p.yaml:9:20)
-      hint: it replaces the whole table, so it has to read it whole: add `capture: full` to this table
-    `mode: append` of `sales.stock` needs an `overlap` for its cursor (p.yaml:13:38)
+    `mode: append` of `sales.stock` needs an `overlap` for its cursor (p.yaml:9:38)
       hint: rows wait until the greatest number is that far above theirs, since numbers are not committed in their order: `overlap: 1000`; `overlap: 0` if one writer counts them
-    `null_cursor: read` would append such rows of `public.customers` in every run (p.yaml:17:38)
+    `null_cursor: read` would append such rows of `public.customers` in every run (p.yaml:13:38)
       hint: write `null_cursor: ignore`, or `error`
     "#);
 }

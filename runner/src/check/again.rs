@@ -3,7 +3,7 @@
 
 use super::look::key_as;
 use super::rows::RowForms;
-use super::side::target_read;
+use super::side::{marked_read, target_read};
 use super::{no_columns, no_table};
 use crate::exit_code;
 use crate::failure::Failure;
@@ -47,6 +47,7 @@ impl Reader {
         Ok(Again {
             source: self.source(planned)?,
             forms,
+            marked: marked_read(planned, &there).map(Arc::new),
             read: Arc::new(target_read(planned, &there)),
         })
     }
@@ -83,6 +84,8 @@ pub(crate) struct Again<'a> {
     source: &'a dyn Source,
     forms: RowForms,
     read: Arc<TableRead>,
+    /// Its rows that are marked as gone; `None`: rows that are gone are not marked.
+    marked: Option<Arc<TableRead>>,
 }
 
 impl Again<'_> {
@@ -118,9 +121,28 @@ impl Again<'_> {
         &self,
         keys: &RecordBatch,
     ) -> Result<Vec<RecordBatch>, Failure> {
-        let keys = keys_as(keys, &self.read)?;
+        self.rows_as(&self.read, keys).await
+    }
+
+    /// The rows under these keys that the target has and that are marked as gone.
+    pub(super) async fn marked_at_target(
+        &self,
+        keys: &RecordBatch,
+    ) -> Result<Vec<RecordBatch>, Failure> {
+        match &self.marked {
+            Some(read) => self.rows_as(read, keys).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn rows_as(
+        &self,
+        read: &Arc<TableRead>,
+        keys: &RecordBatch,
+    ) -> Result<Vec<RecordBatch>, Failure> {
+        let keys = keys_as(keys, read)?;
         let request = SnapshotRequest {
-            read: self.read.clone(),
+            read: read.clone(),
             from: None,
         };
         let mut snapshot = self.source.open_snapshot(&[request], None).await?;

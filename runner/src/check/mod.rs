@@ -48,6 +48,7 @@ use crate::fail_point::fail_point;
 use crate::failure::{Failure, Failures};
 use crate::open::{Ends, open_store};
 use crate::planned::{self, PlannedTable};
+use crate::shell;
 use part::{Part, Pieces};
 use replica::Replica;
 use rows::RowForms;
@@ -333,7 +334,8 @@ fn no_table(planned: &PlannedTable, pipeline: &str) -> Failure {
     let (stream, target) = (planned.stream(), &planned.target.name);
     let message = format!("table `{stream}`: the target has no table `{target}` any more");
     Failure::new(exit_code::DIFFERENT, message).with_hint(format!(
-        "load it again: syncset pipeline reset {pipeline} --tables {stream}, then run"
+        "load it again: syncset pipeline reset {pipeline} --tables {}, then run",
+        shell::word(stream)
     ))
 }
 

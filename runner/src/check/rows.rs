@@ -7,6 +7,7 @@
 use super::form::Form;
 use crate::exit_code;
 use crate::failure::Failure;
+use crate::run::bytes_text;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
 use arrow_schema::ArrowError;
 use arrow_select::take::take;
@@ -158,9 +159,12 @@ impl RowForms {
 
     /// The key of a row, for people.
     pub(super) fn key_of(&self, rows: &HashedRows, row: usize) -> Vec<Option<String>> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let part = |&place: &usize| value(&rows.columns[place], row).map(text);
-        self.key.iter().map(part).collect()
+        let part = |(&place, column): (&usize, &ArrayRef)| {
+            let form = value(&rows.columns[place], row)?;
+            let text = || String::from_utf8_lossy(form).into_owned();
+            Some(bytes_text(column, row).unwrap_or_else(text))
+        };
+        self.key.iter().zip(&rows.keys).map(part).collect()
     }
 
     /// The hash of each value of a row.
@@ -236,8 +240,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow_array::StringArray;
     use arrow_array::cast::AsArray;
+    use arrow_array::{FixedSizeBinaryArray, StringArray};
     use arrow_cast::{CastOptions, cast_with_options};
     use arrow_schema::{DataType, Field, Schema, TimeUnit};
     use std::sync::Arc;
@@ -340,6 +344,32 @@ mod tests {
         });
         let found = hashed.hashes.iter().map(|(_, row)| row >> 4);
         (found.collect(), expected.collect())
+    }
+
+    #[test]
+    fn keys_of_bytes_are_told_as_texts() {
+        let uuid = FixedSizeBinaryArray::try_from_iter([[255_u8; 16]].into_iter());
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(uuid.expect("sixteen bytes")),
+            Arc::new(BinaryArray::from_vec(vec![b"\x00\xff"])),
+            Arc::new(StringArray::from(vec!["a"])),
+        ];
+        let fields = columns.iter().enumerate();
+        let fields = fields
+            .map(|(place, array)| Field::new(place.to_string(), array.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let batch = RecordBatch::try_new(schema, columns).expect("columns of one length");
+        let forms = RowForms {
+            names: (0..3).map(|place: u32| place.to_string()).collect(),
+            forms: vec![Form::Same; 3],
+            key: vec![0, 1, 2],
+        };
+
+        let hashed = forms.hash(&batch).expect("every value has its form");
+
+        let told = ["ffffffff-ffff-ffff-ffff-ffffffffffff", "00ff", "a"];
+        let told = told.map(|text| Some(text.to_owned()));
+        assert_eq!(forms.key_of(&hashed, 0), told);
     }
 
     #[test]

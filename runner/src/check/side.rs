@@ -352,23 +352,33 @@ impl Side {
 /// How the rows of a target table are read: those that are not marked as gone.
 pub(super) fn target_read(planned: &PlannedTable, there: &Arc<TableDescription>) -> TableRead {
     let target = &planned.target;
-    let filter = match &target.marks.deleted_at {
-        Some(mark) => Filter::Predicate(Predicate::IsNull {
-            column: mark.clone(),
-            negated: false,
-        }),
-        None => Filter::All,
-    };
     TableRead {
         description: there.clone(),
         columns: target.columns.iter().map(|it| it.name.clone()).collect(),
         key: target.key.clone(),
-        filter,
+        filter: marked(planned, false).unwrap_or(Filter::All),
         capture: Capture::Full,
         selection: String::new(),
         all_written: false,
         batch_bytes: planned.plan.read.batch_bytes,
     }
+}
+
+/// The same of the rows that are marked as gone; `None` for a table whose rows never are.
+pub(super) fn marked_read(
+    planned: &PlannedTable,
+    there: &Arc<TableDescription>,
+) -> Option<TableRead> {
+    Some(TableRead {
+        filter: marked(planned, true)?,
+        ..target_read(planned, there)
+    })
+}
+
+/// The rows that are marked as gone, or those that are not; `None` if rows are never marked.
+fn marked(planned: &PlannedTable, negated: bool) -> Option<Filter> {
+    let column = planned.target.marks.deleted_at.clone()?;
+    Some(Filter::Predicate(Predicate::IsNull { column, negated }))
 }
 
 /// Lets a store rest that was busy since then.

@@ -81,7 +81,7 @@ pub(crate) async fn check_tables(
 
 fn no_table(planned: &PlannedTable, spec: &PipelineSpec) -> Failure {
     let message = format!(
-        "`{}` has no table `{}` to compare with",
+        "RIGHT: `{}` has no table `{}` to compare with",
         spec.target.name, planned.target.name
     );
     Failure::new(exit_code::CONFIG, message).with_hint(

@@ -44,13 +44,63 @@ pub(super) async fn check(context: &Context, args: &CheckTablesArgs) -> Result<i
         "tables": { (left.table.clone()): table },
     });
     // JSON is YAML, so that no name has to be quoted here.
-    let spec = context
-        .files
-        .pipeline_of_text(NAME, &pipeline.to_string())?;
+    let text = pipeline.to_string();
+    let told = |failures| of_command_line(failures, &text);
+    let spec = context.files.pipeline_of_text(NAME, &text).map_err(told)?;
     let project = &context.files.project.name;
-    let report = check::check_tables(&spec, project, (args.samples, args.max_load)).await?;
+    let settings = (args.samples, args.max_load);
+    let report = check::check_tables(&spec, project, settings).await;
+    let report = report.map_err(told)?;
     show(context.output, &report, args.html.as_deref())?;
     Ok(report.exit_code)
+}
+
+/// What is wrong with the command line, which nobody wrote into a file. `text`: what was made of it.
+fn of_command_line(Failures(failures): Failures, text: &str) -> Failures {
+    let told = |mut failure: Failure| {
+        let Some((message, argument)) = placed(&failure.message, text) else {
+            return failure;
+        };
+        let message = message.replacen("`where` ", "`--where` ", 1);
+        let message = message.replacen("connection `source`", "the URL", 1);
+        let message = message.replacen("connection `target`", "the URL", 1);
+        failure.message = format!("{message} ({argument})");
+        failure.hint = failure.hint.map(|hint| match argument {
+            "`--where`" if hint.contains("source_sql") => {
+                "use =, <>, <, <=, >, >=, IN, IS NULL, AND, OR and NOT over plain columns, or \
+                 compare views that select the rows"
+                    .to_owned()
+            }
+            "LEFT" | "RIGHT" if hint.starts_with("values come from this file") => {
+                "write it into the URL, or name a connection of syncset.yaml".to_owned()
+            }
+            _ => hint,
+        });
+        failure
+    };
+    Failures(failures.into_iter().map(told).collect())
+}
+
+/// A message without the place at its end, and the argument that stands at this place of `text`.
+fn placed<'a>(message: &'a str, text: &str) -> Option<(&'a str, &'static str)> {
+    const ARGUMENTS: [(&str, &str); 7] = [
+        ("\"source\":", "LEFT"),
+        ("\"tables\":", "LEFT"),
+        ("\"target\":", "RIGHT"),
+        ("\"to\":", "RIGHT"),
+        ("\"key\":", "`--key`"),
+        ("\"columns\":", "`--columns`"),
+        ("\"where\":", "`--where`"),
+    ];
+    let (message, place) = message.strip_suffix(')')?.rsplit_once(" (")?;
+    let (_, column) = place.split_once(&format!("{NAME}.yaml:1:"))?;
+    let column: usize = column.parse().ok()?;
+    let before: String = text.chars().take(column).collect();
+    // In a value the quotes are written with a backslash.
+    let begun = ARGUMENTS
+        .iter()
+        .filter_map(|(begin, argument)| Some((before.rfind(begin)?, *argument)));
+    Some((message, begun.max()?.1))
 }
 
 /// The project that the connections belong to; an empty one where there is none.
@@ -110,6 +160,36 @@ fn without_password(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mistakes_are_those_of_the_command_line() {
+        let text = r#"{"source":"a","tables":{"t":{"capture":"full","key":["idd"],"to":"r","where":"w >> 1"}},"target":"b","version":1}"#;
+        let at = |what: &str, message: &str| {
+            let column = text.find(what).expect("it is there") + 1;
+            let message = format!("{message} (pipelines/check.yaml:1:{column})");
+            let mut failure = Failure::new(exit_code::CONFIG, message);
+            failure.hint = Some("write `where: { source_sql: .. }`".to_owned());
+            let told = of_command_line(Failures(vec![failure]), text).0.remove(0);
+            (told.message, told.hint.unwrap_or_default())
+        };
+
+        for (what, message) in [
+            ("\"a\"", "LEFT"),
+            ("\"t\"", "LEFT"),
+            ("[\"idd", "`--key`"),
+            ("\"idd", "`--key`"),
+            ("\"r\"", "RIGHT"),
+            ("\"b\"", "RIGHT"),
+        ] {
+            assert_eq!(at(what, "no").0, format!("no ({message})"));
+        }
+        let (message, hint) = at("\"w >> 1", "`where` of `t` is wrong");
+        assert_eq!(message, "`--where` of `t` is wrong (`--where`)");
+        assert!(!hint.contains("source_sql"), "{hint}");
+        let other = Failure::new(exit_code::CONFIG, "RIGHT: `b` has no table `r`");
+        let told = of_command_line(Failures(vec![other]), text).0.remove(0);
+        assert_eq!(told.message, "RIGHT: `b` has no table `r`");
+    }
 
     #[test]
     fn places_are_connections_or_urls_with_a_table() {

@@ -3,6 +3,7 @@
 use crate::exit_code;
 use crate::failure::Failure;
 use crate::run::table::TableRun;
+use crate::shell;
 use syncset_pipeline::{EmptySource, Guards};
 
 /// What is known of the rows that a run would delete.
@@ -133,17 +134,8 @@ impl<'a> Guard<'a> {
 
 /// The command line by which a person agrees to deletes. `deletes`: rows, or a letter for them.
 pub(crate) fn agreement(pipeline: &str, stream: &str, deletes: &str) -> String {
-    let table = shell_word(&format!("{stream}={deletes}"));
+    let table = shell::word(&format!("{stream}={deletes}"));
     format!("syncset pipeline run {pipeline} --allow-deletes {table}")
-}
-
-/// A word as a shell takes it.
-fn shell_word(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-=/".contains(letter);
-    if text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -200,14 +192,5 @@ mod tests {
         assert_eq!(failure.exit_code, exit_code::GUARD);
         insta::assert_snapshot!(failure.message, @"table `public.orders`: the run would delete 501 of the 10000 rows of `crm.orders` (5.1 %), and the guard allows 5 %");
         insta::assert_snapshot!(failure.hint.unwrap_or_default(), @"they are still there; if they are to go: `syncset pipeline run shop --allow-deletes public.orders=501`; if not, look at the source and at `where` (this run was allowed 3)");
-    }
-
-    #[test]
-    fn names_that_a_shell_would_take_apart_are_quoted() {
-        assert_eq!(shell_word("public.orders=5"), "public.orders=5");
-        assert_eq!(
-            shell_word(r#"public."Order's Items"=5"#),
-            r#"'public."Order'\''s Items"=5'"#
-        );
     }
 }

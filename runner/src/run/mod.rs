@@ -51,7 +51,7 @@ use context::RunContext;
 pub(crate) use guard::agreement;
 use lease::Heartbeat;
 pub(crate) use lease::{Asked, acquire, acquire_now};
-pub(crate) use rejects::{key_columns, keys_batch as rejected_keys};
+pub(crate) use rejects::{bytes_text, key_columns, keys_batch as rejected_keys};
 pub(crate) use repair::{Drifted, Repairs};
 pub(crate) use revert::{Effect, Reverting};
 use statistics::Filled;
@@ -386,6 +386,21 @@ async fn record(
     }
 }
 
+/// Says of runs before this one that they are over, though they never said so themselves: whoever
+/// holds the lease is the only one.
+async fn close_abandoned(ends: &Ends, runs: &[RunRecord], own: &str, keep: &Retention) {
+    let is_abandoned = |run: &&RunRecord| run.finished_at.is_none() && run.run_id != own;
+    for run in runs.iter().filter(is_abandoned) {
+        let run = RunRecord {
+            finished_at: Some(seconds_since_epoch()),
+            ..run.clone()
+        };
+        if let Err(error) = ends.state().record_run(&ends.key, &run, keep).await {
+            tracing::warn!(%error, "could not store that a run was killed");
+        }
+    }
+}
+
 /// Everything that happens under the lease.
 async fn run_leased(
     report: &mut RunReport,
@@ -395,7 +410,13 @@ async fn run_leased(
     settings: &RunSettings<'_>,
 ) -> Result<(), Failures> {
     // Loaded again under the lease: what was read before may be another run's past.
-    let state = ends.state().load(&ends.key, 0).await?;
+    let own = u32::from(report.verb.is_some());
+    let state = ends.state().load(&ends.key, own + 1).await?;
+    let keep = Retention {
+        streams: None,
+        ..retention(settings, planned)
+    };
+    close_abandoned(ends, &state.runs, &report.run_id, &keep).await;
     let context = RunContext {
         ends: ends.clone(),
         lease: lease.clone(),

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncset_connector::{ErrorClass, RejectedRow, Rejection, TableRead, special};
 use syncset_transform::{SkippedRow, TransformError};
+use uuid::Uuid;
 
 /// Longest text of one value that is kept with a refused row.
 const VALUE_CHARS_MAX: usize = 1_000;
@@ -198,8 +199,9 @@ fn key_text(column: &ArrayRef, row: usize) -> Result<Value, Failure> {
         let message = format!("the key {text} of a refused row cannot be kept");
         Failure::new(exit_code::FAILED, message)
     };
-    let text = match special_text(column, row) {
-        Some(text) => text.to_owned(),
+    let plain = special_text(column, row).map(str::to_owned);
+    let text = match plain.or_else(|| bytes_text(column, row)) {
+        Some(text) => text,
         None => {
             let options = FormatOptions::default().with_display_error(false);
             let formatter =
@@ -213,6 +215,20 @@ fn key_text(column: &ArrayRef, row: usize) -> Result<Value, Failure> {
         return Err(unkept(&text));
     }
     Ok(Value::String(text))
+}
+
+/// A UUID as it is usually written, and other bytes as hexadecimal digits; `None`: no bytes.
+pub(crate) fn bytes_text(column: &ArrayRef, row: usize) -> Option<String> {
+    let bytes = match column.data_type() {
+        DataType::FixedSizeBinary(_) => column.as_fixed_size_binary().value(row),
+        DataType::Binary => column.as_binary::<i32>().value(row),
+        DataType::LargeBinary => column.as_binary::<i64>().value(row),
+        _ => return None,
+    };
+    Some(match (column.data_type(), Uuid::from_slice(bytes)) {
+        (DataType::FixedSizeBinary(_), Ok(uuid)) => uuid.to_string(),
+        _ => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
 }
 
 /// Values that SQL has and Arrow has not, by the names that SQL has for them.
@@ -300,7 +316,9 @@ pub(crate) fn keys_of_texts(read: &TableRead, keys: &[&Value]) -> Result<RecordB
 
 fn from_text(texts: &StringArray, data_type: &DataType) -> Result<ArrayRef, Failure> {
     if let DataType::FixedSizeBinary(size) = data_type {
-        let values = texts.iter().map(|text| text.and_then(from_hex));
+        // Keys that an older version stored have no dashes.
+        let digits = texts.iter().map(|text| text.map(|it| it.replace('-', "")));
+        let values = digits.map(|text| text.as_deref().and_then(from_hex));
         let array = FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, *size);
         return Ok(Arc::new(array.map_err(arrow_failure)?));
     }
@@ -397,6 +415,13 @@ mod tests {
             ])),
         ];
 
+        assert_eq!(
+            key_text(&arrays[4], 0).unwrap(),
+            "07070707-0707-0707-0707-070707070707"
+        );
+        let older = StringArray::from(vec!["07".repeat(16)]);
+        let read = from_text(&older, arrays[4].data_type()).unwrap();
+        assert_eq!(&read, &arrays[4]);
         for array in arrays {
             for row in 0..array.len() {
                 let text = key_text(&array, row).unwrap();

@@ -113,6 +113,7 @@ async fn rows_of_a_condition_are_compared_and_mended_alone(engine: Engine) {
     let unknown = ["pipeline", "check", "p", "--where", "nothing = 1"];
     let refused = pair.project.syncset(unknown).await.expect_code(2);
     assert!(refused.stderr.contains("nothing"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains(".yaml:"), "{}", refused.stderr);
 }
 
 async fn rows_that_are_young_are_in_flight(engine: Engine) {

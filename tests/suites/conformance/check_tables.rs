@@ -74,9 +74,18 @@ async fn tables_of_any_two_stores_are_compared(engine: Engine) {
             "check source.l target.nowhere --key id",
             "`target` has no table",
         ),
-        ("check source.l target.r --key nothing", "nothing"),
+        ("check source.l target.r --key nothing", "(`--key`)"),
         ("check source.l target --key id", "names no table"),
-        ("check nobody.l target.r --key id", "nobody"),
+        ("check nobody.l target.r --key id", "`nobody` (LEFT)"),
+        ("check source.nowhere target.r --key id", "(LEFT)"),
+        (
+            "check source.l target.r --key id --columns nothing",
+            "(`--columns`)",
+        ),
+        (
+            "check source.l target.r --key id --where nothing=1",
+            "(`--where`)",
+        ),
     ] {
         let refused = pair.syncset(words).await;
         assert_eq!(refused.code, 2, "{words}: {}", refused.stdout);
@@ -85,6 +94,7 @@ async fn tables_of_any_two_stores_are_compared(engine: Engine) {
             "{words}: {}",
             refused.stdout
         );
+        assert!(!refused.stdout.contains(".yaml:"), "{}", refused.stdout);
     }
     let other = [
         ("id", Kind::BigInt),

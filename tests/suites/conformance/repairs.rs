@@ -1,9 +1,9 @@
 //! `pipeline repair` and `pipeline revert`: what they write, what they leave alone, and what they
 //! keep.
 
-use super::checks::{checked, counts, row, synced};
+use super::checks::{row, synced};
 use super::pair::{KILLED, Pair};
-use kit::{Engine, Output, SampleTable, TextRow, sorted};
+use kit::{Engine, Kind, Output, SampleTable, TextRow, sorted, text_row};
 use serde_json::{Value, json};
 
 for_every_engine!(
@@ -12,6 +12,8 @@ for_every_engine!(
     revert_puts_rows_back_but_for_those_that_changed_since,
     repairs_and_reverts_that_are_killed_are_done_again,
     dry_run_prints_the_statements_that_mend_the_target,
+    dry_run_marks_rows_and_takes_marks_away,
+    dry_run_knows_keys_that_are_the_same_to_the_target,
     state_of_an_older_version_learns_to_keep_rows,
 );
 
@@ -101,6 +103,9 @@ async fn repair_leaves_rows_that_changed_since_its_check(engine: Engine) {
         (&json!(3), &json!(0))
     );
     assert_eq!(outcomes["rows_kept"], 3, "{table}");
+    let history = pair.told("pipeline history p").await;
+    assert_eq!(history["runs"][0]["verb"], "repair", "{history}");
+    assert_eq!(history["runs"][0]["exit_code"], 4, "{history}");
     let mut left: Vec<_> = outcomes["left"].as_array().expect("keys").clone();
     left.sort_by_key(ToString::to_string);
     assert_eq!(left, [json!(["1000"]), json!(["11"]), json!(["3"])]);
@@ -183,6 +188,9 @@ async fn revert_puts_rows_back_but_for_those_that_changed_since(engine: Engine) 
 
     let reverted = revert(&pair, short, "").await;
     assert_eq!(reverted.code, 4, "{}{}", reverted.stdout, reverted.stderr);
+    let history = pair.told("pipeline history p").await;
+    assert_eq!(history["runs"][0]["verb"], "revert", "{history}");
+    assert_eq!(history["runs"][0]["exit_code"], 4, "{history}");
     let report = reverted.json();
     let exact = &report["tables"][0]["row_outcomes"];
     assert_eq!(
@@ -232,6 +240,7 @@ async fn repairs_and_reverts_that_are_killed_are_done_again(engine: Engine) {
         .as_str()
         .expect("an id")
         .to_owned();
+    assert_eq!(history["runs"][0]["finished_at"], Value::Null, "{history}");
     assert_eq!(
         repaired(&pair).await["repaired"],
         json!([]),
@@ -252,49 +261,190 @@ async fn repairs_and_reverts_that_are_killed_are_done_again(engine: Engine) {
     );
     pair.holds(&copy, &before).await;
 
+    // Whoever has the lease knows that those before it are over.
+    let history = pair.told("pipeline history p").await;
+    let runs = history["runs"].as_array().expect("runs");
+    assert!(
+        runs.iter().all(|run| !run["finished_at"].is_null()),
+        "{history}"
+    );
+    let text = pair.project.syncset(["pipeline", "history", "p"]).await;
+    let killed = |line: &&str| line.contains(": killed,");
+    assert_eq!(
+        text.stdout.lines().filter(killed).count(),
+        4,
+        "{}",
+        text.stdout
+    );
+
     // Each kept once: by the repair, and by the revert.
     let kept = pair.target.engine();
     let kept = format!("SELECT COUNT(*) FROM {}", kept.state_table("before_image"));
     assert_eq!(pair.target.value(&kept).await, "12");
 }
 
-async fn dry_run_prints_the_statements_that_mend_the_target(engine: Engine) {
-    let (pair, copy) = pair_to(engine).await;
-    drift(&pair, &copy).await;
+/// What a dry run prints, which is run at the target, and its writes by kinds: updates, inserts,
+/// deletes.
+async fn done_by_hand(pair: &Pair) -> [usize; 3] {
     let dry = ["pipeline", "repair", "p", "--dry-run"];
-
     let text = pair.project.syncset(dry).await;
     let json = pair.syncset("pipeline repair p --dry-run").await;
 
-    assert_eq!(
-        (text.code, json.code),
-        (4, 4),
-        "{}{}",
-        text.stdout,
-        text.stderr
-    );
-    let statements: Vec<_> = text
-        .stdout
-        .lines()
-        .filter(|line| line.ends_with(';'))
-        .collect();
-    assert_eq!(statements.len(), 6, "{}", text.stdout);
+    let told = format!("{}{}", text.stdout, text.stderr);
+    assert_eq!((text.code, json.code), (4, 4), "{told}");
+    assert!(text.stderr.starts_with("table "), "{told}");
     let writes = json.json()["writes"][0]["writes"].clone();
-    let kinds = |kind: &str| {
-        let writes = writes.as_array().expect("a list");
-        writes.iter().filter(|write| write["kind"] == kind).count()
-    };
+    let writes = writes.as_array().expect("a list").clone();
+    let settings = pair.target.own("", "", "SET time_zone = '+00:00';");
+    let statements: Vec<_> = text.stdout.lines().collect();
+    let counted = statements.iter().filter(|line| **line != settings).count();
+    assert_eq!(counted, writes.len(), "{told}");
     assert_eq!(
-        (kinds("update"), kinds("insert"), kinds("delete")),
-        (3, 2, 1),
-        "{writes}"
+        statements.first().is_some_and(|line| *line == settings),
+        !settings.is_empty(),
+        "{told}"
     );
     for statement in statements {
         pair.target.execute(statement).await;
     }
-    let (code, table) = checked(&pair).await;
-    assert_eq!((code, counts(&table)), (0, [0; 4]), "{table}");
+    let check = pair.syncset("pipeline check p").await;
+    assert_eq!(check.code, 0, "{told}{}", check.stdout);
+    ["update", "insert", "delete"]
+        .map(|kind| writes.iter().filter(|write| write["kind"] == kind).count())
+}
+
+async fn dry_run_prints_the_statements_that_mend_the_target(engine: Engine) {
+    let (pair, copy) = pair_to(engine).await;
+    drift(&pair, &copy).await;
+
+    assert_eq!(done_by_hand(&pair).await, [3, 2, 1]);
+
     pair.holds(&copy, &source_rows()).await;
+}
+
+async fn dry_run_marks_rows_and_takes_marks_away(engine: Engine) {
+    let pair = Pair::new(Engine::Sqlite, engine).await;
+    let table = SampleTable::new("t", &[("id", Kind::BigInt), ("name", Kind::Text)], &["id"]);
+    let rows: Vec<_> = (1..=6).map(|id| text_row([&id.to_string(), "a"])).collect();
+    pair.source.fill(&table, &rows).await;
+    pair.pipeline("  t: { write: { on_delete: soft, synced_at: written }, capture: hash }");
+    assert_eq!(pair.run().await, (6, 0));
+    assert_eq!(
+        pair.run().await,
+        (0, 0),
+        "it is known what the source holds"
+    );
+    // Marked, marked and changed, not there, extra, changed; and one that stays marked.
+    let now = pair.target.own("now()", "'2026-05-01'", "now()");
+    let name = engine.quoted("t");
+    for sql in [
+        format!("UPDATE {name} SET _deleted_at = {now} WHERE id IN (1, 2)"),
+        format!("UPDATE {name} SET name = 'b' WHERE id IN (2, 3)"),
+        format!("DELETE FROM {name} WHERE id = 4"),
+        format!(
+            "INSERT INTO {name} (id, name, _deleted_at) VALUES (7, 'a', NULL), (8, 'a', {now})"
+        ),
+        format!("UPDATE {name} SET written = NULL"),
+    ] {
+        pair.target.execute(&sql).await;
+    }
+
+    assert_eq!(done_by_hand(&pair).await, [4, 1, 0]);
+
+    let told = format!(
+        "SELECT id, CASE WHEN _deleted_at IS NULL THEN 'there' ELSE 'gone' END, \
+         CASE WHEN written IS NULL THEN 'old' ELSE 'new' END FROM {name} ORDER BY id"
+    );
+    let expected = [
+        ["1", "there", "new"],
+        ["2", "there", "new"],
+        ["3", "there", "new"],
+        ["4", "there", "new"],
+        ["5", "there", "old"],
+        ["6", "there", "old"],
+        ["7", "gone", "new"],
+        ["8", "gone", "old"],
+    ];
+    assert_eq!(pair.target.rows(&told).await, expected.map(text_row));
+    assert_eq!(pair.run().await, (0, 0), "a run finds nothing to do");
+}
+
+/// Columns of a key that the target compares by more than their bytes, three values of them, and
+/// another spelling of each.
+fn keys_of_many_spellings(engine: Engine) -> Vec<[&'static str; 3]> {
+    let letters = "'a', 'b', 'c'";
+    match engine {
+        Engine::Postgres => vec![
+            ["numeric", "1, 2.5, 3.50", "k * 1.000"],
+            [
+                "interval",
+                "'1 day', '2 days', '3 days'",
+                "k - '1 day' + '24:00:00'",
+            ],
+            ["text COLLATE any_case", letters, "upper(k)"],
+        ],
+        // A run refuses any collation but BINARY there, and a number has one form.
+        Engine::Sqlite => Vec::new(),
+        Engine::Mysql | Engine::Mariadb => {
+            vec![[
+                "varchar(20) COLLATE utf8mb4_general_ci",
+                letters,
+                "upper(k)",
+            ]]
+        }
+    }
+}
+
+async fn dry_run_knows_keys_that_are_the_same_to_the_target(engine: Engine) {
+    const ANY_CASE: &str = "CREATE COLLATION any_case (provider = icu, \
+                            locale = 'und-u-ks-level2', deterministic = false)";
+    // Deleted and inserted as a repair does it, or updated where nothing is deleted.
+    let policies = [
+        ("hard", [1, 2, 2]),
+        ("soft", [3, 0, 0]),
+        ("keep", [3, 0, 0]),
+    ];
+    for [column, values, other] in keys_of_many_spellings(engine) {
+        for (on_delete, expected) in policies {
+            let pair = Pair::new(engine, engine).await;
+            for database in [&pair.source, &pair.target] {
+                if engine == Engine::Postgres {
+                    database.execute(ANY_CASE).await;
+                }
+                let table = format!("CREATE TABLE t (k {column} NOT NULL PRIMARY KEY, v int)");
+                database.execute(&table).await;
+            }
+            if on_delete == "soft" {
+                let mark = pair.target.own("timestamptz", "text", "datetime(6)");
+                let column = format!("ALTER TABLE t ADD COLUMN _deleted_at {mark}");
+                pair.target.execute(&column).await;
+            }
+            for value in values.split(", ") {
+                let row = format!("INSERT INTO t VALUES ({value}, 1)");
+                pair.source.execute(&row).await;
+            }
+            pair.pipeline(&format!(
+                "  t: {{ write: {{ on_delete: {on_delete} }}, capture: hash }}"
+            ));
+            assert_eq!(pair.run().await, (3, 0));
+            assert_eq!(
+                pair.run().await,
+                (0, 0),
+                "it is known what the source holds"
+            );
+            let last = values.rsplit(", ").next().expect("three values");
+            for sql in [
+                format!("UPDATE t SET k = {other} WHERE k <> {last}"),
+                format!("UPDATE t SET v = 2 WHERE k = {last}"),
+            ] {
+                pair.target.execute(&sql).await;
+            }
+
+            assert_eq!(done_by_hand(&pair).await, expected, "{column} {on_delete}");
+
+            assert_eq!(pair.run().await, (0, 0), "{column} {on_delete}");
+        }
+    }
 }
 
 async fn state_of_an_older_version_learns_to_keep_rows(engine: Engine) {

@@ -262,6 +262,7 @@ pub(crate) fn spell(table: &TableName, write: &ShownWrite) -> String {
         ShownValue::Bytes(digits) => format!("X'{digits}'"),
         // In the zone of the session, which has to be UTC.
         ShownValue::Instant(value) | ShownValue::Text(value) => quoted(value),
+        ShownValue::Now => "UTC_TIMESTAMP(6)".to_owned(),
     };
     write.statement(&table_name(table), identifier, literal)
 }
@@ -278,13 +279,14 @@ mod tests {
             named("a`b", ShownValue::Text("it's \\".into())),
             named("c", ShownValue::Bytes("00ff".into())),
             named("d", ShownValue::Bool(true)),
+            named("e", ShownValue::Now),
         ];
 
         let sql = spell(&TableName::bare("t"), &ShownWrite::Update { key, set });
 
         assert_eq!(
             sql,
-            r"UPDATE `t` SET `a``b` = 'it\'s \\', `c` = X'00ff', `d` = 1 WHERE `id` = 7;"
+            r"UPDATE `t` SET `a``b` = 'it\'s \\', `c` = X'00ff', `d` = 1, `e` = UTC_TIMESTAMP(6) WHERE `id` = 7;"
         );
     }
 }

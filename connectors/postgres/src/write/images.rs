@@ -278,6 +278,7 @@ pub(crate) fn spell(table: &TableName, write: &ShownWrite) -> String {
             ShownValue::Bytes(digits) => quoted(&format!("\\x{digits}")),
             ShownValue::Instant(text) => quoted(&format!("{text}+00:00")),
             ShownValue::Text(text) => quoted(text),
+            ShownValue::Now => "now()".to_owned(),
         }
     };
     write.statement(&target_name(table), quote_ident, literal)
@@ -296,6 +297,7 @@ mod tests {
             named("c", ShownValue::Bytes("00ff".into())),
             named("d", ShownValue::Bool(true)),
             named("e", ShownValue::Number("NaN".into())),
+            named("f", ShownValue::Now),
         ];
 
         let sql = spell(&TableName::bare("t"), &ShownWrite::Update { key, set });
@@ -303,7 +305,7 @@ mod tests {
         assert_eq!(
             sql,
             "UPDATE \"public\".\"t\" SET \"a\"\"b\" =  E'it''s \\\\', \"c\" =  E'\\\\x00ff', \
-             \"d\" = true, \"e\" = 'NaN' WHERE \"id\" = 7;"
+             \"d\" = true, \"e\" = 'NaN', \"f\" = now() WHERE \"id\" = 7;"
         );
     }
 }

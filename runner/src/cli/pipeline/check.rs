@@ -6,6 +6,7 @@ use crate::cli::quantity::{count, counted, duration, rows};
 use crate::cli::{Context, render};
 use crate::exit_code;
 use crate::failure::{Failure, Failures};
+use crate::shell;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,10 +37,10 @@ fn in_seconds(seconds: u64) -> Option<Instant> {
     Instant::now().checked_add(Duration::from_secs(seconds))
 }
 
-/// Prints a check for people.
-pub(in crate::cli) fn print(report: &CheckReport) {
+/// Prints a check for people. `say`: where to.
+pub(in crate::cli) fn print(report: &CheckReport, say: fn(&str)) {
     for table in &report.tables {
-        render::text_out(&table_text(table));
+        say(&table_text(table));
         if let Some(failure) = &table.failure {
             render::failure(failure);
         }
@@ -61,7 +62,7 @@ pub(in crate::cli) fn print(report: &CheckReport) {
             tables => parts.push(format!("{} {word}", count(tables))),
         }
     }
-    render::text_out(&format!(
+    say(&format!(
         "{}: {}: {} in {}\n",
         report.pipeline,
         counted(report.tables.len() as u64, "table", "tables"),
@@ -69,7 +70,7 @@ pub(in crate::cli) fn print(report: &CheckReport) {
         duration(Duration::from_millis(report.duration_ms)),
     ));
     for line in rest(report) {
-        render::text_out(&format!("hint: the rest: {line}\n"));
+        say(&format!("hint: the rest: {line}\n"));
     }
 }
 
@@ -77,16 +78,15 @@ pub(in crate::cli) fn print(report: &CheckReport) {
 fn rest(report: &CheckReport) -> Vec<String> {
     let check = format!("syncset pipeline check {}", report.pipeline);
     let begun = report.tables.iter().filter_map(|table| {
-        // Quotes of a shell: each single one is written as `'\\''`.
-        let rest = table.rest.as_ref()?.replace('\'', "'\\''");
-        Some(format!("{check} --tables {} --where '{rest}'", table.table))
+        let (name, rest) = (shell::word(&table.table), shell::word(table.rest.as_ref()?));
+        Some(format!("{check} --tables {name} --where {rest}"))
     });
     let is_left =
         |table: &&CheckedTable| table.verdict == Verdict::Unfinished && table.rest.is_none();
     let left: Vec<_> = report.tables.iter().filter(is_left).collect();
     let left = left.iter().map(|table| table.table.as_str());
     let left = left.collect::<Vec<_>>().join(",");
-    let whole = (!left.is_empty()).then(|| format!("{check} --tables {left}"));
+    let whole = (!left.is_empty()).then(|| format!("{check} --tables {}", shell::word(&left)));
     begun.chain(whole).collect()
 }
 
@@ -160,7 +160,7 @@ pub(in crate::cli) fn show(
     page: Option<&Path>,
 ) -> Result<(), Failure> {
     match output {
-        Output::Text => print(report),
+        Output::Text => print(report, render::text_out),
         Output::Junit => render::text_out(&check::junit(report)),
         Output::Json | Output::Ndjson => render::json(report),
     }

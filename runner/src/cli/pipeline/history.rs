@@ -8,7 +8,7 @@ use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use serde_json::Value;
 use std::time::Duration;
-use syncset_connector::RunRecord;
+use syncset_connector::{PipelineState, RunRecord};
 
 /// Shows runs, newest first.
 pub(crate) async fn history(context: &Context, args: &HistoryArgs) -> Result<i32, Failures> {
@@ -19,11 +19,15 @@ pub(crate) async fn history(context: &Context, args: &HistoryArgs) -> Result<i32
     } else {
         args.limit
     };
-    let runs = state_of(store.as_ref()).load(&key, limit).await?.runs;
+    let state = state_of(store.as_ref()).load(&key, limit).await?;
     store.close().await;
     match &args.run {
-        Some(id) => print_one(context, &args.name, one_of(&runs, &args.name, id)?),
-        None => print_all(context, &args.name, &runs),
+        Some(id) => print_one(
+            context,
+            &args.name,
+            (one_of(&state.runs, &args.name, id)?, &state),
+        ),
+        None => print_all(context, &args.name, &state),
     }
     Ok(exit_code::DONE)
 }
@@ -49,8 +53,9 @@ fn one_of<'a>(runs: &'a [RunRecord], name: &str, id: &str) -> Result<&'a RunReco
     }
 }
 
-fn print_all(context: &Context, name: &str, runs: &[RunRecord]) {
-    let runs: Vec<RunSummary> = runs.iter().map(RunSummary::of).collect();
+fn print_all(context: &Context, name: &str, state: &PipelineState) {
+    let runs = state.runs.iter().map(|run| RunSummary::of(run, state));
+    let runs: Vec<RunSummary> = runs.collect();
     if context.output != Output::Text {
         return render::json(&serde_json::json!({
             "exit_code": 0,
@@ -65,8 +70,8 @@ fn print_all(context: &Context, name: &str, runs: &[RunRecord]) {
     render::text_out(&text.collect::<String>());
 }
 
-fn print_one(context: &Context, name: &str, run: &RunRecord) {
-    let summary = RunSummary::of(run);
+fn print_one(context: &Context, name: &str, (run, state): (&RunRecord, &PipelineState)) {
+    let summary = RunSummary::of(run, state);
     if context.output != Output::Text {
         return render::json(&serde_json::json!({
             "exit_code": 0,

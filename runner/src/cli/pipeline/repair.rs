@@ -3,6 +3,7 @@
 use super::check::print;
 use super::run_summary::short_id;
 use super::some_rows::{left_text, write_rows};
+use super::{open_state_of, state_of};
 use crate::check::{self, CheckReport, CheckSettings, CheckedTable, How, Reader, TableWrites};
 use crate::cli::args::{Output, RepairArgs, RunArgs};
 use crate::cli::quantity::{count, rows};
@@ -11,14 +12,18 @@ use crate::exit_code;
 use crate::failure::{Failure, Failures};
 use crate::report::{ExactRows, RunReport};
 use crate::run::{Drifted, Extent, Repairs};
+use crate::shell;
 use arrow_select::concat::concat_batches;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use syncset_connector::PipelineKey;
+use syncset_connector::{PipelineKey, Retention};
 use syncset_pipeline::PipelineSpec;
 
 /// Rows of one table that are repaired whatever part of it they are.
 const ROWS_ALWAYS_REPAIRED: u64 = 50;
+
+/// Runs among which that of the repair is looked for: others may have ended since.
+const RUNS_ASKED: u32 = 20;
 
 /// What a repair did.
 #[derive(Serialize)]
@@ -60,7 +65,15 @@ pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, 
     let spec = context.files.pipeline(&args.name)?;
     let found = look(context, &spec, args, &args.tables).await?;
     if context.output == Output::Text {
-        print(&found);
+        // Of a dry run, stdout is a script.
+        print(
+            &found,
+            if args.dry_run {
+                render::talk
+            } else {
+                render::text_out
+            },
+        );
     }
     let mut repair = Repair {
         exit_code: found.exit_code,
@@ -86,9 +99,11 @@ pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, 
         let project = &context.files.project.name;
         let writes = check::writes(&spec, project, &repair.found).await?;
         if context.output == Output::Text {
-            tell_writes(&writes);
+            for statement in writes.statements() {
+                render::text_out(&format!("{statement}\n"));
+            }
         }
-        repair.writes = Some(writes);
+        repair.writes = Some(writes.tables);
     } else if !rows.is_empty() {
         let tables: Vec<String> = rows.keys().cloned().collect();
         let report = write(context, &spec, args, rows).await?;
@@ -96,19 +111,51 @@ pub(crate) async fn repair(context: &Context, args: &RepairArgs) -> Result<i32, 
         let left = look(context, &spec, args, &tables).await?;
         if context.output == Output::Text {
             repair.tell();
-            print(&left);
+            print(&left, render::text_out);
         }
         repair.exit_code = match report.exit_code {
             exit_code::DONE => with_the_rest(&left, &repair.found, &tables),
             code => code,
         };
         repair.left = left.tables;
+        if repair.exit_code != report.exit_code {
+            let code = (report.run_id.as_str(), repair.exit_code);
+            if let Err(failure) = record_code(context, &spec, code).await {
+                tracing::warn!(error = %failure.message, "could not store the repair's exit code");
+            }
+        }
     }
     match context.output {
         Output::Text => repair.failures.iter().for_each(render::failure),
         _ => render::json(&repair),
     }
     Ok(repair.exit_code)
+}
+
+/// Stores what the second check says with the run that wrote.
+async fn record_code(
+    context: &Context,
+    spec: &PipelineSpec,
+    (run_id, code): (&str, i32),
+) -> Result<(), Failure> {
+    let (key, store) = open_state_of(context, spec).await?;
+    let state = state_of(store.as_ref());
+    let keep = context.files.project.retention;
+    let keep = Retention {
+        runs: keep.runs,
+        rejected: keep.rejected,
+        before_images: keep.before_images,
+        streams: None,
+    };
+    let runs = state.load(&key, RUNS_ASKED).await?.runs;
+    if let Some(run) = runs.iter().find(|run| run.run_id == run_id) {
+        let mut run = run.clone();
+        run.exit_code = Some(code);
+        run.report["exit_code"] = code.into();
+        state.record_run(&key, &run, &keep).await?;
+    }
+    store.close().await;
+    Ok(())
 }
 
 /// The exit code of the second check, and of the tables that the first one alone looked at.
@@ -136,15 +183,6 @@ async fn look(
         },
     };
     check::check(spec, &settings).await
-}
-
-/// Prints what would be written.
-fn tell_writes(tables: &[TableWrites]) {
-    for table in tables {
-        for statement in &table.statements {
-            render::text_out(&format!("{statement}\n"));
-        }
-    }
 }
 
 /// What drifted, by tables.
@@ -185,7 +223,8 @@ fn too_many(table: &CheckedTable, args: &RepairArgs) -> Option<Failure> {
     Some(Failure::new(exit_code::GUARD, message).with_hint(format!(
         "find out why so many rows differ; then allow more, or load the table again: \
          syncset pipeline run {} --tables {} --full-refresh",
-        args.name, table.table
+        args.name,
+        shell::word(&table.table)
     )))
 }
 

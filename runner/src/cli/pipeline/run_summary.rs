@@ -4,7 +4,7 @@ use crate::cli::quantity::{count, duration, rows};
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
-use syncset_connector::RunRecord;
+use syncset_connector::{PipelineState, RunRecord};
 
 /// Letters of a run's id that tell it from others, for people. They are its last ones: the first
 /// ones are the time, and alike in all runs of a minute.
@@ -28,6 +28,9 @@ pub(super) struct RunSummary {
     rows_deleted: u64,
     rows_rejected: u64,
     failures: Vec<FailureLine>,
+    /// Somebody runs it.
+    #[serde(skip)]
+    is_running: bool,
 }
 
 /// Why the run, or one table of it, failed.
@@ -41,8 +44,11 @@ struct FailureLine {
 }
 
 impl RunSummary {
-    /// Sums a stored run up. What an older report does not hold counts as nothing.
-    pub(super) fn of(run: &RunRecord) -> Self {
+    /// Sums a stored run up. What an older report does not hold counts as nothing. `state`: of its
+    /// pipeline.
+    pub(super) fn of(run: &RunRecord, state: &PipelineState) -> Self {
+        let holder = state.holder.as_ref();
+        let is_running = holder.is_some_and(|(owner, _)| owner.contains(&run.run_id));
         let report = &run.report;
         let tables = list(&report["tables"]);
         let sum = |field: &str| tables.iter().filter_map(|it| it[field].as_u64()).sum();
@@ -66,17 +72,20 @@ impl RunSummary {
             rows_deleted: sum("rows_deleted"),
             rows_rejected: sum("rows_rejected"),
             failures: whole.chain(of_tables).collect(),
+            is_running: is_running && run.finished_at.is_none(),
         }
     }
 
     /// One line for people.
     pub(super) fn line(&self) -> String {
         let id = short_id(&self.run_id);
-        let code = self
-            .exit_code
-            .map_or("running".into(), |code| format!("exit {code}"));
-        let time = self
-            .duration_ms
+        let code = match self.exit_code {
+            Some(code) => format!("exit {code}"),
+            None if self.is_running => "running".into(),
+            None => "killed".into(),
+        };
+        let ended = self.duration_ms.filter(|_| self.exit_code.is_some());
+        let time = ended
             .map(|ms| format!(" in {}", duration(Duration::from_millis(ms))))
             .unwrap_or_default();
         let rejected = match self.rows_rejected {

@@ -225,7 +225,7 @@ fn status_text(status: &Status, age: Option<Duration>) -> String {
         text.push_str("no table has been loaded\n");
     }
     for (place, run) in state.runs.iter().enumerate() {
-        let run = RunSummary::of(run);
+        let run = RunSummary::of(run, state);
         text.push_str(&run.line());
         if place == 0 {
             text.push_str(&run.failure_lines());
@@ -260,7 +260,8 @@ fn status_json(status: &Status, age: Option<Duration>) -> Value {
             table
         })
         .collect();
-    let runs: Vec<RunSummary> = state.runs.iter().map(RunSummary::of).collect();
+    let runs = state.runs.iter().map(|run| RunSummary::of(run, state));
+    let runs: Vec<RunSummary> = runs.collect();
     let code = status
         .stale
         .as_ref()
