@@ -7,6 +7,9 @@ use syncset_pipeline::Problem;
 use syncset_plugin_host::PluginError;
 use syncset_transform::TransformError;
 
+/// What else stops a table, besides the first thing, is told up to this number.
+const OTHERS_TOLD_MAX: usize = 4;
+
 /// A failure: what happened, why, what to do next, and the exit code it means.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Failure {
@@ -157,6 +160,34 @@ impl Failures {
     }
 }
 
+impl Failures {
+    /// What stops one table, as one failure: the first one, with what others say besides.
+    pub(crate) fn of_one_table(self) -> Failure {
+        let mut failures = self.0.into_iter();
+        let mut one = failures.next().expect("a table is stopped by something");
+        let table = one.message.split_once("`: ").map(|(table, _)| table.len());
+        let table = table.map_or(0, |length| length + "`: ".len());
+        let table = one.message[..table].to_owned();
+        for other in failures.by_ref().take(OTHERS_TOLD_MAX) {
+            let said = other.message.strip_prefix(&table);
+            let said = said.unwrap_or(&other.message);
+            one.message.push_str(&format!("; {said}"));
+            if let Some(more) = other.hint {
+                let hint = one.hint.get_or_insert_default();
+                if !hint.contains(&more) {
+                    let more = more.strip_prefix("at the target: ").unwrap_or(&more);
+                    hint.push_str(&format!("; {more}"));
+                }
+            }
+        }
+        let left = failures.count();
+        if left > 0 {
+            one.message.push_str(&format!("; and {left} more"));
+        }
+        one
+    }
+}
+
 impl<T: Into<Failure>> From<T> for Failures {
     fn from(failure: T) -> Self {
         Self(vec![failure.into()])
@@ -174,5 +205,32 @@ impl From<Problem> for Failure {
 impl From<Vec<Problem>> for Failures {
     fn from(problems: Vec<Problem>) -> Self {
         Self(problems.into_iter().map(Failure::from).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stops_a_table_is_told_at_once() {
+        let failure = |message: &str, hint: &str| {
+            Failure::new(exit_code::APPROVAL, message).with_hint(format!("at the target: {hint}"))
+        };
+        let failures = Failures(vec![
+            failure("table `t`: this user may not INSERT on `t`", "GRANT INSERT"),
+            failure("table `t`: this user may not UPDATE on `t`", "GRANT UPDATE"),
+        ]);
+
+        let one = failures.of_one_table();
+
+        assert_eq!(
+            one.message,
+            "table `t`: this user may not INSERT on `t`; this user may not UPDATE on `t`"
+        );
+        assert_eq!(
+            one.hint.as_deref(),
+            Some("at the target: GRANT INSERT; GRANT UPDATE")
+        );
     }
 }

@@ -39,10 +39,7 @@ pub(crate) async fn count(
         }
         match decide_and_count(ends, table, state, settings).await {
             Ok(outcome) => table.done(outcome),
-            Err(Failures(failures)) => {
-                let first = failures.into_iter().next();
-                table.fail(first.expect("a table is stopped by something"));
-            }
+            Err(failures) => table.fail(failures.of_one_table()),
         }
     }
     Ok(())

@@ -43,9 +43,8 @@ pub(super) async fn sort_out(
         }
         let mut decision = match decided(context, table, &state, settings).await {
             Ok(decision) => decision,
-            Err(Failures(failures)) => {
-                let first = failures.into_iter().next();
-                table.fail(first.expect("a table is stopped by something"));
+            Err(failures) => {
+                table.fail(failures.of_one_table());
                 continue;
             }
         };
