@@ -8,7 +8,7 @@ use syncset_pipeline::{
     Condition, PipelineSpec, PluginConfig, PluginSpec, Problem, TableSettings, TransformStep,
 };
 use syncset_plugin_host::{
-    Config, Limits, Plugin, PluginError, PluginFile, PluginFunction, Scope, Wasi,
+    Config, Interrupt, Limits, Plugin, PluginError, PluginFile, PluginFunction, Scope, Wasi,
 };
 use syncset_transform::{PluginStep, is_function};
 
@@ -23,6 +23,8 @@ pub(crate) struct PluginSet {
     transforming: BTreeSet<String>,
     /// Whether some expression may call a function of a plugin.
     calls_functions: bool,
+    /// Ends calls of all of them.
+    interrupt: Interrupt,
 }
 
 struct Entry {
@@ -52,7 +54,13 @@ impl PluginSet {
             entries: entries.collect(),
             transforming: steps.map(|step| step.plugin.clone()).collect(),
             calls_functions: settings().any(calls_functions),
+            interrupt: Interrupt::default(),
         }
+    }
+
+    /// Ends the calls of its plugins.
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Loads what the pipeline needs.
@@ -130,7 +138,10 @@ impl PluginSet {
 
     fn plugin(&self, name: &str) -> Result<Arc<Plugin>, Failure> {
         let missing = || Failure::new(exit_code::CONFIG, format!("there is no plugin `{name}`"));
-        self.entries.get(name).ok_or_else(missing)?.plugin()
+        self.entries
+            .get(name)
+            .ok_or_else(missing)?
+            .plugin(&self.interrupt)
     }
 
     fn functions_of(&self, entry: &Entry) -> Vec<Arc<PluginFunction>> {
@@ -146,7 +157,7 @@ impl PluginSet {
         if !self.calls_functions {
             return Vec::new();
         }
-        let make = || match entry.plugin() {
+        let make = || match entry.plugin(&self.interrupt) {
             Ok(plugin) => {
                 let config = change(config_of(&entry.spec.config));
                 let functions = PluginFunction::all(&plugin, &config);
@@ -159,7 +170,7 @@ impl PluginSet {
 }
 
 impl Entry {
-    fn plugin(&self) -> Result<Arc<Plugin>, Failure> {
+    fn plugin(&self, interrupt: &Interrupt) -> Result<Arc<Plugin>, Failure> {
         let load = || {
             if self.spec.sha256.is_none() {
                 let name = &self.spec.name;
@@ -169,7 +180,7 @@ impl Entry {
                     self.spec.problem("path", message).with_hint(hint),
                 ));
             }
-            load(&self.spec).map_err(Failure::from)
+            load(&self.spec, interrupt).map_err(Failure::from)
         };
         self.loaded.get_or_init(load).clone()
     }
@@ -212,8 +223,12 @@ fn calls_functions(settings: &TableSettings) -> bool {
 ///
 /// # Errors
 /// Why it cannot be used, at the place of the key that names the file.
-pub(crate) fn load(spec: &PluginSpec) -> Result<Arc<Plugin>, Problem> {
-    Plugin::load(&file_of(spec)).map(Arc::new).map_err(|error| {
+pub(crate) fn load(spec: &PluginSpec, interrupt: &Interrupt) -> Result<Arc<Plugin>, Problem> {
+    let file = PluginFile {
+        interrupt: interrupt.clone(),
+        ..file_of(spec)
+    };
+    Plugin::load(&file).map(Arc::new).map_err(|error| {
         let problem = spec.problem("path", error.to_string());
         match error.hint() {
             Some(hint) => problem.with_hint(hint),
@@ -237,6 +252,7 @@ pub(crate) fn file_of(spec: &PluginSpec) -> PluginFile {
             batch_timeout: spec.limits.batch_timeout,
             fuel: spec.limits.fuel,
         },
+        interrupt: Interrupt::default(),
     }
 }
 

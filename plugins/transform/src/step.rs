@@ -2,17 +2,15 @@
 
 use crate::error::{Place, TransformError};
 use crate::evaluate::{Fault, carried_type};
+use crate::skip::{Ended, Search};
 use crate::special::SpecialChecks;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::take::take;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use syncset_plugin_host::{Config, Plugin, PluginError, PluginTransform, Scope};
-
-/// Rows of one batch that a plugin may fail at before the whole batch does.
-const SKIPPED_ROWS_MAX: usize = 1_000;
+use syncset_plugin_host::{Config, Plugin, PluginError, PluginTransform, Returned, Scope};
 
 /// A plugin as a table uses it.
 #[derive(Debug, Clone)]
@@ -148,46 +146,42 @@ impl BoundStep {
         )
     }
 
-    pub(crate) fn apply(&self, rows: Rows) -> Result<Rows, TransformError> {
+    /// `skipped_max`: how many rows may be left out.
+    pub(crate) fn apply(&self, rows: Rows, skipped_max: usize) -> Result<Rows, TransformError> {
         let mut rows = rows;
-        let (mut left, mut skipped) = (rows.batch.clone(), Vec::new());
-        // Rows of the batch as it came to this step that are still there.
-        let mut places: Option<Vec<u32>> = None;
-        let done = loop {
-            match self.apply_once(&left) {
-                Ok(done) => break done,
-                Err(mut fault) => {
-                    let at = fault.row;
-                    let here = |row: usize| match &places {
-                        None => Some(row),
-                        Some(places) => places.get(row).and_then(|it| usize::try_from(*it).ok()),
-                    };
-                    fault.row = at.and_then(here).map(|row| rows.origin(row));
-                    let Some((at, row)) = at.zip(fault.row).filter(|_| self.skips_rows) else {
-                        return Err(self.place.row(fault));
-                    };
-                    if skipped.len() >= SKIPPED_ROWS_MAX {
-                        return Err(self.place.row(fault));
-                    }
-                    skipped.push(SkippedRow {
-                        row,
-                        reason: fault.reason,
-                    });
-                    let others = without(&left, at, places.as_deref());
-                    left = select(&left, &others.0).map_err(|fault| self.place.row(fault))?;
-                    places = Some(others.1);
-                }
+        let (done, mut skipped) = match self.skips_rows {
+            false => {
+                let found = |batch: &RecordBatch| self.transform.apply(batch);
+                let done = self.try_rows(&rows.batch, found);
+                (done.map_err(Ended::Fault), Vec::new())
+            }
+            true => {
+                let once = |batch: &RecordBatch| {
+                    self.try_rows(batch, |batch| self.transform.apply_once(batch))
+                };
+                let returned = self.returned_types().collect();
+                Search::new(once, returned, (&rows.batch, skipped_max)).run()
             }
         };
-        let origins = match (done.origins, places) {
-            (None, None) => None,
-            (None, Some(places)) => Some(places),
-            (Some(origins), None) => Some(origins),
-            (Some(origins), Some(places)) => {
-                let named = origins.iter().filter_map(|row| usize::try_from(*row).ok());
-                Some(named.filter_map(|row| places.get(row).copied()).collect())
+        for row in &mut skipped {
+            row.row = rows.origin(row.row);
+        }
+        let done = match done {
+            Ok(done) => done,
+            Err(Ended::Fault(mut fault)) => {
+                fault.row = fault.row.map(|row| rows.origin(row));
+                return Err(self.place.row(fault));
+            }
+            Err(Ended::TooMany) => {
+                return Err(TransformError::Rows {
+                    place: self.place.to_string(),
+                    row_count_max: skipped_max,
+                    row_count: rows.batch.num_rows(),
+                    rows: skipped,
+                });
             }
         };
+        let origins = done.origins;
         let kept = match &origins {
             None => rows.batch.clone(),
             Some(origins) => select(&rows.batch, origins).map_err(|fault| self.place.row(fault))?,
@@ -214,7 +208,11 @@ impl BoundStep {
         })
     }
 
-    fn apply_once(&self, batch: &RecordBatch) -> Result<Done, Fault> {
+    fn try_rows(
+        &self,
+        batch: &RecordBatch,
+        call: impl FnOnce(&RecordBatch) -> Result<Returned, PluginError>,
+    ) -> Result<Done, Fault> {
         if let Some(found) = self.checks.find(batch) {
             let schema = batch.schema();
             let column = schema.field(found.column).name();
@@ -225,10 +223,7 @@ impl BoundStep {
             fault.row = Some(found.row);
             return Err(fault);
         }
-        let returned = self
-            .transform
-            .apply(batch)
-            .map_err(|error| failed(&error))?;
+        let returned = call(batch).map_err(|error| failed(&error))?;
         let columns = returned.columns.into_iter().zip(&self.positions);
         let columns = columns
             .map(|(values, position)| carry(values, self.output.field(*position)))
@@ -237,6 +232,12 @@ impl BoundStep {
             columns,
             origins: returned.origins,
         })
+    }
+
+    /// The types of the columns that come back.
+    fn returned_types(&self) -> impl Iterator<Item = &DataType> {
+        let positions = self.positions.iter();
+        positions.map(|position| self.output.field(*position).data_type())
     }
 }
 
@@ -251,9 +252,12 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
     }
 }
 
-struct Done {
-    columns: Vec<ArrayRef>,
-    origins: Option<Vec<u32>>,
+/// What a plugin made of some rows.
+pub(crate) struct Done {
+    /// The columns that come back.
+    pub(crate) columns: Vec<ArrayRef>,
+    /// The row that each row was made from; `None`: all rows in their order.
+    pub(crate) origins: Option<Vec<u32>>,
 }
 
 impl Rows {
@@ -261,24 +265,6 @@ impl Rows {
         let origins = self.origins.as_ref();
         origins.and_then(|it| it.get(row)).copied().unwrap_or(row)
     }
-}
-
-/// Positions of all rows but one, and the rows that they were before.
-fn without(batch: &RecordBatch, row: usize, places: Option<&[u32]>) -> (Vec<u32>, Vec<u32>) {
-    let positions = (0..batch.num_rows()).filter(|other| *other != row);
-    let positions: Vec<u32> = positions
-        .filter_map(|row| u32::try_from(row).ok())
-        .collect();
-    let before = match places {
-        None => positions.clone(),
-        Some(places) => {
-            let rows = positions
-                .iter()
-                .filter_map(|row| usize::try_from(*row).ok());
-            rows.filter_map(|row| places.get(row).copied()).collect()
-        }
-    };
-    (positions, before)
 }
 
 fn select(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, Fault> {
@@ -327,6 +313,7 @@ pub(crate) fn failed(error: &PluginError) -> Fault {
     if let PluginError::Failed { fault: found, .. } = error {
         fault.row = found.row;
         fault.is_divisible = found.divisible;
+        fault.is_stop = found.stopped;
     }
     fault
 }

@@ -1,7 +1,7 @@
 //! Files that are no plugins, and plugins that want more than they are given.
 
 use super::wat::{Wat, load};
-use crate::{Limits, Plugin, PluginError, PluginFile, Wasi, sha256_of};
+use crate::{Interrupt, Limits, Plugin, PluginError, PluginFile, Wasi, sha256_of};
 
 fn said(bytes: &[u8]) -> (String, String) {
     let error = load(bytes, Limits::default(), Wasi::None).expect_err("it is no plugin");
@@ -98,6 +98,7 @@ fn file_that_changed_since_it_was_pinned_is_refused() {
         sha256: Some(sha256_of(text.as_bytes())),
         wasi: Wasi::None,
         limits: Limits::default(),
+        interrupt: Interrupt::default(),
     };
     Plugin::load(&file).expect("it is the file that was pinned");
     file.sha256 = Some(sha256_of(b"another"));

@@ -8,7 +8,7 @@ use crate::failure::{Failure, Failures};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use syncset_plugin_host::{Limits, Plugin, PluginFile, Wasi, to_component};
+use syncset_plugin_host::{Interrupt, Limits, Plugin, PluginFile, Wasi, to_component};
 
 /// Builds it; the tools say on stderr what they do.
 pub(super) fn build(cli: &Cli, folder: &Path) -> Result<i32, Failures> {
@@ -34,6 +34,7 @@ pub(super) fn build(cli: &Cli, folder: &Path) -> Result<i32, Failures> {
         sha256: None,
         wasi: Wasi::None,
         limits: Limits::default(),
+        interrupt: Interrupt::default(),
     };
     let plugin = Plugin::load(&file).map_err(Failure::from)?;
     if is_text(cli.output) {

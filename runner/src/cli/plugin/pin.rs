@@ -9,6 +9,7 @@ use crate::plugins;
 use serde_json::json;
 use std::path::Path;
 use syncset_pipeline::{Place, PluginSpec};
+use syncset_plugin_host::Interrupt;
 
 /// Checks that each plugin can be used, and pins the files as they are; all of them if none is
 /// named.
@@ -23,7 +24,7 @@ pub(super) fn pin(context: &Context, names: &[String]) -> Result<i32, Failures> 
     for name in &names {
         let mut spec = spec_of(context, name)?.clone();
         let before = spec.sha256.take();
-        let plugin = plugins::load(&spec).map_err(Failure::from)?;
+        let plugin = plugins::load(&spec, &Interrupt::default()).map_err(Failure::from)?;
         spec.sha256 = before;
         pinned.push((spec, plugin.sha256().to_owned()));
     }
