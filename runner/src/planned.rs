@@ -20,7 +20,8 @@ use syncset_pipeline::{
     PushDown, Selected, TablePlan, TransformStep, gone_tables, plan_tables, select_tables,
 };
 use syncset_transform::{
-    MaskedValue, OutputExpr, OutputSpec, Part, Transform, TransformContext, TransformSpec,
+    MaskedValue, OutputExpr, OutputSpec, Part, PluginStep, Transform, TransformContext,
+    TransformSpec,
 };
 
 /// What `plan` says of `consistency: pipeline`.
@@ -321,6 +322,13 @@ fn transformed(
     });
     let extras = plan.extras.iter();
     let extras = extras.map(|name| OutputSpec::input(name, name));
+    let keys = plan
+        .outputs
+        .iter()
+        .filter(|output| plan.key.contains(&output.name));
+    let key: Vec<String> = keys
+        .map(|output| output.value.source_name().to_owned())
+        .collect();
     let steps = plan.transforms.iter().map(|step| {
         if plan.key.is_empty() && step.on_error == OnPluginError::SkipRow {
             let message = format!(
@@ -333,7 +341,11 @@ fn transformed(
                 .into());
         }
         let plugins = ends.plugins();
-        plugins.step(step, &plan.stream, context.now())
+        let step = plugins.step(step, &plan.stream, context.now())?;
+        Ok(PluginStep {
+            key: key.clone(),
+            ..step
+        })
     });
     let transform_spec = TransformSpec {
         table: plan.stream.clone(),

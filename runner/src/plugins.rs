@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use syncset_pipeline::{
     Condition, PipelineSpec, PluginConfig, PluginSpec, Problem, TableSettings, TransformStep,
+    called_names,
 };
 use syncset_plugin_host::{
     Config, Interrupt, Limits, Plugin, PluginError, PluginFile, PluginFunction, Scope, Wasi,
@@ -133,6 +134,7 @@ impl PluginSet {
                 run_time_us: now.timestamp_micros(),
             },
             skips_rows: step.on_error == syncset_pipeline::OnPluginError::SkipRow,
+            key: Vec::new(),
         })
     }
 
@@ -211,12 +213,21 @@ impl syncset_pipeline::Plugins for PluginSet {
 
 /// Whether an expression calls anything at all.
 fn calls_functions(settings: &TableSettings) -> bool {
+    expressions(settings).any(|sql| sql.contains('('))
+}
+
+/// Names that the expressions of a table call.
+pub(crate) fn called(settings: &TableSettings) -> BTreeSet<String> {
+    expressions(settings).flat_map(called_names).collect()
+}
+
+fn expressions(settings: &TableSettings) -> impl Iterator<Item = &str> {
     let derived = settings.derive.iter().map(|(_, sql)| sql.text.as_str());
     let condition = match &settings.condition {
         Some(Condition::Sql(sql)) => Some(sql.text.as_str()),
         _ => None,
     };
-    derived.chain(condition).any(|sql| sql.contains('('))
+    derived.chain(condition)
 }
 
 /// Loads a plugin as the project names it.

@@ -5,7 +5,7 @@ use crate::plugins_hostile::{good, when_wild};
 use crate::plugins_lab::{add_plugin, refuse};
 use crate::targets::Target;
 use kit::{Engine, Project};
-use syncset_plugin_guests::{LOG, Wat};
+use syncset_plugin_guests::{LOG, Wat, identity};
 
 struct Lab {
     source: Target,
@@ -189,4 +189,153 @@ async fn signals_end_a_call_that_goes_on_for_ever() {
             ended.stderr
         );
     }
+}
+
+#[tokio::test]
+async fn plugin_that_returns_all_that_it_reads_may_have_the_key_among_it() {
+    let lab = Lab::new(&Wat::transform(), (1, 3), "").await;
+    lab.pipeline("fail", 0);
+
+    lab.project
+        .syncset(["pipeline", "run", "p"])
+        .await
+        .expect_success();
+
+    let found = lab.target.value("SELECT sum(n) FROM t").await;
+    assert_eq!(found, "16");
+}
+
+#[tokio::test]
+async fn keys_that_a_plugin_changes_fail_with_their_row() {
+    let mut guest = Wat::transform();
+    // The second value of the first column.
+    let change = format!(
+        "(local $at i32)
+         (local.set $at (i32.load offset=8 (i32.load offset=8 (local.get 6))))
+         (i64.store offset=8 (local.get $at) (i64.const 77)) {}",
+        identity()
+    );
+    guest.replace("transform", change);
+    let lab = Lab::new(&guest, (0, 3), "").await;
+    lab.pipeline("fail", 0);
+
+    let run = lab.project.syncset(["pipeline", "run", "p"]).await;
+
+    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
+    for part in [
+        "plugin `wild`: it changed `id`, which is part of the key (row 2 of the batch)",
+        "the row has the key [\"3\"]",
+        "hint: keys pass as they are: let the plugin return another column",
+    ] {
+        assert!(run.stderr.contains(part), "no {part} in {}", run.stderr);
+    }
+}
+
+#[tokio::test]
+async fn list_names_pipelines_that_only_call_functions() {
+    let body = "(unreachable)".to_owned();
+    let lab = Lab::new(&Wat::scalar(true, body), (0, 1), "").await;
+    let text = "version: 1\nsource: source\ntarget: target\ntables:\n  t:\n    \
+                derive: { m: \"same(n)\" }\n";
+    lab.project.pipeline("calls", text);
+    let text = "version: 1\nsource: source\ntarget: target\ntables: [t]\n";
+    lab.project.pipeline("plain", text);
+
+    let list = lab
+        .project
+        .syncset(["plugin", "list", "--output", "json"])
+        .await;
+
+    let list = list.expect_success();
+    let pipelines = &list.json()["plugins"][0]["pipelines"];
+    assert_eq!(*pipelines, serde_json::json!(["calls"]));
+}
+
+#[tokio::test]
+async fn trial_on_rows_of_a_pipeline_is_told_where_they_are_from() {
+    let mut guest = good();
+    // Fails with the names that it is given.
+    let said = refuse("(local.get 0)", "(local.get 1)", "(i32.const 0)");
+    guest.replace("transform", format!("(block (result i32) {said})"));
+    let lab = Lab::new(&guest, (0, 1), "").await;
+    lab.pipeline("fail", 0);
+    let text = "version: 1\nsource: source\ntarget: target\ntables:\n  t: { to: t1 }\n  \
+                u: { to: u1 }\n";
+    lab.project.pipeline("others", text);
+    lab.source
+        .execute("CREATE TABLE u (id bigint PRIMARY KEY)")
+        .await;
+
+    let told = lab
+        .project
+        .syncset(["plugin", "test", "wild", "--input", "pipeline:p"])
+        .await;
+    assert_eq!(told.code, 1, "{}{}", told.stdout, told.stderr);
+    let message = "transform of `t`: plugin `wild`: p (row 1 of the batch)";
+    assert!(told.stderr.contains(message), "{}", told.stderr);
+
+    let refused = lab
+        .project
+        .syncset(["plugin", "test", "wild", "--input", "pipeline:others"])
+        .await;
+    assert_eq!(refused.code, 2, "{}{}", refused.stdout, refused.stderr);
+    for part in [
+        "no table of pipeline `others` has plugin `wild` in its `transform`",
+        "`--input pipeline:others/TABLE`; its tables are t, u",
+    ] {
+        assert!(refused.stderr.contains(part), "{}", refused.stderr);
+    }
+}
+
+#[tokio::test]
+async fn pin_replaces_whatever_is_written() {
+    let lab = Lab::new(&good(), (0, 1), "").await;
+    let pinned = lab.project.read("syncset.yaml");
+    let at = pinned.find("sha256: ").expect("it is pinned") + "sha256: ".len();
+    let end = at + pinned[at..].find('\n').expect("the line ends");
+    for pin in ["ABC", "\"\"", ""] {
+        let text = format!("{}{pin}{}", &pinned[..at], &pinned[end..]);
+        let text = text.replace("sha256: \n", "sha256:\n");
+        lab.project.file("syncset.yaml", &text);
+
+        let done = lab.project.syncset(["plugin", "pin"]).await;
+
+        done.expect_success();
+        let found = lab.project.read("syncset.yaml");
+        assert_eq!(found, pinned, "{pin}");
+    }
+}
+
+#[tokio::test]
+async fn build_blames_the_tools_only_if_one_is_missing() {
+    // Tools that find a mistake in the source, of a toolchain with the target or without it.
+    let mut project = Project::empty();
+    project.file("broken/Cargo.toml", "[package]\n");
+    let tools = project.path().join("tools");
+    let path = format!("{}:/usr/bin:/bin", tools.display());
+    project.set("PATH", &path);
+    for (rustc, is_blamed) in [("pwd", false), ("exit 1", true)] {
+        tool(
+            &project,
+            "cargo",
+            "echo 'error: unclosed delimiter' >&2; exit 101",
+        );
+        tool(&project, "rustc", rustc);
+
+        let built = project.syncset(["plugin", "build", "broken"]).await;
+
+        assert_eq!(built.code, 1, "{}{}", built.stdout, built.stderr);
+        assert!(built.stderr.contains("`cargo` failed"), "{}", built.stderr);
+        let blamed = built.stderr.contains("hint: `rustup target add");
+        assert_eq!(blamed, is_blamed, "{}", built.stderr);
+    }
+}
+
+/// A script in the folder of tools.
+fn tool(project: &Project, name: &str, body: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    project.file(&format!("tools/{name}"), &format!("#!/bin/sh\n{body}\n"));
+    let path = project.path().join("tools").join(name);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+        .expect("the script was written");
 }

@@ -12,6 +12,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncset_plugin_host::{Config, Plugin, PluginError, PluginTransform, Returned, Scope};
 
+/// What to do with a plugin that changes keys.
+const KEY_HINT: &str = "keys pass as they are: let the plugin return another column";
+
 /// A plugin as a table uses it.
 #[derive(Debug, Clone)]
 pub struct PluginStep {
@@ -23,6 +26,8 @@ pub struct PluginStep {
     pub scope: Scope,
     /// Whether a row that it fails at is left out alone.
     pub skips_rows: bool,
+    /// Columns of the key, by the names that the plugin knows.
+    pub key: Vec<String>,
 }
 
 /// A row that a plugin failed at and that was left out.
@@ -44,6 +49,8 @@ pub(crate) struct BoundStep {
     reads: Vec<String>,
     /// Where each column that comes back goes.
     positions: Vec<usize>,
+    /// Columns of the key that come back, as all that was read does: they have to be the same.
+    kept: Vec<usize>,
     output: SchemaRef,
 }
 
@@ -74,6 +81,8 @@ impl BoundStep {
             .map(|it| it.as_ref().clone())
             .collect();
         let mut positions = Vec::with_capacity(transform.output().len());
+        let returns_all = returns_all(&transform, input);
+        let mut kept = Vec::new();
         for returned in transform.output() {
             let carried = carried_type(returned.data_type()).ok_or_else(|| {
                 place.refuse(format!(
@@ -85,6 +94,10 @@ impl BoundStep {
             })?;
             let field = Field::new(returned.name(), carried, returned.is_nullable());
             match fields.iter().position(|it| it.name() == field.name()) {
+                Some(index) if returns_all && step.key.contains(field.name()) => {
+                    kept.push(index);
+                    positions.push(index);
+                }
                 Some(index) => {
                     fields[index] = field;
                     positions.push(index);
@@ -106,6 +119,7 @@ impl BoundStep {
             transform,
             skips_rows: step.skips_rows,
             positions,
+            kept,
             output: Arc::new(Schema::new(fields)),
         })
     }
@@ -118,10 +132,9 @@ impl BoundStep {
     /// The plugin, and names of the columns that it returns.
     pub(crate) fn returned(&self) -> impl Iterator<Item = (&str, &str)> {
         let plugin = self.transform.plugin().name();
-        self.transform
-            .output()
-            .iter()
-            .map(move |field| (field.name().as_str(), plugin))
+        let returned = self.transform.output().iter().zip(&self.positions);
+        let changed = returned.filter(|(_, position)| !self.kept.contains(position));
+        changed.map(move |(field, _)| (field.name().as_str(), plugin))
     }
 
     /// The plugin's name in the project.
@@ -227,7 +240,17 @@ impl BoundStep {
         let columns = returned.columns.into_iter().zip(&self.positions);
         let columns = columns
             .map(|(values, position)| carry(values, self.output.field(*position)))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        for (values, position) in columns.iter().zip(&self.positions) {
+            if self.kept.contains(position) {
+                same_keys(
+                    self.plugin(),
+                    (batch, *position),
+                    values,
+                    returned.origins.as_deref(),
+                )?;
+            }
+        }
         Ok(Done {
             columns,
             origins: returned.origins,
@@ -239,6 +262,46 @@ impl BoundStep {
         let positions = self.positions.iter();
         positions.map(|position| self.output.field(*position).data_type())
     }
+}
+
+/// Whether a plugin returns just what it reads: what SDKs do where the author says nothing.
+fn returns_all(transform: &PluginTransform, input: &Schema) -> bool {
+    let read = transform.reads().iter().map(|index| input.field(*index));
+    let same = |(read, returned): (&Field, &Field)| {
+        read.name() == returned.name() && read.data_type() == returned.data_type()
+    };
+    transform.reads().len() == transform.output().len() && read.zip(transform.output()).all(same)
+}
+
+/// Rows are found by their key on both sides, so it passes as it is.
+fn same_keys(
+    plugin: &str,
+    (batch, position): (&RecordBatch, usize),
+    returned: &ArrayRef,
+    origins: Option<&[u32]>,
+) -> Result<(), Fault> {
+    let given = batch.column(position);
+    let row_of = |row: usize| match origins {
+        None => Some(row),
+        Some(origins) => origins.get(row).and_then(|row| usize::try_from(*row).ok()),
+    };
+    let is_same = |row: &usize| {
+        row_of(*row).is_some_and(|from| returned.slice(*row, 1) == given.slice(from, 1))
+    };
+    if origins.is_none() && returned == given {
+        return Ok(());
+    }
+    let Some(row) = (0..returned.len()).find(|row| !is_same(row)) else {
+        return Ok(());
+    };
+    let schema = batch.schema();
+    let name = schema.field(position).name();
+    let mut fault = Fault::new(format!(
+        "plugin `{plugin}`: it changed `{name}`, which is part of the key"
+    ))
+    .with_hint(KEY_HINT);
+    fault.row = row_of(row);
+    Err(fault)
 }
 
 fn listed<T: AsRef<str>>(names: &[T]) -> String {

@@ -14,7 +14,15 @@ fn files_that_are_no_plugins_are_told() {
     let other = Wat::transform().text().replace("@0.1.0", "@9.0.0");
     for (bytes, wanted) in [
         (&b""[..], "the file is empty"),
-        (b"#!/bin/sh\n", "it is no WASM file"),
+        (
+            b"#!/bin/sh\n",
+            "it is no WASM file, in neither its binary nor its text form",
+        ),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:9c1e\nsize 12\n",
+            "it is a pointer of Git LFS, not the file itself: `git lfs pull` brings it",
+        ),
+        (b"(modul)", "it is no WASM file: "),
         (
             b"\0asm\x01\0\0\0",
             "does not export `syncset:plugin/plugin@0.1.0`",

@@ -27,7 +27,13 @@ pub(super) async fn dispatch(cli: &Cli, verb: &PluginVerb) -> Result<i32, Failur
         PluginVerb::Build { folder } => build::build(cli, folder),
         PluginVerb::List => list::list(&open(cli)?),
         PluginVerb::Inspect { plugin } => inspect::inspect(cli, plugin),
-        PluginVerb::Pin { names } => pin::pin(&open(cli)?, names),
+        PluginVerb::Pin { names } => {
+            let context = Context {
+                files: ProjectFiles::open_to_pin(&cli.directory, &cli.set)?,
+                output: cli.output,
+            };
+            pin::pin(&context, names)
+        }
         PluginVerb::Test(args) => test::test(cli, args).await,
     }
 }

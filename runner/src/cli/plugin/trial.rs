@@ -127,6 +127,7 @@ impl Trial {
                     run_time_us: now.timestamp_micros(),
                 },
                 skips_rows: false,
+                key: Vec::new(),
             }),
         }
         let spec = TransformSpec {
