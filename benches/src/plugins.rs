@@ -69,6 +69,7 @@ impl Guests {
             path: self.path(language),
             sha256: None,
             wasi: Wasi::None,
+            interrupt: Default::default(),
             limits: Limits::default(),
         };
         Arc::new(Plugin::load(&file).expect("it was built and checked"))

@@ -67,8 +67,9 @@ pub use plugin::{
     PluginFunction, PluginLimits, PluginSpec, Plugins, TransformSetting, TransformStep, Wasi,
 };
 pub use plugin_columns::{PluginColumn, Unmatched, UnmatchedKey};
+pub use plugin_setting::Pins;
 pub use problem::{Lookup, Place, Problem, Source};
-pub use project::parse_project;
+pub use project::{parse_project, read_project};
 pub use renames::{Renames, column_identity, is_same_selection, is_table_of, under_new_names};
 pub use schema::{config_reference, pipeline_schema, project_schema};
 pub use schema_setting::{
@@ -85,6 +86,7 @@ pub use spec::{
     MAX_REWRITE_ROWS_DEFAULT, Name, OnSelectionChange, OverlapSetting, PipelineSpec, Project,
     TableRule, TableSettings, WherePushdown, WriteSetting,
 };
+pub use sql::called_names;
 pub use table_pattern::{TablePattern, display as display_table};
 pub use template::Template;
 

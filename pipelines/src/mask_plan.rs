@@ -1,5 +1,6 @@
 //! Which columns of a table are masked.
 
+use crate::nearest::columns_of;
 use crate::outputs::Derivation;
 use crate::planner::Planner;
 use crate::problem::Problems;
@@ -77,12 +78,27 @@ impl Planner<'_> {
             // A glob may be meant for columns that are still to come.
             Ok(pattern) if !pattern.is_exact() => {}
             Ok(_) if names.iter().any(|known| **known == name.text) => {}
+            // Refused where the plugin is: without the mask it would see the values.
+            Ok(_) if self.is_read_by_plugin(&name.text) => {}
             Ok(_) if self.table.column(&name.text).is_some() => problems.hinted(
                 name.place,
                 format!("`mask` names `{}`, which is not selected", name.text),
                 "add it to `columns`, or remove it here",
             ),
             Ok(_) if self.was_column(&name.text) => {}
+            Ok(_) if self.may_be_added() => problems.hinted(
+                name.place,
+                format!(
+                    "`mask` names `{}`, which is no column of `{}`; masks do not reach columns that \
+                     plugins add",
+                    name.text, self.selected.stream
+                ),
+                format!(
+                    "mask what the plugin reads, or let it hide `{}` itself; {}",
+                    name.text,
+                    columns_of(self.table, &name.text)
+                ),
+            ),
             Ok(_) => self.no_column(name, problems),
         }
     }

@@ -196,6 +196,8 @@ pub struct TransformSetting {
     pub on_error: OnPluginError,
     /// Where the entry is.
     pub place: Place,
+    /// The file and the place of the whole configuration, if it is that of the project.
+    pub config_at: Option<(String, Place)>,
 }
 
 /// One plugin that a table's rows go through.

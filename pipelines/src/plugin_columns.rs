@@ -80,7 +80,8 @@ impl TablePlan {
                         "plugin `{}` returns `{}`, which is part of the key of `{}`",
                         column.plugin, column.name, self.stream
                     ),
-                    "keys pass as they are: let it return another column",
+                    "keys pass as they are: let the plugin declare what it returns (`returns` of the SDKs) \
+                     without it, or return another column",
                 ),
                 Some(output) => output.value = value,
                 None => {

@@ -6,7 +6,7 @@ use crate::plan::Output;
 use crate::planner::Planner;
 use crate::plugin::{OnPluginError, TransformSetting, TransformStep};
 use crate::plugin_columns::{Unmatched, UnmatchedKey};
-use crate::problem::{Place, Problems};
+use crate::problem::{Place, Problem, Problems};
 use crate::schema_setting::UnmaskedColumns;
 use crate::spec::{Condition, Name};
 use crate::sql::{Resolved, resolve};
@@ -77,11 +77,14 @@ impl Planner<'_> {
     fn plugin_refuses(&self, setting: &TransformSetting, error: &str, problems: &mut Problems) {
         let plugin = &setting.plugin;
         let error = setting.config.without_secrets(error);
-        problems.hinted(
-            setting.place,
-            format!("plugin `{plugin}` of `{}`: {error}", self.selected.stream),
-            format!("`syncset plugin inspect {plugin}` shows what it takes"),
-        );
+        let message = format!("plugin `{plugin}` of `{}`: {error}", self.selected.stream);
+        let hint = format!("`syncset plugin inspect {plugin}` shows what it takes");
+        match &setting.config_at {
+            Some((file, place)) => {
+                problems.push(Problem::at(file, *place, message).with_hint(hint));
+            }
+            None => problems.hinted(setting.place, message, hint),
+        }
     }
 
     fn no_column_for(&self, setting: &TransformSetting, name: &str, problems: &mut Problems) {
@@ -125,6 +128,16 @@ impl Planner<'_> {
                 ),
             );
         }
+    }
+
+    /// Whether a plugin asks for a column of the source.
+    pub(crate) fn is_read_by_plugin(&self, name: &str) -> bool {
+        let mut settings = self.settings.transform.iter();
+        self.table.column(name).is_some()
+            && settings.any(|setting| {
+                let reads = self.plugins.reads(&setting.plugin, &setting.config);
+                reads.is_ok_and(|reads| reads.iter().flatten().any(|it| it == name))
+            })
     }
 
     /// Whether `derive` has a column of this name.

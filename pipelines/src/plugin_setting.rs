@@ -54,10 +54,19 @@ pub(crate) struct PluginContext<'a> {
     pub(crate) lookup: &'a Lookup<'a>,
 }
 
+/// What is asked of the pins of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pins {
+    /// They are hashes.
+    Checked,
+    /// Nothing: they are to be replaced.
+    Any,
+}
+
 /// Reads `plugins:`. `path`: the project file, as printed.
 pub(crate) fn plugins(
     node: &Node,
-    path: &str,
+    (path, pins): (&str, Pins),
     (base, lookup): (&Path, &Lookup),
     problems: &mut Problems,
 ) -> BTreeMap<String, PluginSpec> {
@@ -75,7 +84,7 @@ pub(crate) fn plugins(
                  call it",
             );
         }
-        if let Some(plugin) = plugin(entry, path, (base, lookup), problems) {
+        if let Some(plugin) = plugin(entry, (path, pins), (base, lookup), problems) {
             found.insert(entry.key.clone(), plugin);
         }
     }
@@ -89,7 +98,7 @@ fn is_identifier(name: &str) -> bool {
 
 fn plugin(
     entry: &Entry,
-    project_file: &str,
+    (project_file, pins): (&str, Pins),
     (base, lookup): (&Path, &Lookup),
     problems: &mut Problems,
 ) -> Option<PluginSpec> {
@@ -117,7 +126,7 @@ fn plugin(
     let on_error = fields
         .value("on_error")
         .and_then(|node| choice(node, Section::Plugin, "on_error", &ON_ERROR, problems));
-    let sha256 = sha256(&fields, problems);
+    let sha256 = sha256(&fields, pins, problems);
     let limits = limits(&fields, problems);
     let config = config(&fields, (base, lookup), problems);
     let path = path?;
@@ -146,12 +155,19 @@ fn places(node: &Node) -> BTreeMap<String, Place> {
         .collect()
 }
 
-fn sha256(fields: &Fields, problems: &mut Problems) -> Option<String> {
+fn sha256(fields: &Fields, pins: Pins, problems: &mut Problems) -> Option<String> {
     let node = fields.value("sha256")?;
-    let digits = text(node, "`sha256`", "sha256: \"9c1e...\"", problems)?.text;
+    let digits = match (&node.value, pins) {
+        // `text` takes no empty one.
+        (Value::Scalar { text, .. }, _) if text.trim().is_empty() => String::new(),
+        _ => text(node, "`sha256`", "sha256: \"9c1e...\"", problems)?.text,
+    };
     let others = digits.chars().filter(|it| !it.is_ascii_hexdigit()).count();
     if others == 0 && digits.len() == SHA256_DIGITS {
         return Some(digits.to_ascii_lowercase());
+    }
+    if pins == Pins::Any {
+        return None;
     }
     let message = match others {
         0 => format!("`sha256` has {} digits, not {SHA256_DIGITS}", digits.len()),
@@ -251,6 +267,7 @@ fn step(node: &Node, context: &PluginContext, problems: &mut Problems) -> Option
             config: plugin.config.clone(),
             on_error: plugin.on_error,
             place: node.place,
+            config_at: config_at(plugin),
         });
     }
     let what = ("an entry of `transform`", TRANSFORM_EXAMPLE);
@@ -271,10 +288,20 @@ fn step(node: &Node, context: &PluginContext, problems: &mut Problems) -> Option
     let plugin = named(&name, context.plugins, problems)?;
     Some(TransformSetting {
         plugin: name.text,
+        config_at: config_at(plugin).filter(|_| config.is_empty()),
         config: config.over(&plugin.config),
         on_error: on_error.unwrap_or(plugin.on_error),
         place: node.place,
     })
+}
+
+/// Where the project configures a plugin, if it does.
+fn config_at(plugin: &PluginSpec) -> Option<(String, Place)> {
+    let place = plugin
+        .places
+        .get("config")
+        .filter(|_| !plugin.config.is_empty())?;
+    Some((plugin.project_file.clone(), *place))
 }
 
 fn named<'a>(

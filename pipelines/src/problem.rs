@@ -114,8 +114,10 @@ impl Problems {
         self.push(Problem::at(&self.path, place, message).with_hint(hint));
     }
 
+    /// Adds one of this file or another.
+    ///
     /// Settings shared by several tables are read once per table: the same problem counts once.
-    fn push(&mut self, problem: Problem) {
+    pub(crate) fn push(&mut self, problem: Problem) {
         if !self.list.contains(&problem) {
             self.list.push(problem);
         }

@@ -2,7 +2,7 @@
 
 use crate::connection::{Context, scheme};
 use crate::fields::{Fields, duration, text, version, wrong_type};
-use crate::plugin_setting;
+use crate::plugin_setting::{self, Pins};
 use crate::problem::{Lookup, Problem, Problems, Source};
 use crate::read_replica::join_replicas;
 use crate::schema::Section;
@@ -38,6 +38,19 @@ pub fn parse_project(
     catalog: &[&'static ConnectorInfo],
     lookup: &Lookup,
 ) -> Result<Project, Vec<Problem>> {
+    read_project(source, base, (catalog, lookup), Pins::Checked)
+}
+
+/// The same with whatever is written as pins of plugins.
+///
+/// # Errors
+/// As [`parse_project`].
+pub fn read_project(
+    source: Source,
+    base: &Path,
+    (catalog, lookup): (&[&'static ConnectorInfo], &Lookup),
+    pins: Pins,
+) -> Result<Project, Vec<Problem>> {
     let root = yaml::parse(source)?;
     let mut problems = Problems::of(source.path);
     let what = ("the project file", "version: 1");
@@ -56,7 +69,10 @@ pub fn parse_project(
         connections: connections(&fields, &context, &mut problems),
         plugins: fields
             .value("plugins")
-            .map(|node| plugin_setting::plugins(node, source.path, (base, lookup), &mut problems))
+            .map(|node| {
+                let from = (source.path, pins);
+                plugin_setting::plugins(node, from, (base, lookup), &mut problems)
+            })
             .unwrap_or_default(),
         lease: lease(&fields, &mut problems),
         retention: retention(&fields, &mut problems),

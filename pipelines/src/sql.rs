@@ -251,6 +251,22 @@ fn function_name(function: &Function) -> Option<String> {
     })
 }
 
+/// Names that a text calls as functions, in small letters.
+pub fn called_names(text: &str) -> BTreeSet<String> {
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else {
+        return BTreeSet::new();
+    };
+    let words = tokens
+        .iter()
+        .filter(|token| !matches!(token, Token::Whitespace(_)));
+    let words: Vec<_> = words.collect();
+    let calls = words.windows(2).filter_map(|pair| match pair {
+        [Token::Word(word), Token::LParen] => Some(word.value.to_lowercase()),
+        _ => None,
+    });
+    calls.collect()
+}
+
 /// Parses one expression and nothing else.
 pub(crate) fn parse(text: &str) -> Result<Expr, SqlProblem> {
     let syntax = |error: String| {

@@ -120,10 +120,10 @@ impl From<ConnectorError> for Failure {
 
 impl From<TransformError> for Failure {
     fn from(error: TransformError) -> Self {
-        let code = if error.is_config() {
-            exit_code::CONFIG
-        } else {
-            exit_code::FAILED
+        let code = match &error {
+            _ if error.is_config() => exit_code::CONFIG,
+            TransformError::Stopped { .. } => exit_code::INTERRUPTED,
+            _ => exit_code::FAILED,
         };
         let mut failure = Self::new(code, error.to_string());
         failure.hint = error.hint().map(str::to_owned);

@@ -9,8 +9,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use syncset_pipeline::{
-    ConnectionSpec, Lookup, PipelineSpec, Problem, Project, Source, listed, nearest,
-    parse_pipeline, parse_project,
+    ConnectionSpec, Lookup, Pins, PipelineSpec, Problem, Project, Source, listed, nearest,
+    parse_pipeline, read_project,
 };
 
 /// The file that makes a folder a project.
@@ -61,10 +61,27 @@ impl ProjectFiles {
         Self::of_text(&folder, &text, set, dotenv)
     }
 
+    /// The same with whatever is written as pins of plugins.
+    pub(crate) fn open_to_pin(start: &Path, set: &[(String, String)]) -> Result<Self, Failures> {
+        let folder = find(start)?;
+        let text = read_text(&folder.join(PROJECT_FILE))?;
+        let dotenv = dotenv::read(&folder)?;
+        Self::read(&folder, (&text, Pins::Any), set, dotenv)
+    }
+
     /// A project whose `syncset.yaml` need not exist yet. `dotenv`: what `.env` holds, or will hold.
     pub(crate) fn of_text(
         folder: &Path,
         text: &str,
+        set: &[(String, String)],
+        dotenv: HashMap<String, String>,
+    ) -> Result<Self, Failures> {
+        Self::read(folder, (text, Pins::Checked), set, dotenv)
+    }
+
+    fn read(
+        folder: &Path,
+        (text, pins): (&str, Pins),
         set: &[(String, String)],
         dotenv: HashMap<String, String>,
     ) -> Result<Self, Failures> {
@@ -77,7 +94,7 @@ impl ProjectFiles {
         let project = with_lookup(&variables, folder, |lookup| {
             let path = shown(&folder.join(PROJECT_FILE));
             let source = Source { path: &path, text };
-            parse_project(source, &base, &registry::catalog(), lookup)
+            read_project(source, &base, (&registry::catalog(), lookup), pins)
         })?;
         Ok(Self {
             folder: folder.to_owned(),

@@ -16,11 +16,12 @@ use syncset_connector::{
     TargetColumn, TargetStatus, TargetTable, WriteMode,
 };
 use syncset_pipeline::{
-    Consistency, OnPluginError, OutputValue, PipelineSpec, PluginColumn, Problem, PushDown,
-    Selected, TablePlan, TransformStep, gone_tables, plan_tables, select_tables,
+    Condition, Consistency, OnPluginError, OutputValue, PipelineSpec, Place, PluginColumn, Problem,
+    PushDown, Selected, TablePlan, TransformStep, gone_tables, plan_tables, select_tables,
 };
 use syncset_transform::{
-    MaskedValue, OutputExpr, OutputSpec, Transform, TransformContext, TransformSpec,
+    MaskedValue, OutputExpr, OutputSpec, Part, PluginStep, Transform, TransformContext,
+    TransformSpec,
 };
 
 /// What `plan` says of `consistency: pipeline`.
@@ -321,6 +322,13 @@ fn transformed(
     });
     let extras = plan.extras.iter();
     let extras = extras.map(|name| OutputSpec::input(name, name));
+    let keys = plan
+        .outputs
+        .iter()
+        .filter(|output| plan.key.contains(&output.name));
+    let key: Vec<String> = keys
+        .map(|output| output.value.source_name().to_owned())
+        .collect();
     let steps = plan.transforms.iter().map(|step| {
         if plan.key.is_empty() && step.on_error == OnPluginError::SkipRow {
             let message = format!(
@@ -333,7 +341,11 @@ fn transformed(
                 .into());
         }
         let plugins = ends.plugins();
-        plugins.step(step, &plan.stream, context.now())
+        let step = plugins.step(step, &plan.stream, context.now())?;
+        Ok(PluginStep {
+            key: key.clone(),
+            ..step
+        })
     });
     let transform_spec = TransformSpec {
         table: plan.stream.clone(),
@@ -343,14 +355,11 @@ fn transformed(
         steps: steps.collect::<Result<_, Failure>>()?,
     };
     let transform = Transform::compile(&transform_spec, context).map_err(|error| {
+        let part = error.part().cloned();
         let mut failure = Failure::from(error);
         failure.exit_code = exit_code::CONFIG;
-        let names = |step: &&TransformStep| {
-            let name = format!("plugin `{}`", step.plugin);
-            failure.message.contains(&name)
-        };
-        if let Some(step) = plan.transforms.iter().find(names) {
-            let problem = Problem::at(&spec.path, step.place, failure.message.clone());
+        if let Some(place) = part.and_then(|part| place_of(spec, &plan, &part, &failure.message)) {
+            let problem = Problem::at(&spec.path, place, failure.message.clone());
             failure.message = problem.to_string();
         }
         let mut failures = vec![failure];
@@ -372,6 +381,39 @@ fn transformed(
     let columns = columns.map(|output| (output.name.as_str(), output.value.source_name()));
     let transform = transform.choose(columns).map_err(Failure::from)?;
     Ok((transform, plan))
+}
+
+/// Where the file has the part of a table that cannot be used. `message`: names the plugin, if it
+/// is one.
+fn place_of(spec: &PipelineSpec, plan: &TablePlan, part: &Part, message: &str) -> Option<Place> {
+    let rule = spec.tables.iter().find(|rule| rule.place == plan.place);
+    let settings = rule.and_then(|rule| rule.settings.as_ref());
+    // Without plugins a column is known by its name at the target.
+    let own = |column: &str| {
+        let mut outputs = plan.outputs.iter();
+        let output = outputs.find(|output| output.name == column);
+        output
+            .map_or(column, |output| output.value.source_name())
+            .to_owned()
+    };
+    match part {
+        Part::Condition => match &settings?.condition {
+            // That of a slice comes from the command line.
+            Some(Condition::Sql(sql)) if plan.slice.is_none() => Some(sql.place),
+            _ => None,
+        },
+        Part::Column(column) => {
+            let (column, mut derived) = (own(column), settings?.derive.iter());
+            let found = derived.find(|(name, _)| name.text == column);
+            found.map(|(_, sql)| sql.place)
+        }
+        Part::Mask(_) => None,
+        Part::Plugin => {
+            let names =
+                |step: &&TransformStep| message.contains(&format!("plugin `{}`", step.plugin));
+            plan.transforms.iter().find(names).map(|step| step.place)
+        }
+    }
 }
 
 /// Compiles what is computed here and so learns the types of computed columns.

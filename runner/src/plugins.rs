@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use syncset_pipeline::{
     Condition, PipelineSpec, PluginConfig, PluginSpec, Problem, TableSettings, TransformStep,
+    called_names,
 };
 use syncset_plugin_host::{
-    Config, Limits, Plugin, PluginError, PluginFile, PluginFunction, Scope, Wasi,
+    Config, Interrupt, Limits, Plugin, PluginError, PluginFile, PluginFunction, Scope, Wasi,
 };
 use syncset_transform::{PluginStep, is_function};
 
@@ -23,6 +24,8 @@ pub(crate) struct PluginSet {
     transforming: BTreeSet<String>,
     /// Whether some expression may call a function of a plugin.
     calls_functions: bool,
+    /// Ends calls of all of them.
+    interrupt: Interrupt,
 }
 
 struct Entry {
@@ -52,7 +55,13 @@ impl PluginSet {
             entries: entries.collect(),
             transforming: steps.map(|step| step.plugin.clone()).collect(),
             calls_functions: settings().any(calls_functions),
+            interrupt: Interrupt::default(),
         }
+    }
+
+    /// Ends the calls of its plugins.
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Loads what the pipeline needs.
@@ -125,12 +134,16 @@ impl PluginSet {
                 run_time_us: now.timestamp_micros(),
             },
             skips_rows: step.on_error == syncset_pipeline::OnPluginError::SkipRow,
+            key: Vec::new(),
         })
     }
 
     fn plugin(&self, name: &str) -> Result<Arc<Plugin>, Failure> {
         let missing = || Failure::new(exit_code::CONFIG, format!("there is no plugin `{name}`"));
-        self.entries.get(name).ok_or_else(missing)?.plugin()
+        self.entries
+            .get(name)
+            .ok_or_else(missing)?
+            .plugin(&self.interrupt)
     }
 
     fn functions_of(&self, entry: &Entry) -> Vec<Arc<PluginFunction>> {
@@ -146,7 +159,7 @@ impl PluginSet {
         if !self.calls_functions {
             return Vec::new();
         }
-        let make = || match entry.plugin() {
+        let make = || match entry.plugin(&self.interrupt) {
             Ok(plugin) => {
                 let config = change(config_of(&entry.spec.config));
                 let functions = PluginFunction::all(&plugin, &config);
@@ -159,7 +172,7 @@ impl PluginSet {
 }
 
 impl Entry {
-    fn plugin(&self) -> Result<Arc<Plugin>, Failure> {
+    fn plugin(&self, interrupt: &Interrupt) -> Result<Arc<Plugin>, Failure> {
         let load = || {
             if self.spec.sha256.is_none() {
                 let name = &self.spec.name;
@@ -169,7 +182,7 @@ impl Entry {
                     self.spec.problem("path", message).with_hint(hint),
                 ));
             }
-            load(&self.spec).map_err(Failure::from)
+            load(&self.spec, interrupt).map_err(Failure::from)
         };
         self.loaded.get_or_init(load).clone()
     }
@@ -200,20 +213,33 @@ impl syncset_pipeline::Plugins for PluginSet {
 
 /// Whether an expression calls anything at all.
 fn calls_functions(settings: &TableSettings) -> bool {
+    expressions(settings).any(|sql| sql.contains('('))
+}
+
+/// Names that the expressions of a table call.
+pub(crate) fn called(settings: &TableSettings) -> BTreeSet<String> {
+    expressions(settings).flat_map(called_names).collect()
+}
+
+fn expressions(settings: &TableSettings) -> impl Iterator<Item = &str> {
     let derived = settings.derive.iter().map(|(_, sql)| sql.text.as_str());
     let condition = match &settings.condition {
         Some(Condition::Sql(sql)) => Some(sql.text.as_str()),
         _ => None,
     };
-    derived.chain(condition).any(|sql| sql.contains('('))
+    derived.chain(condition)
 }
 
 /// Loads a plugin as the project names it.
 ///
 /// # Errors
 /// Why it cannot be used, at the place of the key that names the file.
-pub(crate) fn load(spec: &PluginSpec) -> Result<Arc<Plugin>, Problem> {
-    Plugin::load(&file_of(spec)).map(Arc::new).map_err(|error| {
+pub(crate) fn load(spec: &PluginSpec, interrupt: &Interrupt) -> Result<Arc<Plugin>, Problem> {
+    let file = PluginFile {
+        interrupt: interrupt.clone(),
+        ..file_of(spec)
+    };
+    Plugin::load(&file).map(Arc::new).map_err(|error| {
         let problem = spec.problem("path", error.to_string());
         match error.hint() {
             Some(hint) => problem.with_hint(hint),
@@ -237,6 +263,7 @@ pub(crate) fn file_of(spec: &PluginSpec) -> PluginFile {
             batch_timeout: spec.limits.batch_timeout,
             fuel: spec.limits.fuel,
         },
+        interrupt: Interrupt::default(),
     }
 }
 

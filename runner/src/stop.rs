@@ -4,6 +4,7 @@ use crate::exit_code;
 use crate::failure::Failure;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use syncset_plugin_host::Interrupt;
 use tokio::sync::watch;
 
 /// Shared by everything that works for one run; cheap to clone.
@@ -60,6 +61,22 @@ impl Stop {
         let reason = receiver.wait_for(Option::is_some).await;
         let reason = reason.expect("the sender lives in self");
         reason.clone().expect("waited for a reason")
+    }
+
+    /// The reason to end in place of the failure of what was ended for it.
+    pub(crate) fn instead_of(&self, failure: Failure) -> Failure {
+        let is_stop = failure.exit_code == exit_code::INTERRUPTED;
+        let reason = self.sender.borrow().clone();
+        reason.filter(|_| is_stop).unwrap_or(failure)
+    }
+
+    /// Ends calls of plugins as soon as somebody asks.
+    pub(crate) fn interrupts(&self, plugins: &Interrupt) {
+        let (stop, plugins) = (self.clone(), plugins.clone());
+        tokio::spawn(async move {
+            stop.requested().await;
+            plugins.request();
+        });
     }
 
     /// Does nothing for so long, or until there is a reason to end. Returns for how long.

@@ -73,6 +73,7 @@ mod mysql_values;
 mod mysql_windows;
 mod plugin_sdks;
 mod plugins;
+mod plugins_failing;
 mod plugins_hostile;
 mod plugins_lab;
 mod plugins_private;

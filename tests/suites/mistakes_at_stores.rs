@@ -145,7 +145,7 @@ async fn selections_that_do_not_fit_the_source_touch_nothing() {
     hint: use `capture: hash` or `full` for this table, or a condition over its columns only
     # function that is not there
       exit 2
-    error: derived column `short` of `public.orders`: there is no function `lefft`
+    error: derived column `short` of `public.orders`: there is no function `lefft` (pipelines/p.yaml:5:37)
     hint: did you mean `left`, `least`, `length`?
     # column of an expression misspelt
       exit 2

@@ -89,7 +89,7 @@ fn file(path: &str) -> std::io::Result<String> {
     }
 }
 
-const LOOKUP: Lookup = Lookup {
+pub(super) const LOOKUP: Lookup = Lookup {
     env: &env,
     file: &file,
 };

@@ -1,6 +1,8 @@
 //! `plugins:` and `transform:`: what is read, what plugins are given, and what is refused.
 
-use super::lab::{column, customers, pipeline, plan_with, project, shop, shown, with_tables};
+use super::lab::{
+    CATALOG, LOOKUP, column, customers, pipeline, plan_with, project, shop, shown, with_tables,
+};
 use crate::{
     NoPlugins, OnPluginError, OutputValue, PluginColumn, PluginConfig, PluginFunction, Plugins,
     Problem, TablePlan, Wasi, selection_changes,
@@ -627,7 +629,7 @@ fn columns_of_plugins_that_do_not_fit_are_refused_at_the_step() {
     let found = bound(settings, &["id", "digits", "more", "_deleted_at"]);
     insta::assert_snapshot!(shown(found), @r"
     plugin `scrub` returns `id`, which is part of the key of `public.customers` (p.yaml:7:34)
-      hint: keys pass as they are: let it return another column
+      hint: keys pass as they are: let the plugin declare what it returns (`returns` of the SDKs) without it, or return another column
     plugin `scrub` adds `digits` to `public.customers`, which is called `digits` at the target, as is `name` (p.yaml:7:34)
       hint: give it another name with `rename: { digits: .. }`
     plugin `scrub` adds `_deleted_at` to `public.customers`, which is called `_deleted_at` at the target, as is the one that the target fills (p.yaml:7:34)
@@ -639,4 +641,78 @@ fn columns_of_plugins_that_do_not_fit_are_refused_at_the_step() {
     `on_lossy` names `lossy`, which is no column of `public.customers` and which no plugin adds (p.yaml:10:28)
       hint: its columns are `note`, `more`, `digits`, `_deleted_at`, `id`, `name`
     ");
+}
+
+#[test]
+fn exact_masks_of_columns_that_plugins_read_are_no_advice_to_show_them() {
+    let text = "    columns: [id, name]
+    mask: { note: redact, added: sha256 }
+    transform: [ { plugin: scrub, config: { reads: [note] } } ]
+";
+    insta::assert_snapshot!(refused(text), @r"
+    `mask` names `added`, which is no column of `public.customers`; masks do not reach columns that plugins add (p.yaml:7:27)
+      hint: mask what the plugin reads, or let it hide `added` itself; the columns are `name`, `active`, `updated_at`, `id`, `note`, `seen_at`, `local_at`, `Country`
+    plugin `scrub` reads `note` of `public.customers`, which `mask` covers and `columns` leaves out: it would see its values as they are (p.yaml:8:18)
+      hint: select `note`: then the plugin sees what the mask writes
+    ");
+}
+
+/// Refuses every configuration.
+struct Refusing;
+
+impl Plugins for Refusing {
+    fn reads(&self, _: &str, _: &PluginConfig) -> Result<Option<Vec<String>>, String> {
+        Err("`colour` is none of its keys".to_owned())
+    }
+
+    fn sha256(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn functions(&self) -> Vec<PluginFunction> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn configurations_of_the_project_are_refused_at_their_place() {
+    let of = |step: &str| {
+        let text = with_tables(&format!(
+            "tables:\n  customers: {{ transform: [ {step} ] }}\n"
+        ));
+        let problems = plan_with(&text, &shop(), None, &Refusing).expect_err("it is refused");
+        problems[0].to_string()
+    };
+
+    let own = of("{ plugin: scrub, config: { a: 1 } }");
+    assert!(own.ends_with("(p.yaml:5:29)"), "{own}");
+    for step in ["scrub", "{ plugin: scrub }"] {
+        let inherited = of(step);
+        assert!(inherited.ends_with("(syncset.yaml:7:62)"), "{inherited}");
+    }
+}
+
+#[test]
+fn pins_that_are_no_hashes_can_be_read_to_be_replaced() {
+    for pin in ["ABC", "\"\"", "' '", "zz", ""] {
+        let text = format!("version: 1\nplugins:\n  a:\n    path: a.wasm\n    sha256: {pin}\n");
+        let place = std::path::Path::new("/shop");
+        let source = crate::Source {
+            path: "syncset.yaml",
+            text: &text,
+        };
+        let read = crate::read_project(source, place, (&CATALOG, &LOOKUP), crate::Pins::Any);
+
+        let read = read.unwrap_or_else(|problems| panic!("{pin}: {problems:?}"));
+        assert_eq!(read.plugins["a"].sha256, None, "{pin}");
+        assert!(read.plugins["a"].places.contains_key("sha256"), "{pin}");
+    }
+}
+
+#[test]
+fn names_that_are_called_are_found_in_any_expression() {
+    let called =
+        crate::called_names("upper(name) || Phone_Of (phone, 'x(') || max_ || \"loud\"(a)");
+    let called: Vec<_> = called.iter().map(String::as_str).collect();
+    assert_eq!(called, ["loud", "phone_of", "upper"]);
 }

@@ -10,6 +10,15 @@ const WIT: &str = include_str!("../../wit/plugin.wit");
 /// The section of a core module in which toolchains leave the contract that it was built for.
 const METADATA: &str = "component-type";
 
+/// How what Git LFS puts in the place of a file begins.
+const LFS_POINTER: &[u8] = b"version https://git-lfs";
+
+/// Whether these bytes look like the text form: an expression in parentheses, or a comment.
+fn is_text_form(bytes: &[u8]) -> bool {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    matches!(first, Some(b'(' | b';'))
+}
+
 /// Whether these bytes are a component already, in its binary or its text form.
 fn is_component(bytes: &[u8]) -> bool {
     match bytes.strip_prefix(b"\0asm") {
@@ -25,6 +34,14 @@ fn is_component(bytes: &[u8]) -> bool {
 pub fn to_component(bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.is_empty() {
         return Err("the file is empty".to_owned());
+    }
+    if bytes.starts_with(LFS_POINTER) {
+        return Err(
+            "it is a pointer of Git LFS, not the file itself: `git lfs pull` brings it".to_owned(),
+        );
+    }
+    if !bytes.starts_with(b"\0asm") && !is_text_form(bytes) {
+        return Err("it is no WASM file, in neither its binary nor its text form".to_owned());
     }
     let binary = wat::parse_bytes(bytes).map_err(|error| {
         let error = error.to_string();

@@ -53,14 +53,39 @@ fn first_leaf(error: &boon::ValidationError<'_, '_>) -> String {
             let want: Vec<_> = want.iter().map(|one| one.to_string()).collect();
             format!("{place} must be {}", want.join(" or "))
         }
-        boon::ErrorKind::Enum { .. } | boon::ErrorKind::Const { .. } => {
-            format!("{place} is none of the values that are allowed")
+        // What the schema allows is no secret.
+        boon::ErrorKind::Enum { want } => {
+            let want: Vec<_> = want.iter().map(|one| format!("`{one}`")).collect();
+            format!("{place} is none of {}", want.join(", "))
         }
+        boon::ErrorKind::Const { want } => format!("{place} is not `{want}`"),
         other => {
             // The words of others quote the value.
             let name = format!("{other:?}");
             let name = name.split([' ', '{', '(']).next().unwrap_or_default();
             format!("{place} is not as its JSON Schema wants it ({name})")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_that_are_allowed_are_listed() {
+        let schema = json!({ "properties": {
+            "mode": { "enum": ["fast", "exact", 3] },
+            "version": { "const": 2 },
+        } });
+        let problem = |config| config_problem(&schema.to_string(), &config).unwrap_or_default();
+
+        assert_eq!(
+            problem(json!({ "mode": "hasty" })),
+            "`mode` is none of `\"fast\"`, `\"exact\"`, `3`"
+        );
+        assert_eq!(problem(json!({ "version": 1 })), "`version` is not `2`");
+        assert_eq!(problem(json!({ "mode": "fast" })), "");
     }
 }

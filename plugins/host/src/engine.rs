@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
-/// How exact the limit of time is.
+/// How exact the limit of time is, and how soon a call ends that is to end.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Of the stack of a guest.
@@ -23,15 +23,6 @@ pub(crate) fn engine(counts_fuel: bool) -> Result<&'static Engine, String> {
     let engine = if counts_fuel { &COUNTING } else { &PLAIN };
     let made = engine.get_or_init(|| start(counts_fuel));
     made.as_ref().map_err(Clone::clone)
-}
-
-/// Calls of [`TICK`]s that a limit of time amounts to.
-pub(crate) fn ticks(limit: Duration) -> u64 {
-    let ticks = limit.as_millis().div_ceil(TICK.as_millis());
-    // A tick may come at once.
-    u64::try_from(ticks)
-        .unwrap_or(u64::MAX / 2)
-        .saturating_add(1)
 }
 
 fn start(counts_fuel: bool) -> Result<Engine, String> {

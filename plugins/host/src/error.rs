@@ -47,6 +47,10 @@ pub struct Fault {
     pub backtrace: Vec<String>,
     /// Whether one row may be to blame: false for limits of time and for answers that are wrong.
     pub divisible: bool,
+    /// Whether the call was ended because everything is to end.
+    pub stopped: bool,
+    /// Whether the guest said so itself, and goes on.
+    pub(crate) is_answer: bool,
 }
 
 impl std::fmt::Display for Fault {
@@ -72,7 +76,17 @@ impl Fault {
             hint: None,
             backtrace: Vec::new(),
             divisible: true,
+            stopped: false,
+            is_answer: false,
         }
+    }
+
+    /// The end of a call that was interrupted.
+    pub(crate) fn stopped() -> Self {
+        let mut fault = Self::new("its call was ended, since the run was told to stop");
+        fault.divisible = false;
+        fault.stopped = true;
+        fault
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {

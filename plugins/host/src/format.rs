@@ -70,6 +70,15 @@ pub(crate) fn is_wanted(format: &str, wanted: &[String]) -> bool {
             })
 }
 
+/// A type as people know it.
+pub fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
+        DataType::LargeBinary | DataType::BinaryView => "bytes".to_owned(),
+        other => format_of(other).map_or_else(|| other.to_string(), |format| spelled(&format)),
+    }
+}
+
 /// A format as people know the type.
 pub(crate) fn spelled(format: &str) -> String {
     let name = match format {

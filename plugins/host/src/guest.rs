@@ -2,10 +2,14 @@
 
 use crate::bindings::syncset::plugin::{host, types};
 use crate::error::{Fault, shown};
+use crate::interrupt::Interrupt;
+use crate::lines::Line;
 use crate::settings::{Config, Limits};
 use std::sync::Arc;
-use std::time::Duration;
-use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder, Trap, WasmBacktrace};
+use std::time::{Duration, Instant};
+use wasmtime::{
+    ResourceLimiter, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline, WasmBacktrace,
+};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::{
     Deterministic, HostMonotonicClock, HostWallClock, ResourceTable, WasiCtx, WasiCtxView, WasiView,
@@ -28,6 +32,10 @@ pub(crate) struct Guest {
     plugin: Arc<str>,
     config: Config,
     limits: StoreLimits,
+    interrupt: Interrupt,
+    /// When the time of the call is up.
+    call_ends: Instant,
+    batch_timeout: Duration,
     log: Log,
     wasi: WasiCtx,
     resources: ResourceTable,
@@ -40,7 +48,12 @@ struct Log {
 }
 
 impl Guest {
-    pub(crate) fn new(plugin: &Arc<str>, config: &Config, limits: &Limits) -> Self {
+    /// The time of its first call, that which makes it, begins.
+    pub(crate) fn new(
+        plugin: &Arc<str>,
+        config: &Config,
+        (limits, interrupt): (&Limits, &Interrupt),
+    ) -> Self {
         let store = StoreLimitsBuilder::new()
             .memory_size(limits.memory_bytes)
             .table_elements(TABLE_ELEMENTS_MAX)
@@ -53,6 +66,9 @@ impl Guest {
             plugin: Arc::clone(plugin),
             config: config.clone(),
             limits: store,
+            interrupt: interrupt.clone(),
+            call_ends: Instant::now() + limits.batch_timeout,
+            batch_timeout: limits.batch_timeout,
             log: Log::default(),
             wasi: sandbox(plugin, config),
             resources: ResourceTable::new(),
@@ -72,6 +88,15 @@ impl Guest {
     /// A call begins.
     pub(crate) fn begin(&mut self) {
         self.log = Log::default();
+        self.call_ends = Instant::now() + self.batch_timeout;
+    }
+
+    /// Whether a call may go on: asked with each tick.
+    pub(crate) fn at_tick(&self) -> UpdateDeadline {
+        match self.interrupt.is_requested() || Instant::now() >= self.call_ends {
+            true => UpdateDeadline::Interrupt,
+            false => UpdateDeadline::Continue(1),
+        }
     }
 
     /// What the guest logged as an error before it failed: SDKs leave the text of a panic there.
@@ -84,28 +109,26 @@ impl types::Host for Guest {}
 
 impl host::Host for Guest {
     fn log(&mut self, level: host::Level, message: String) {
-        let plugin = &*self.plugin;
         let message = self.shown(&message);
         if matches!(level, host::Level::Error) {
             self.log.last_error = Some(message.clone());
         }
         self.log.lines = self.log.lines.saturating_add(1);
-        if self.log.lines == LINES_MAX + 1 {
-            tracing::warn!(
-                plugin,
-                "a call logs more than {LINES_MAX} lines: the rest is left out"
-            );
+        let (level, message) = match self.log.lines {
+            0..=LINES_MAX => (level, message),
+            lines if lines == LINES_MAX + 1 => (
+                host::Level::Warn,
+                format!("a call logs more than {LINES_MAX} lines: the rest is left out"),
+            ),
+            _ => return,
+        };
+        let plugin = Arc::clone(&self.plugin);
+        Line {
+            plugin,
+            level,
+            message,
         }
-        if self.log.lines > LINES_MAX {
-            return;
-        }
-        match level {
-            host::Level::Trace => tracing::trace!(plugin, "{message}"),
-            host::Level::Debug => tracing::debug!(plugin, "{message}"),
-            host::Level::Info => tracing::info!(plugin, "{message}"),
-            host::Level::Warn => tracing::warn!(plugin, "{message}"),
-            host::Level::Error => tracing::error!(plugin, "{message}"),
-        }
+        .tell();
     }
 }
 
@@ -240,6 +263,9 @@ pub(crate) fn fault_of(error: &wasmtime::Error, guest: &mut Guest, limits: &Limi
     let frames = frames.unwrap_or_default();
     let memory = limits.memory_bytes / 1024 / 1024;
     let fault = match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) if guest.interrupt.is_requested() => {
+            return Fault::stopped().with_backtrace(frames);
+        }
         Some(Trap::Interrupt) => {
             let limit = limits.batch_timeout;
             let mut fault = Fault::new(format!("a call took longer than {limit:?}")).with_hint(

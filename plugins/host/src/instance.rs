@@ -6,7 +6,6 @@ use crate::bindings::syncset::plugin::types::{
     ArrayParam, ArrayResult, BatchParam, Context, FieldParam, PluginError as Said,
 };
 use crate::description::Description;
-use crate::engine::ticks;
 use crate::error::{Fault, shown};
 use crate::format::{data_type_of, format_of};
 use crate::guest::{Guest, fault_of};
@@ -288,6 +287,7 @@ impl Instance {
         fault.column = said.column.as_deref().map(|column| guest.shown(column));
         let row = said.row.and_then(|row| usize::try_from(row).ok());
         fault.row = row.filter(|row| row_count.is_some_and(|count| *row < count));
+        fault.is_answer = true;
         fault
     }
 
@@ -297,8 +297,8 @@ impl Instance {
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
         self.store.data_mut().begin();
-        self.store
-            .set_epoch_deadline(ticks(self.limits.batch_timeout));
+        // The guest's state says when the call has to end.
+        self.store.set_epoch_deadline(1);
         if let Some(fuel) = self.limits.fuel {
             self.store
                 .set_fuel(fuel)

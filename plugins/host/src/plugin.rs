@@ -163,11 +163,15 @@ impl Plugin {
 
     fn instance(&self, config: &Config) -> Result<Instance, Fault> {
         let limits = self.file.limits;
-        let mut store = Store::new(self.engine, Guest::new(&self.name, config, &limits));
+        let mut store = Store::new(
+            self.engine,
+            Guest::new(&self.name, config, (&limits, &self.file.interrupt)),
+        );
         store.limiter(Guest::limiter);
         store.set_hostcall_fuel(limits.memory_bytes);
         // Code of the guest runs while it is made, too.
-        store.set_epoch_deadline(crate::engine::ticks(limits.batch_timeout));
+        store.epoch_deadline_callback(|store| Ok(store.data().at_tick()));
+        store.set_epoch_deadline(1);
         let fuelled = limits.fuel.map(|fuel| store.set_fuel(fuel)).transpose();
         fuelled.map_err(|error| Fault::new(format!("{error:#}")))?;
         let made = aside(|| self.pre.instantiate(&mut store));

@@ -7,8 +7,9 @@ use crate::settings::Config;
 use arrow_schema::SchemaRef;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Instances with one configuration. Each is used by one job at a time, and by none after a
-/// failure.
+/// Instances with one configuration. Each is used by one job at a time, and by none after it
+/// stopped or returned what it may not. One that returned an error goes on: making another one
+/// takes longer than most batches.
 pub(crate) struct Pool {
     pub(crate) plugin: Arc<Plugin>,
     config: Config,
@@ -37,9 +38,11 @@ impl Pool {
             Some(instance) => instance,
             None => self.open()?,
         };
-        let done = work(&mut instance).map_err(|fault| fault.hidden(&self.config))?;
-        self.waiting().push(instance);
-        Ok(done)
+        let done = work(&mut instance);
+        if done.as_ref().err().is_none_or(|fault| fault.is_answer) {
+            self.waiting().push(instance);
+        }
+        done.map_err(|fault| fault.hidden(&self.config))
     }
 
     fn open(&self) -> Result<Instance, Fault> {

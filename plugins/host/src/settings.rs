@@ -1,12 +1,13 @@
 //! Where a plugin is and what it may use.
 
+use crate::interrupt::Interrupt;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A plugin as the project's file names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PluginFile {
     /// Its name in the project.
     pub name: String,
@@ -18,6 +19,8 @@ pub struct PluginFile {
     pub wasi: Wasi,
     /// What it may use.
     pub limits: Limits,
+    /// How its calls are ended before their time is up.
+    pub interrupt: Interrupt,
 }
 
 /// What of WASI a plugin is given.

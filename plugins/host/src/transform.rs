@@ -3,6 +3,7 @@
 use crate::error::{Fault, PluginError};
 use crate::format::{format_of, is_wanted, spelled};
 use crate::instance::{Instance, Scope};
+use crate::lines::{Lines, hold};
 use crate::plugin::Plugin;
 use crate::pool::Pool;
 use crate::settings::Config;
@@ -113,15 +114,41 @@ impl PluginTransform {
     /// # Errors
     /// [`PluginError::Failed`]; if one row alone makes the plugin fail, it is named.
     pub fn apply(&self, batch: &RecordBatch) -> Result<Returned, PluginError> {
-        let fail = |fault| PluginError::failed(self.pool.plugin.name(), fault);
-        let rows = batch
-            .project(&self.reads)
-            .map_err(|error| fail(Fault::new(format!("its columns cannot be read: {error}"))))?;
-        self.apply_once(&rows)
-            .map_err(|fault| fail(self.find_row(&rows, fault)))
+        let rows = self.read(batch)?;
+        let (done, lines) = hold(|| self.try_rows(&rows));
+        let (done, lines) = match done {
+            Ok(done) => (Ok(done), lines),
+            Err(fault) => {
+                let (fault, lines) = self.find_row(&rows, fault, lines);
+                (Err(self.failed(fault)), lines)
+            }
+        };
+        lines.tell();
+        done
     }
 
-    fn apply_once(&self, rows: &RecordBatch) -> Result<Returned, Fault> {
+    /// The same in one call, for those who look for rows themselves.
+    ///
+    /// # Errors
+    /// [`PluginError::Failed`]; the row is named if the plugin says so.
+    pub fn apply_once(&self, batch: &RecordBatch) -> Result<Returned, PluginError> {
+        let rows = self.read(batch)?;
+        self.try_rows(&rows).map_err(|fault| self.failed(fault))
+    }
+
+    fn failed(&self, fault: Fault) -> PluginError {
+        PluginError::failed(self.pool.plugin.name(), fault)
+    }
+
+    /// The columns that are passed.
+    fn read(&self, batch: &RecordBatch) -> Result<RecordBatch, PluginError> {
+        batch.project(&self.reads).map_err(|error| {
+            let reason = format!("its columns cannot be read: {error}");
+            self.failed(Fault::new(reason))
+        })
+    }
+
+    fn try_rows(&self, rows: &RecordBatch) -> Result<Returned, Fault> {
         self.pool.with(|instance| self.call(instance, rows))
     }
 
@@ -174,37 +201,44 @@ impl PluginTransform {
         })
     }
 
-    /// Narrows a fault down to the first row that fails alone, with fresh instances.
-    fn find_row(&self, rows: &RecordBatch, mut fault: Fault) -> Fault {
+    /// Narrows a fault down to the first row that fails alone. `lines`: those of the call that
+    /// failed; the ones that come back are of the last call that did.
+    fn find_row(&self, rows: &RecordBatch, mut fault: Fault, mut lines: Lines) -> (Fault, Lines) {
         if fault.row.is_some() || !fault.divisible {
-            return fault;
+            return (fault, lines);
         }
+        let failure = |rows: &RecordBatch| {
+            let (done, lines) = hold(|| self.try_rows(rows));
+            done.err().map(|fault| (fault, lines))
+        };
         let (mut start, mut length) = (0, rows.num_rows());
         while length > 1 {
             let half = length / 2;
-            let lower = self.apply_once(&rows.slice(start, half)).err();
+            let lower = failure(&rows.slice(start, half));
             let (next, at, rest) = match lower {
                 Some(found) => (Some(found), start, half),
                 None => {
                     let upper = rows.slice(start + half, length - half);
-                    (self.apply_once(&upper).err(), start + half, length - half)
+                    (failure(&upper), start + half, length - half)
                 }
             };
-            // Only all rows together fail, or another limit was hit: no row is to blame.
-            let Some(found) = next.filter(|found| found.divisible) else {
-                return fault;
+            let (found, said) = match next {
+                Some(found) if found.0.divisible || found.0.stopped => found,
+                // Only all rows together fail, or another limit was hit: no row is to blame.
+                _ => return (fault, lines),
             };
             (start, length) = (at, rest);
-            if let Some(row) = found.row {
-                return Fault {
-                    row: Some(start + row),
-                    ..found
-                };
+            (fault, lines) = (found, said);
+            if fault.stopped {
+                return (fault, lines);
             }
-            fault = found;
+            if let Some(row) = fault.row {
+                fault.row = Some(start + row);
+                return (fault, lines);
+            }
         }
         fault.row = (length == 1).then_some(start);
-        fault
+        (fault, lines)
     }
 }
 

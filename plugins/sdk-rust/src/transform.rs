@@ -70,7 +70,8 @@ pub trait Transform: DeserializeOwned + 'static {
 
     /// The columns that it will be passed -> the columns that it returns. Those of the same name
     /// are replaced, others are added; what it does not return stays as it is. By default it
-    /// returns what it reads, in the same types.
+    /// returns what it reads, in the same types; columns of the key among them have to come back
+    /// unchanged.
     ///
     /// # Errors
     /// If it cannot work with these columns; the pipeline is not run then.

@@ -4,6 +4,7 @@
 //! are not folded and integers never wrap (an overflow must be an error of a row), clock functions
 //! become the run's one instant, and times are microseconds, as the stores have them.
 
+use crate::arguments;
 use crate::context::TransformContext;
 use crate::error::{Place, TransformError};
 use crate::names::Parsed;
@@ -56,7 +57,8 @@ pub(crate) fn compile(
         .and_then(|expr| use_microseconds(expr, schema))
         .and_then(|expr| uuid::read_literals(expr, schema))
         .and_then(|expr| narrow_integers(expr, schema))
-        .map_err(|error| refuse_plan(place, &error))?;
+        .and_then(|expr| arguments::fit(expr, schema, place))
+        .map_err(|error| refuse_plan(place, &error))??;
     let logical = logical.unalias_nested().data;
     refuse_mixed_comparisons(&logical, schema, place)?;
     uuid::refuse_other_uses(&logical, schema, place)?;

@@ -1,5 +1,11 @@
 //! Why an expression was refused or could not be computed.
 
+use crate::step::SkippedRow;
+
+/// What to do with a plugin that fails at too many rows.
+const ROWS_HINT: &str = "so many failures are no accident: mend the plugin, let it return NULL \
+    where it cannot tell, or leave these rows out with `where`";
+
 /// Why a transform could not be compiled or applied. Holds no cell value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -13,6 +19,8 @@ pub enum TransformError {
         reason: String,
         /// What to write instead.
         hint: Option<String>,
+        /// Which part of the specification it is.
+        part: Part,
     },
     /// A value could not be computed.
     #[error("{place}: {reason}{}", row_suffix(.row))]
@@ -25,6 +33,30 @@ pub enum TransformError {
         row: Option<usize>,
         /// What a person can do next.
         hint: Option<String>,
+    },
+    /// A plugin failed at more rows of one batch than may be left out.
+    #[error(
+        "{place}: more than {row_count_max} of the {row_count} rows of one batch failed; the \
+         first: {}",
+        first_reason(.rows)
+    )]
+    Rows {
+        /// The table.
+        place: String,
+        /// Rows that may be left out.
+        row_count_max: usize,
+        /// Rows of the batch.
+        row_count: usize,
+        /// Rows that failed, one more than may.
+        rows: Vec<SkippedRow>,
+    },
+    /// The call of a plugin was ended because everything is to end.
+    #[error("{place}: {reason}")]
+    Stopped {
+        /// Table and column or condition.
+        place: String,
+        /// What was ended.
+        reason: String,
     },
     /// A batch does not have the schema the transform was compiled for.
     #[error("{table}: a batch does not have the columns it was planned with: {reason}")]
@@ -41,6 +73,8 @@ impl TransformError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Refused { hint, .. } | Self::Row { hint, .. } => hint.as_deref(),
+            Self::Rows { .. } => Some(ROWS_HINT),
+            Self::Stopped { .. } => None,
             Self::Schema { .. } => Some("run `syncset pipeline plan` again: the table has changed"),
         }
     }
@@ -49,7 +83,16 @@ impl TransformError {
     pub fn row(&self) -> Option<usize> {
         match self {
             Self::Row { row, .. } => *row,
-            Self::Refused { .. } | Self::Schema { .. } => None,
+            Self::Rows { rows, .. } => rows.first().map(|skipped| skipped.row),
+            Self::Refused { .. } | Self::Stopped { .. } | Self::Schema { .. } => None,
+        }
+    }
+
+    /// The part of the specification that cannot be used, if one cannot.
+    pub fn part(&self) -> Option<&Part> {
+        match self {
+            Self::Refused { part, .. } => Some(part),
+            _ => None,
         }
     }
 
@@ -59,10 +102,27 @@ impl TransformError {
     }
 }
 
+fn first_reason(rows: &[SkippedRow]) -> &str {
+    rows.first().map_or("", |skipped| &skipped.reason)
+}
+
 fn row_suffix(row: &Option<usize>) -> String {
     // People count rows from one.
     row.map(|row| format!(" (row {} of the batch)", row.saturating_add(1)))
         .unwrap_or_default()
+}
+
+/// A part of a specification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The condition.
+    Condition,
+    /// The expression of an output.
+    Column(String),
+    /// The mask of an output.
+    Mask(String),
+    /// A plugin.
+    Plugin,
 }
 
 /// What is computed, as messages name it.
@@ -97,6 +157,7 @@ impl Place {
             place: self.to_string(),
             reason: reason.into(),
             hint: None,
+            part: self.part(),
         }
     }
 
@@ -109,10 +170,26 @@ impl Place {
             place: self.to_string(),
             reason: reason.into(),
             hint: Some(hint.into()),
+            part: self.part(),
+        }
+    }
+
+    fn part(&self) -> Part {
+        match self {
+            Self::Condition { .. } => Part::Condition,
+            Self::Column { column, .. } => Part::Column(column.clone()),
+            Self::Mask { column, .. } => Part::Mask(column.clone()),
+            Self::Plugin { .. } => Part::Plugin,
         }
     }
 
     pub(crate) fn row(&self, fault: crate::evaluate::Fault) -> TransformError {
+        if fault.is_stop {
+            return TransformError::Stopped {
+                place: self.to_string(),
+                reason: fault.reason,
+            };
+        }
         TransformError::Row {
             place: self.to_string(),
             reason: fault.reason,

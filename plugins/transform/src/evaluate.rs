@@ -8,7 +8,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use datafusion_common::DataFusionError;
-use syncset_plugin_host::PluginError;
+use syncset_plugin_host::{Lines, PluginError, hold};
 
 /// Why a value could not be computed. Holds no cell value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) struct Fault {
     pub(crate) row: Option<usize>,
     /// Whether one row may be to blame.
     pub(crate) is_divisible: bool,
+    /// Whether a plugin was ended because everything is to end.
+    pub(crate) is_stop: bool,
 }
 
 impl Fault {
@@ -31,17 +33,12 @@ impl Fault {
             hint: None,
             row: None,
             is_divisible: true,
+            is_stop: false,
         }
     }
 
-    fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
-        self
-    }
-
-    /// The fault with its row moved by `offset` rows.
-    fn moved(mut self, offset: usize) -> Self {
-        self.row = self.row.map(|row| row + offset);
         self
     }
 }
@@ -100,10 +97,16 @@ pub(crate) fn evaluate(
         fault.row = Some(found.row);
         return Err(fault);
     }
-    evaluate_once(compiled, batch, wanted).map_err(|fault| match fault.is_divisible {
-        true => find_row(compiled, batch, wanted, fault),
-        false => fault,
-    })
+    let (done, lines) = hold(|| evaluate_once(compiled, batch, wanted));
+    let (done, lines) = match done {
+        Err(fault) if fault.is_divisible => {
+            let (fault, lines) = find_row(compiled, batch, wanted, (fault, lines));
+            (Err(fault), lines)
+        }
+        done => (done, lines),
+    };
+    lines.tell();
+    done
 }
 
 fn evaluate_once(
@@ -130,40 +133,40 @@ fn evaluate_once(
     Ok(carried)
 }
 
-/// Narrows a fault down to its first row by evaluating halves.
+/// Narrows a fault down to its first row by evaluating halves. The lines that plugins logged
+/// beside it are those of the last call that failed.
 fn find_row(
     compiled: &Compiled,
     batch: &RecordBatch,
     wanted: &DataType,
-    mut fault: Fault,
-) -> Fault {
+    (mut fault, mut lines): (Fault, Lines),
+) -> (Fault, Lines) {
     let (mut start, mut length) = (0, batch.num_rows());
+    let evaluated = |start, length| {
+        let (done, lines) = hold(|| evaluate_once(compiled, &batch.slice(start, length), wanted));
+        done.map(drop).map_err(|fault| (fault, lines))
+    };
     while length > 1 {
         let half = length / 2;
-        let lower = evaluate_once(compiled, &batch.slice(start, half), wanted);
-        match lower {
-            Err(found) if !found.is_divisible => return fault,
-            Err(found) => {
-                fault = found;
-                length = half;
-            }
-            Ok(_) => {
-                let rest = length - half;
-                match evaluate_once(compiled, &batch.slice(start + half, rest), wanted) {
-                    Err(found) if !found.is_divisible => return fault,
-                    Err(found) => {
-                        fault = found;
-                        start += half;
-                        length = rest;
-                    }
-                    // Only all rows together fail: no row is to blame.
-                    Ok(_) => return fault,
-                }
-            }
+        let (found, at, rest) = match evaluated(start, half) {
+            Err(found) => (found, start, half),
+            Ok(()) => match evaluated(start + half, length - half) {
+                Err(found) => (found, start + half, length - half),
+                // Only all rows together fail: no row is to blame.
+                Ok(()) => return (fault, lines),
+            },
+        };
+        if found.0.is_stop {
+            return found;
         }
+        if !found.0.is_divisible {
+            return (fault, lines);
+        }
+        (fault, lines) = found;
+        (start, length) = (at, rest);
     }
-    fault.row = Some(0);
-    fault.moved(start)
+    fault.row = Some(start);
+    (fault, lines)
 }
 
 /// An infinity or NaN that was not in the inputs is a division by zero or an overflow.

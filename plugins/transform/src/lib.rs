@@ -5,6 +5,7 @@
 //! passed on keep their `Arc`. Nothing here reads or writes a store, and nothing here turns a
 //! value that cannot be computed into NULL: it is an error that names the column and the row.
 
+mod arguments;
 mod compile;
 mod context;
 mod error;
@@ -12,6 +13,7 @@ mod evaluate;
 mod mask;
 mod names;
 mod plugin_function;
+mod skip;
 mod spec;
 mod special;
 mod step;
@@ -19,7 +21,7 @@ mod transform;
 mod uuid;
 
 pub use context::{TransformContext, is_function};
-pub use error::TransformError;
+pub use error::{Part, TransformError};
 pub use spec::{MaskedValue, OutputExpr, OutputSpec, TransformSpec};
 pub use step::{PluginStep, SkippedRow};
-pub use transform::{Applied, Transform};
+pub use transform::{Applied, SKIPPED_ROWS_MAX, Transform};

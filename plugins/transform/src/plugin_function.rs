@@ -35,6 +35,12 @@ pub(crate) fn udf(function: &Arc<host::PluginFunction>) -> ScalarUDF {
     })
 }
 
+/// The function of a plugin that is called, if it is one.
+pub(crate) fn of(function: &ScalarUDF) -> Option<&host::PluginFunction> {
+    let own = function.inner().downcast_ref::<PluginUdf>()?;
+    Some(&own.function)
+}
+
 impl PluginUdf {
     fn identity(&self) -> (&str, &str) {
         (

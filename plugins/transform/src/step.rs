@@ -2,17 +2,18 @@
 
 use crate::error::{Place, TransformError};
 use crate::evaluate::{Fault, carried_type};
+use crate::skip::{Ended, Search};
 use crate::special::SpecialChecks;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::take::take;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use syncset_plugin_host::{Config, Plugin, PluginError, PluginTransform, Scope};
+use syncset_plugin_host::{Config, Plugin, PluginError, PluginTransform, Returned, Scope};
 
-/// Rows of one batch that a plugin may fail at before the whole batch does.
-const SKIPPED_ROWS_MAX: usize = 1_000;
+/// What to do with a plugin that changes keys.
+const KEY_HINT: &str = "keys pass as they are: let the plugin return another column";
 
 /// A plugin as a table uses it.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct PluginStep {
     pub scope: Scope,
     /// Whether a row that it fails at is left out alone.
     pub skips_rows: bool,
+    /// Columns of the key, by the names that the plugin knows.
+    pub key: Vec<String>,
 }
 
 /// A row that a plugin failed at and that was left out.
@@ -46,6 +49,8 @@ pub(crate) struct BoundStep {
     reads: Vec<String>,
     /// Where each column that comes back goes.
     positions: Vec<usize>,
+    /// Columns of the key that come back, as all that was read does: they have to be the same.
+    kept: Vec<usize>,
     output: SchemaRef,
 }
 
@@ -76,6 +81,8 @@ impl BoundStep {
             .map(|it| it.as_ref().clone())
             .collect();
         let mut positions = Vec::with_capacity(transform.output().len());
+        let returns_all = returns_all(&transform, input);
+        let mut kept = Vec::new();
         for returned in transform.output() {
             let carried = carried_type(returned.data_type()).ok_or_else(|| {
                 place.refuse(format!(
@@ -87,6 +94,10 @@ impl BoundStep {
             })?;
             let field = Field::new(returned.name(), carried, returned.is_nullable());
             match fields.iter().position(|it| it.name() == field.name()) {
+                Some(index) if returns_all && step.key.contains(field.name()) => {
+                    kept.push(index);
+                    positions.push(index);
+                }
                 Some(index) => {
                     fields[index] = field;
                     positions.push(index);
@@ -108,6 +119,7 @@ impl BoundStep {
             transform,
             skips_rows: step.skips_rows,
             positions,
+            kept,
             output: Arc::new(Schema::new(fields)),
         })
     }
@@ -120,10 +132,9 @@ impl BoundStep {
     /// The plugin, and names of the columns that it returns.
     pub(crate) fn returned(&self) -> impl Iterator<Item = (&str, &str)> {
         let plugin = self.transform.plugin().name();
-        self.transform
-            .output()
-            .iter()
-            .map(move |field| (field.name().as_str(), plugin))
+        let returned = self.transform.output().iter().zip(&self.positions);
+        let changed = returned.filter(|(_, position)| !self.kept.contains(position));
+        changed.map(move |(field, _)| (field.name().as_str(), plugin))
     }
 
     /// The plugin's name in the project.
@@ -148,46 +159,42 @@ impl BoundStep {
         )
     }
 
-    pub(crate) fn apply(&self, rows: Rows) -> Result<Rows, TransformError> {
+    /// `skipped_max`: how many rows may be left out.
+    pub(crate) fn apply(&self, rows: Rows, skipped_max: usize) -> Result<Rows, TransformError> {
         let mut rows = rows;
-        let (mut left, mut skipped) = (rows.batch.clone(), Vec::new());
-        // Rows of the batch as it came to this step that are still there.
-        let mut places: Option<Vec<u32>> = None;
-        let done = loop {
-            match self.apply_once(&left) {
-                Ok(done) => break done,
-                Err(mut fault) => {
-                    let at = fault.row;
-                    let here = |row: usize| match &places {
-                        None => Some(row),
-                        Some(places) => places.get(row).and_then(|it| usize::try_from(*it).ok()),
-                    };
-                    fault.row = at.and_then(here).map(|row| rows.origin(row));
-                    let Some((at, row)) = at.zip(fault.row).filter(|_| self.skips_rows) else {
-                        return Err(self.place.row(fault));
-                    };
-                    if skipped.len() >= SKIPPED_ROWS_MAX {
-                        return Err(self.place.row(fault));
-                    }
-                    skipped.push(SkippedRow {
-                        row,
-                        reason: fault.reason,
-                    });
-                    let others = without(&left, at, places.as_deref());
-                    left = select(&left, &others.0).map_err(|fault| self.place.row(fault))?;
-                    places = Some(others.1);
-                }
+        let (done, mut skipped) = match self.skips_rows {
+            false => {
+                let found = |batch: &RecordBatch| self.transform.apply(batch);
+                let done = self.try_rows(&rows.batch, found);
+                (done.map_err(Ended::Fault), Vec::new())
+            }
+            true => {
+                let once = |batch: &RecordBatch| {
+                    self.try_rows(batch, |batch| self.transform.apply_once(batch))
+                };
+                let returned = self.returned_types().collect();
+                Search::new(once, returned, (&rows.batch, skipped_max)).run()
             }
         };
-        let origins = match (done.origins, places) {
-            (None, None) => None,
-            (None, Some(places)) => Some(places),
-            (Some(origins), None) => Some(origins),
-            (Some(origins), Some(places)) => {
-                let named = origins.iter().filter_map(|row| usize::try_from(*row).ok());
-                Some(named.filter_map(|row| places.get(row).copied()).collect())
+        for row in &mut skipped {
+            row.row = rows.origin(row.row);
+        }
+        let done = match done {
+            Ok(done) => done,
+            Err(Ended::Fault(mut fault)) => {
+                fault.row = fault.row.map(|row| rows.origin(row));
+                return Err(self.place.row(fault));
+            }
+            Err(Ended::TooMany) => {
+                return Err(TransformError::Rows {
+                    place: self.place.to_string(),
+                    row_count_max: skipped_max,
+                    row_count: rows.batch.num_rows(),
+                    rows: skipped,
+                });
             }
         };
+        let origins = done.origins;
         let kept = match &origins {
             None => rows.batch.clone(),
             Some(origins) => select(&rows.batch, origins).map_err(|fault| self.place.row(fault))?,
@@ -214,7 +221,11 @@ impl BoundStep {
         })
     }
 
-    fn apply_once(&self, batch: &RecordBatch) -> Result<Done, Fault> {
+    fn try_rows(
+        &self,
+        batch: &RecordBatch,
+        call: impl FnOnce(&RecordBatch) -> Result<Returned, PluginError>,
+    ) -> Result<Done, Fault> {
         if let Some(found) = self.checks.find(batch) {
             let schema = batch.schema();
             let column = schema.field(found.column).name();
@@ -225,19 +236,72 @@ impl BoundStep {
             fault.row = Some(found.row);
             return Err(fault);
         }
-        let returned = self
-            .transform
-            .apply(batch)
-            .map_err(|error| failed(&error))?;
+        let returned = call(batch).map_err(|error| failed(&error))?;
         let columns = returned.columns.into_iter().zip(&self.positions);
         let columns = columns
             .map(|(values, position)| carry(values, self.output.field(*position)))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        for (values, position) in columns.iter().zip(&self.positions) {
+            if self.kept.contains(position) {
+                same_keys(
+                    self.plugin(),
+                    (batch, *position),
+                    values,
+                    returned.origins.as_deref(),
+                )?;
+            }
+        }
         Ok(Done {
             columns,
             origins: returned.origins,
         })
     }
+
+    /// The types of the columns that come back.
+    fn returned_types(&self) -> impl Iterator<Item = &DataType> {
+        let positions = self.positions.iter();
+        positions.map(|position| self.output.field(*position).data_type())
+    }
+}
+
+/// Whether a plugin returns just what it reads: what SDKs do where the author says nothing.
+fn returns_all(transform: &PluginTransform, input: &Schema) -> bool {
+    let read = transform.reads().iter().map(|index| input.field(*index));
+    let same = |(read, returned): (&Field, &Field)| {
+        read.name() == returned.name() && read.data_type() == returned.data_type()
+    };
+    transform.reads().len() == transform.output().len() && read.zip(transform.output()).all(same)
+}
+
+/// Rows are found by their key on both sides, so it passes as it is.
+fn same_keys(
+    plugin: &str,
+    (batch, position): (&RecordBatch, usize),
+    returned: &ArrayRef,
+    origins: Option<&[u32]>,
+) -> Result<(), Fault> {
+    let given = batch.column(position);
+    let row_of = |row: usize| match origins {
+        None => Some(row),
+        Some(origins) => origins.get(row).and_then(|row| usize::try_from(*row).ok()),
+    };
+    let is_same = |row: &usize| {
+        row_of(*row).is_some_and(|from| returned.slice(*row, 1) == given.slice(from, 1))
+    };
+    if origins.is_none() && returned == given {
+        return Ok(());
+    }
+    let Some(row) = (0..returned.len()).find(|row| !is_same(row)) else {
+        return Ok(());
+    };
+    let schema = batch.schema();
+    let name = schema.field(position).name();
+    let mut fault = Fault::new(format!(
+        "plugin `{plugin}`: it changed `{name}`, which is part of the key"
+    ))
+    .with_hint(KEY_HINT);
+    fault.row = row_of(row);
+    Err(fault)
 }
 
 fn listed<T: AsRef<str>>(names: &[T]) -> String {
@@ -251,9 +315,12 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
     }
 }
 
-struct Done {
-    columns: Vec<ArrayRef>,
-    origins: Option<Vec<u32>>,
+/// What a plugin made of some rows.
+pub(crate) struct Done {
+    /// The columns that come back.
+    pub(crate) columns: Vec<ArrayRef>,
+    /// The row that each row was made from; `None`: all rows in their order.
+    pub(crate) origins: Option<Vec<u32>>,
 }
 
 impl Rows {
@@ -261,24 +328,6 @@ impl Rows {
         let origins = self.origins.as_ref();
         origins.and_then(|it| it.get(row)).copied().unwrap_or(row)
     }
-}
-
-/// Positions of all rows but one, and the rows that they were before.
-fn without(batch: &RecordBatch, row: usize, places: Option<&[u32]>) -> (Vec<u32>, Vec<u32>) {
-    let positions = (0..batch.num_rows()).filter(|other| *other != row);
-    let positions: Vec<u32> = positions
-        .filter_map(|row| u32::try_from(row).ok())
-        .collect();
-    let before = match places {
-        None => positions.clone(),
-        Some(places) => {
-            let rows = positions
-                .iter()
-                .filter_map(|row| usize::try_from(*row).ok());
-            rows.filter_map(|row| places.get(row).copied()).collect()
-        }
-    };
-    (positions, before)
 }
 
 fn select(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, Fault> {
@@ -327,6 +376,7 @@ pub(crate) fn failed(error: &PluginError) -> Fault {
     if let PluginError::Failed { fault: found, .. } = error {
         fault.row = found.row;
         fault.is_divisible = found.divisible;
+        fault.is_stop = found.stopped;
     }
     fault
 }

@@ -17,6 +17,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncset_connector::Mask;
 
+/// Rows of one batch that a plugin may fail at before the whole batch does: more are no accident.
+pub const SKIPPED_ROWS_MAX: usize = 1_000;
+
 /// What becomes of each batch of one table. Compiled once, shared by all units of a run.
 #[derive(Debug)]
 pub struct Transform {
@@ -187,7 +190,20 @@ impl Transform {
     /// # Errors
     /// [`TransformError::Row`] if a value cannot be computed; the batch is then unchanged.
     pub fn apply(&self, batch: &RecordBatch) -> Result<Applied, TransformError> {
-        let rows = self.through(batch, &self.steps)?;
+        self.apply_within(batch, SKIPPED_ROWS_MAX)
+    }
+
+    /// The same for a caller that can leave out no more than `skipped_max` rows.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); [`TransformError::Rows`] if more rows fail.
+    pub fn apply_within(
+        &self,
+        batch: &RecordBatch,
+        skipped_max: usize,
+    ) -> Result<Applied, TransformError> {
+        let skipped_max = skipped_max.min(SKIPPED_ROWS_MAX);
+        let rows = self.through(batch, &self.steps, skipped_max)?;
         let dropped = rows.origins.map(|origins| {
             let mut is_dropped = vec![true; batch.num_rows()];
             let skipped = rows.skipped.iter().map(|skipped| skipped.row);
@@ -219,11 +235,17 @@ impl Transform {
         let mut steps = self.steps.iter();
         let before = steps.position(|step| step.plugin() == plugin);
         let before = before.unwrap_or(self.steps.len());
-        Ok(self.through(batch, &self.steps[..before])?.batch)
+        let steps = &self.steps[..before];
+        Ok(self.through(batch, steps, SKIPPED_ROWS_MAX)?.batch)
     }
 
     /// What is left of a batch after these steps.
-    fn through(&self, batch: &RecordBatch, steps: &[BoundStep]) -> Result<Rows, TransformError> {
+    fn through(
+        &self,
+        batch: &RecordBatch,
+        steps: &[BoundStep],
+        skipped_max: usize,
+    ) -> Result<Rows, TransformError> {
         self.check_input(batch)?;
         let mut rows = match self.dropped(batch)? {
             None => Rows {
@@ -247,7 +269,7 @@ impl Transform {
                 rows.batch = RecordBatch::new_empty(Arc::clone(step.output()));
                 continue;
             }
-            rows = step.apply(rows)?;
+            rows = step.apply(rows, skipped_max)?;
         }
         Ok(rows)
     }

@@ -44,6 +44,8 @@ pub(crate) struct Guard<'a> {
     stream: &'a str,
     target: String,
     pipeline: &'a str,
+    /// Plugins drop rows, too.
+    has_plugins: bool,
 }
 
 impl<'a> Guard<'a> {
@@ -56,6 +58,7 @@ impl<'a> Guard<'a> {
             stream: table.stream(),
             target: table.planned.target.name.to_string(),
             pipeline,
+            has_plugins: table.planned.transform.has_plugins(),
         }
     }
 
@@ -120,9 +123,12 @@ impl<'a> Guard<'a> {
     }
 
     fn failure(&self, message: String, deletes: u64) -> Failure {
+        let causes = match self.has_plugins {
+            true => "the source, at `where` and at the plugins of `transform`",
+            false => "the source and at `where`",
+        };
         let mut hint = format!(
-            "they are still there; if they are to go: `{}`; \
-             if not, look at the source and at `where`",
+            "they are still there; if they are to go: `{}`; if not, look at {causes}",
             agreement(self.pipeline, self.stream, &deletes.to_string())
         );
         if let Some(allowed) = self.allowed {
@@ -153,7 +159,21 @@ mod tests {
             stream: "public.orders",
             target: "crm.orders".into(),
             pipeline: "shop",
+            has_plugins: false,
         }
+    }
+
+    #[test]
+    fn hint_names_plugins_where_there_are_some() {
+        let plain = guard(5.0, None).stop(Known::Exactly(501), 10_000);
+        let mut dropping = guard(5.0, None);
+        dropping.has_plugins = true;
+        let failure = dropping.stop(Known::Exactly(501), 10_000);
+
+        let hint = |failure: &Failure| failure.hint.clone().unwrap_or_default();
+        assert!(hint(&plain).ends_with("look at the source and at `where`"));
+        let plugins = "look at the source, at `where` and at the plugins of `transform`";
+        assert!(hint(&failure).ends_with(plugins), "{}", hint(&failure));
     }
 
     #[test]

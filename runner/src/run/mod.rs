@@ -209,6 +209,7 @@ async fn run_into(
         ends = Ends::open(spec, settings.project, jobs) => ends?,
         reason = settings.stop.requested() => return Err(reason.into()),
     };
+    settings.stop.interrupts(ends.plugins().interrupt());
     let (planned, ()) = tokio::join!(
         planned::plan(
             &ends,
@@ -218,7 +219,11 @@ async fn run_into(
         ),
         ends.source().warm_up()
     );
-    let planned = planned?;
+    // A plugin that was being asked fails then, which is no mistake of a file.
+    let planned = planned.map_err(|failures| match settings.stop.is_requested() {
+        true => settings.stop.reason().map_or(failures, Failures::from),
+        false => failures,
+    })?;
     let unknown = planned::unknown_tables(&planned.tables, &settings.args.allow_deletes);
     if !unknown.is_empty() {
         return Err(Failures(unknown));
@@ -292,6 +297,14 @@ async fn run_into(
         report.failures.extend(failures);
     }
     report.settle_exit_code();
+    if let Some(reason) = settings
+        .stop
+        .reason()
+        .filter(|_| report.exit_code == exit_code::INTERRUPTED)
+    {
+        // What was ended in the middle does not know by which signal.
+        report.exit_code = reason.exit_code;
+    }
     report.duration_ms = millis(clock);
     if hooks.has_after() {
         // Also gives them the lease's whole time.

@@ -14,7 +14,8 @@ pub(crate) const AHEAD: usize = 2;
 
 /// Feeds a stream to `consume` through a short queue, so that reading and writing overlap.
 ///
-/// Ends early when the consumer fails or the run is asked to stop.
+/// Ends early when the consumer fails or the run is asked to stop. Then that is why it ended: a
+/// call of a plugin that was ended for it fails, too.
 pub(crate) async fn pump<T, R>(
     mut stream: BoxStream<'_, Result<T>>,
     stop: &Stop,
@@ -36,7 +37,7 @@ pub(crate) async fn pump<T, R>(
         }
     };
     tokio::select! {
-        result = work => result,
+        result = work => result.map_err(|failure| stop.instead_of(failure)),
         reason = stop.requested() => Err(reason),
     }
 }

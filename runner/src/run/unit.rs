@@ -19,6 +19,7 @@ use arrow_array::RecordBatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncset_connector::{Digest, KeyDigest, UnitStart, UnitStep, UnitWriter, WriteMode};
+use syncset_transform::{SKIPPED_ROWS_MAX, TransformError};
 
 /// Why a row cannot be written, and the table it belongs to if it is one row's fault.
 pub(crate) type Refusal = (Option<Arc<PlannedTable>>, Failure);
@@ -151,7 +152,20 @@ impl<'a> Unit<'a> {
         batch: &RecordBatch,
         drop_deletes: bool,
     ) -> Result<(), Failure> {
-        let applied = table.planned.transform.apply(batch);
+        // More rows than that could not wait, whichever they are.
+        let skipped_max = usize::try_from(table.planned.plan.max_rejects).unwrap_or(usize::MAX);
+        let applied = table.planned.transform.apply_within(batch, skipped_max);
+        let applied = match applied {
+            Err(TransformError::Rows { rows, .. }) if rows.len() <= SKIPPED_ROWS_MAX => {
+                let keys = rejects::key_columns(&table.read, batch)?;
+                for skipped in &rows {
+                    self.rejects.skip(&table.planned, &keys, skipped)?;
+                }
+                // Only if rows of one batch have one key.
+                table.planned.transform.apply(batch)
+            }
+            applied => applied,
+        };
         let applied = applied.map_err(|error| rejects::at_key(table, batch, error))?;
         if !applied.skipped.is_empty() {
             let keys = rejects::key_columns(&table.read, batch)?;

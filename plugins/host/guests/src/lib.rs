@@ -88,8 +88,13 @@ impl Wat {
 
     /// A function `same(bigint) -> bigint`; `body` computes its result record.
     pub fn scalar(strict: bool, body: String) -> Self {
+        Self::scalar_of(b"l", strict, body)
+    }
+
+    /// The same of another type, whose format has one letter.
+    pub fn scalar_of(format: &[u8; 1], strict: bool, body: String) -> Self {
         let mut guest = Self::plugin(4);
-        let (name, format) = (guest.put(b"same"), guest.put(b"l"));
+        let (name, format) = (guest.put(b"same"), guest.put(format));
         let mut args = Vec::new();
         args.extend(word(format));
         args.extend(word(1));

@@ -1,7 +1,8 @@
 //! Guests that do harm: each ends in a sentence within its limit, and the next call works.
 
-use super::wat::{Load, Wat, identity, words};
-use crate::{Config, Limits, PluginError, PluginTransform, Scope};
+use super::wat::{LOG, Load, Wat, identity, load_stoppable, words};
+use crate::lines::hold;
+use crate::{Config, Interrupt, Limits, PluginError, PluginTransform, Scope, Wasi};
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use std::sync::Arc;
@@ -169,4 +170,86 @@ fn instance_that_stopped_is_not_used_again() {
     // The row works with a fresh one, so it is not to blame.
     assert_eq!(row, Some(0));
     transform.apply(&one).expect("so does the next fresh one");
+}
+
+#[test]
+fn calls_end_soon_when_everything_is_to_end() {
+    let mut guest = Wat::transform();
+    guest.replace("transform", LOOP.to_owned());
+    let interrupt = Interrupt::default();
+    let patient = Limits {
+        batch_timeout: Duration::from_secs(600),
+        ..limits()
+    };
+    let plugin = load_stoppable(guest.text().as_bytes(), (patient, Wasi::None), &interrupt)
+        .expect("it can be loaded");
+    let one = rows(vec![1]);
+    let transform =
+        PluginTransform::bind(&plugin, &Config::default(), &one.schema(), Scope::default())
+            .expect("it can be bound");
+    let began = Instant::now();
+
+    interrupt.request();
+    let error = transform.apply(&one).expect_err("it goes on for ever");
+
+    let PluginError::Failed { fault, .. } = &error else {
+        panic!("{error}");
+    };
+    assert!(fault.stopped, "{error}");
+    assert_eq!(fault.row, None);
+    assert!(began.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn instance_that_returned_an_error_goes_on() {
+    // The first call of an instance says that row 0 is bad, all others return what they are given.
+    let mut guest = Wat::transform();
+    let at = guest.put(b"no");
+    let refused = words(&[1, at, 2, 1, 0, 0]);
+    let once = format!(
+        "(if (i32.eqz (i32.load (i32.const 32)))
+           (then (i32.store (i32.const 32) (i32.const 1)) (return (block (result i32) {refused}))))
+         {}",
+        identity()
+    );
+    guest.replace("transform", once);
+    let transform = bound(&guest, limits());
+    let one = rows(vec![1]);
+
+    let (said, row) = failure(&transform, &one);
+
+    assert_eq!((said.as_str(), row), ("no", Some(0)));
+    transform.apply(&one).expect("the same instance goes on");
+}
+
+#[test]
+fn lines_of_calls_that_only_looked_for_a_row_are_not_told() {
+    // Says how many rows it is given, and stops at each value of 13.
+    let mut guest = superstitious();
+    let digit = guest.put(b"0123456789");
+    guest.imports = LOG.to_owned();
+    let body = format!(
+        "(local $at i32) (local $left i32)
+         (call $log (i32.const 4) (i32.add (i32.const {digit}) (local.get 5)) (i32.const 1))
+         (local.set $at (i32.load offset=8 (i32.load offset=8 (local.get 6))))
+         (local.set $left (local.get 5))
+         (block $done (loop $next
+           (br_if $done (i32.eqz (local.get $left)))
+           (if (i64.eq (i64.load (local.get $at)) (i64.const 13)) (then (unreachable)))
+           (local.set $at (i32.add (local.get $at) (i32.const 8)))
+           (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+           (br $next)))
+         {}",
+        identity()
+    );
+    guest.replace("transform", body);
+    let transform = bound(&guest, limits());
+
+    let (failed, lines) = hold(|| failure(&transform, &rows(vec![1, 2, 3, 4, 13, 6, 7, 8])));
+    let (done, fine) = hold(|| transform.apply(&rows(vec![1, 2])).map(drop));
+
+    assert_eq!(failed.1, Some(4));
+    assert_eq!(lines.messages(), ["1"]);
+    done.expect("no row is bad");
+    assert_eq!(fine.messages(), ["2"]);
 }

@@ -1,7 +1,7 @@
 //! Files that are no plugins, and plugins that want more than they are given.
 
 use super::wat::{Wat, load};
-use crate::{Limits, Plugin, PluginError, PluginFile, Wasi, sha256_of};
+use crate::{Interrupt, Limits, Plugin, PluginError, PluginFile, Wasi, sha256_of};
 
 fn said(bytes: &[u8]) -> (String, String) {
     let error = load(bytes, Limits::default(), Wasi::None).expect_err("it is no plugin");
@@ -14,7 +14,15 @@ fn files_that_are_no_plugins_are_told() {
     let other = Wat::transform().text().replace("@0.1.0", "@9.0.0");
     for (bytes, wanted) in [
         (&b""[..], "the file is empty"),
-        (b"#!/bin/sh\n", "it is no WASM file"),
+        (
+            b"#!/bin/sh\n",
+            "it is no WASM file, in neither its binary nor its text form",
+        ),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:9c1e\nsize 12\n",
+            "it is a pointer of Git LFS, not the file itself: `git lfs pull` brings it",
+        ),
+        (b"(modul)", "it is no WASM file: "),
         (
             b"\0asm\x01\0\0\0",
             "does not export `syncset:plugin/plugin@0.1.0`",
@@ -98,6 +106,7 @@ fn file_that_changed_since_it_was_pinned_is_refused() {
         sha256: Some(sha256_of(text.as_bytes())),
         wasi: Wasi::None,
         limits: Limits::default(),
+        interrupt: Interrupt::default(),
     };
     Plugin::load(&file).expect("it is the file that was pinned");
     file.sha256 = Some(sha256_of(b"another"));

@@ -1,9 +1,9 @@
 //! Guests as the host loads them.
 
 use crate::settings::PluginFile;
-use crate::{Limits, Plugin, PluginError, Wasi};
+use crate::{Interrupt, Limits, Plugin, PluginError, Wasi};
 use std::sync::Arc;
-pub(crate) use syncset_plugin_guests::{RESULT, Wat, identity, words};
+pub(crate) use syncset_plugin_guests::{LOG, RESULT, Wat, identity, words};
 
 /// A guest that can be loaded.
 pub(crate) trait Load {
@@ -25,6 +25,15 @@ impl Load for Wat {
 
 /// Loads a file with these bytes.
 pub(crate) fn load(bytes: &[u8], limits: Limits, wasi: Wasi) -> Result<Arc<Plugin>, PluginError> {
+    load_stoppable(bytes, (limits, wasi), &Interrupt::default())
+}
+
+/// The same with calls that can be ended.
+pub(crate) fn load_stoppable(
+    bytes: &[u8],
+    (limits, wasi): (Limits, Wasi),
+    interrupt: &Interrupt,
+) -> Result<Arc<Plugin>, PluginError> {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().join("guest.wasm");
     std::fs::write(&path, bytes).expect("the folder can be written");
@@ -34,6 +43,7 @@ pub(crate) fn load(bytes: &[u8], limits: Limits, wasi: Wasi) -> Result<Arc<Plugi
         sha256: None,
         wasi,
         limits,
+        interrupt: interrupt.clone(),
     };
     Plugin::load(&file).map(Arc::new)
 }

@@ -118,6 +118,7 @@ fn checked<T: ArrowPrimitiveType>(
             step(value).ok_or_else(|| Fault {
                 row: Some(row),
                 ..Fault::new("the bucket of a value is out of the column's range")
+                    .with_hint("mask the column with `null` or `constant`, or leave such rows out with `where`")
             })
         });
         masked.push(value.transpose()?);

@@ -185,6 +185,21 @@ fn dates_are_cut_and_infinities_stay() {
 }
 
 #[test]
+fn buckets_out_of_range_say_what_to_do() {
+    let plan = MaskPlan::new(&Mask::Bucket("10".into()), &DataType::Int64)
+        .ok()
+        .expect("a width");
+    let least: ArrayRef = Arc::new(Int64Array::from(vec![i64::MIN]));
+
+    let fault = plan
+        .apply(Some(&least), 1)
+        .expect_err("it is below the column's range");
+
+    assert_eq!(fault.row, Some(0));
+    assert!(fault.hint.is_some_and(|hint| hint.contains("`where`")));
+}
+
+#[test]
 fn buckets_are_exact() {
     let bucket = |width: &str| Mask::Bucket(width.into());
     let integers: ArrayRef = Arc::new(Int64Array::from(vec![1_999, -1, 0, 1_000]));

@@ -120,8 +120,12 @@ fn table_text(table: &CheckedTable) -> String {
         text.push_str(&format!("  {}\n", sample.line()));
     }
     if table.rejected > 0 {
-        let wait = counted(table.rejected, "rejected row waits", "rejected rows wait");
-        text.push_str(&format!("  note: {wait} and is left out\n"));
+        let wait = counted(
+            table.rejected,
+            "rejected row waits and is left out",
+            "rejected rows wait and are left out",
+        );
+        text.push_str(&format!("  note: {wait}\n"));
     }
     for note in &table.notes {
         text.push_str(&format!("  note: {note}\n"));

@@ -8,7 +8,10 @@ use crate::failure::{Failure, Failures};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use syncset_plugin_host::{Limits, Plugin, PluginFile, Wasi, to_component};
+use syncset_plugin_host::{Interrupt, Limits, Plugin, PluginFile, Wasi, to_component};
+
+/// What Rust builds for.
+const RUST_TARGET: &str = "wasm32-unknown-unknown";
 
 /// Builds it; the tools say on stderr what they do.
 pub(super) fn build(cli: &Cli, folder: &Path) -> Result<i32, Failures> {
@@ -34,6 +37,7 @@ pub(super) fn build(cli: &Cli, folder: &Path) -> Result<i32, Failures> {
         sha256: None,
         wasi: Wasi::None,
         limits: Limits::default(),
+        interrupt: Interrupt::default(),
     };
     let plugin = Plugin::load(&file).map_err(Failure::from)?;
     if is_text(cli.output) {
@@ -72,13 +76,13 @@ fn language_of(folder: &Path) -> Option<Language> {
 fn rust(folder: &Path, component: &Path) -> Result<(), Failure> {
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--release", "--target", "wasm32-unknown-unknown"])
+        .args(["build", "--release", "--target", RUST_TARGET])
         .arg("--message-format=json-render-diagnostics");
-    let output = run(
-        cargo,
-        folder,
-        "`rustup target add wasm32-unknown-unknown` adds what Rust needs for it",
-    )?;
+    let hint = "`rustup target add wasm32-unknown-unknown` adds what Rust needs for it";
+    let output = run(cargo, folder, hint).map_err(|failure| match has_target(folder) {
+        true => failure,
+        false => failure.with_hint(hint),
+    })?;
     let lines = output
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
@@ -98,6 +102,19 @@ fn rust(folder: &Path, component: &Path) -> Result<(), Failure> {
     std::fs::write(component, bytes).map_err(|error| {
         let message = format!("cannot write `{}`: {error}", component.display());
         Failure::new(exit_code::FAILED, message)
+    })
+}
+
+/// Whether the toolchain of a folder can build for WASM.
+fn has_target(folder: &Path) -> bool {
+    let asked = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", RUST_TARGET])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output();
+    asked.is_ok_and(|output| {
+        let libraries = String::from_utf8_lossy(&output.stdout);
+        output.status.success() && Path::new(libraries.trim()).is_dir()
     })
 }
 
@@ -195,8 +212,9 @@ fn run(mut command: Command, folder: &Path, hint: &str) -> Result<String, Failur
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => {
+            // The tool is there: what it says is what is wrong.
             let message = format!("`{program}` failed ({}): see above", output.status);
-            Err(Failure::new(exit_code::FAILED, message).with_hint(hint))
+            Err(Failure::new(exit_code::FAILED, message))
         }
     }
 }

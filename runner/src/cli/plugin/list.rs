@@ -5,10 +5,12 @@ use crate::cli::plugin::is_text;
 use crate::cli::render;
 use crate::exit_code;
 use crate::failure::Failures;
+use crate::plugins;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use syncset_pipeline::PluginSpec;
-use syncset_plugin_host::sha256_of;
+use syncset_plugin_host::{Interrupt, sha256_of};
+use syncset_transform::is_function;
 
 /// How the file of a plugin is.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,11 +47,12 @@ struct Entry {
     sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<usize>,
-    /// Pipelines that send rows through it.
+    /// Pipelines that use it.
     pipelines: Vec<String>,
 }
 
-/// Lists them. Touches no store, runs no plugin.
+/// Lists them. Touches no store. Runs the plugins' own descriptions, if some expression calls a
+/// function that is not ours.
 pub(super) fn list(context: &Context) -> Result<i32, Failures> {
     let mut users = users(context);
     let specs = context.files.project.plugins.values();
@@ -83,22 +86,49 @@ fn entry(spec: &PluginSpec, pipelines: Vec<String>) -> Entry {
     }
 }
 
-/// Pipelines by the plugins that their tables name. One that cannot be read names none.
+/// Pipelines by the plugins that their tables use. One that cannot be read uses none.
 fn users(context: &Context) -> BTreeMap<String, Vec<String>> {
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut owners = None;
     for name in context.files.pipeline_names() {
         let Ok(spec) = context.files.pipeline(&name) else {
             continue;
         };
-        let settings = spec.tables.iter().filter_map(|rule| rule.settings.as_ref());
-        for step in settings.flat_map(|settings| &settings.transform) {
-            let pipelines = users.entry(step.plugin.clone()).or_default();
-            if !pipelines.contains(&name) {
-                pipelines.push(name.clone());
-            }
+        let settings = || spec.tables.iter().filter_map(|rule| rule.settings.as_ref());
+        let steps = settings().flat_map(|settings| &settings.transform);
+        let mut used: BTreeSet<String> = steps.map(|step| step.plugin.clone()).collect();
+        let called: BTreeSet<_> = settings().flat_map(plugins::called).collect();
+        if called.iter().any(|function| !is_function(function)) {
+            let owners = owners.get_or_insert_with(|| owners_of(context));
+            used.extend(
+                called
+                    .iter()
+                    .filter_map(|function| owners.get(function))
+                    .cloned(),
+            );
+        }
+        for plugin in used {
+            users.entry(plugin).or_default().push(name.clone());
         }
     }
     users
+}
+
+/// Plugins by the functions that they have. One that cannot be loaded has none.
+fn owners_of(context: &Context) -> BTreeMap<String, String> {
+    let specs = context.files.project.plugins.values();
+    let loaded = specs.filter_map(|spec| {
+        let any = PluginSpec {
+            sha256: None,
+            ..spec.clone()
+        };
+        plugins::load(&any, &Interrupt::default()).ok()
+    });
+    let functions = loaded.flat_map(|plugin| {
+        let functions = plugin.description().functions.clone().into_iter();
+        functions.map(move |function| (function.name, plugin.name().to_owned()))
+    });
+    functions.collect()
 }
 
 fn text(entries: &[Entry]) -> String {

@@ -18,7 +18,7 @@ use crate::plugins;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use syncset_pipeline::{PluginSpec, nearest};
-use syncset_plugin_host::{Config, Limits, Plugin, PluginFile, Wasi};
+use syncset_plugin_host::{Config, Interrupt, Limits, Plugin, PluginFile, Wasi};
 
 /// Runs one verb; returns its exit code.
 pub(super) async fn dispatch(cli: &Cli, verb: &PluginVerb) -> Result<i32, Failures> {
@@ -27,7 +27,13 @@ pub(super) async fn dispatch(cli: &Cli, verb: &PluginVerb) -> Result<i32, Failur
         PluginVerb::Build { folder } => build::build(cli, folder),
         PluginVerb::List => list::list(&open(cli)?),
         PluginVerb::Inspect { plugin } => inspect::inspect(cli, plugin),
-        PluginVerb::Pin { names } => pin::pin(&open(cli)?, names),
+        PluginVerb::Pin { names } => {
+            let context = Context {
+                files: ProjectFiles::open_to_pin(&cli.directory, &cli.set)?,
+                output: cli.output,
+            };
+            pin::pin(&context, names)
+        }
         PluginVerb::Test(args) => test::test(cli, args).await,
     }
 }
@@ -59,6 +65,7 @@ impl Chosen {
                 sha256: None,
                 wasi: Wasi::None,
                 limits: Limits::default(),
+                interrupt: Interrupt::default(),
             };
             let plugin = Plugin::load(&file).map_err(Failure::from)?;
             return Ok(Self {
@@ -70,7 +77,7 @@ impl Chosen {
         let context = open(cli)?;
         let mut spec = spec_of(&context, name)?.clone();
         let pinned = spec.sha256.take();
-        let plugin = plugins::load(&spec).map_err(Failure::from)?;
+        let plugin = plugins::load(&spec, &Interrupt::default()).map_err(Failure::from)?;
         spec.sha256 = pinned;
         Ok(Self {
             plugin,

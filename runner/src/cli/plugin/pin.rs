@@ -9,6 +9,7 @@ use crate::plugins;
 use serde_json::json;
 use std::path::Path;
 use syncset_pipeline::{Place, PluginSpec};
+use syncset_plugin_host::Interrupt;
 
 /// Checks that each plugin can be used, and pins the files as they are; all of them if none is
 /// named.
@@ -23,7 +24,7 @@ pub(super) fn pin(context: &Context, names: &[String]) -> Result<i32, Failures> 
     for name in &names {
         let mut spec = spec_of(context, name)?.clone();
         let before = spec.sha256.take();
-        let plugin = plugins::load(&spec).map_err(Failure::from)?;
+        let plugin = plugins::load(&spec, &Interrupt::default()).map_err(Failure::from)?;
         spec.sha256 = before;
         pinned.push((spec, plugin.sha256().to_owned()));
     }
@@ -84,10 +85,14 @@ fn write(spec: &PluginSpec, sha256: &str) -> Result<(), Failure> {
 
 /// The text with another value at this place.
 fn replaced(text: &str, at: Place, sha256: &str) -> Option<String> {
-    let start = offset(text, at)?;
+    let place = offset(text, at)?;
+    // The place of a value that is not there is the colon.
+    let is_absent = text.get(place..)?.starts_with(':');
+    let start = place + usize::from(is_absent);
+    let blank = if is_absent { " " } else { "" };
     let end = start + scalar_length(text.get(start..)?);
     Some(format!(
-        "{}\"{sha256}\"{}",
+        "{}{blank}\"{sha256}\"{}",
         &text[..start],
         text.get(end..)?
     ))
@@ -175,6 +180,11 @@ mod tests {
         assert_eq!(
             replaced(text, at(1, 28), HASH).expect("a form that is known"),
             "a: { path: é.wasm, sha256: \"abc\" }\nb: 1\n"
+        );
+        let empty = "sha256:\n";
+        assert_eq!(
+            replaced(empty, at(1, 7), HASH).expect("a form that is known"),
+            "sha256: \"abc\"\n"
         );
         let plain = "sha256: old\n";
         assert_eq!(

@@ -10,6 +10,7 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, Schema};
 use futures::StreamExt;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use syncset_connector::{KeyRange, SnapshotRequest};
@@ -172,21 +173,29 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-/// The first rows of a table of a pipeline, as they would reach the plugin there, and the plugin's
-/// configuration. `table`: the one that is asked for; `None`: the first that has the plugin, or the
-/// first one.
+/// Rows of a table of a pipeline.
+pub(super) struct Sample {
+    pub(super) rows: RecordBatch,
+    /// The plugin's configuration there, if the table has it.
+    pub(super) config: Option<PluginConfig>,
+    /// The table, as the source names it.
+    pub(super) table: String,
+}
+
+/// The first rows of a table of a pipeline, as they would reach the plugin there. `table`: the one
+/// that is asked for; `None`: the first that has the plugin, or the only one.
 pub(super) async fn of_pipeline(
     context: &Context,
     (name, table): (&str, Option<&str>),
     plugin: &str,
     limit: usize,
-) -> Result<(RecordBatch, Option<PluginConfig>), Failures> {
+) -> Result<Sample, Failures> {
     let mut spec = context.files.pipeline(name)?;
     // What is tried need not be pinned.
     if let Some(tried) = spec.plugins.get_mut(plugin) {
         tried.sha256 = std::fs::read(&tried.file).ok().map(|it| sha256_of(&it));
     }
-    let (mut config, mut had) = (None, Vec::new());
+    let mut configs = BTreeMap::new();
     for (index, rule) in spec.tables.iter_mut().enumerate() {
         let Some(settings) = rule.settings.as_mut() else {
             continue;
@@ -195,8 +204,7 @@ pub(super) async fn of_pipeline(
         settings.rename.clear();
         let mut steps = settings.transform.iter();
         if let Some(step) = steps.find(|step| step.plugin == plugin) {
-            config.get_or_insert_with(|| step.config.clone());
-            had.push(index);
+            configs.insert(index, step.config.clone());
         }
     }
     let ends = Ends::open(&spec, &context.files.project.name, 1).await?;
@@ -212,15 +220,27 @@ pub(super) async fn of_pipeline(
             .find(|it| it.stream == table || it.table.name == table),
         None => selected
             .iter()
-            .find(|it| had.contains(&it.rule))
-            .or(selected.first()),
+            .find(|it| configs.contains_key(&it.rule))
+            .or(selected.first().filter(|_| selected.len() == 1)),
     };
     let chosen = chosen.cloned().ok_or_else(|| {
         let streams: Vec<_> = selected.iter().map(|it| it.stream.as_str()).collect();
-        let message = format!("pipeline `{name}` has no such table");
-        Failure::new(exit_code::CONFIG, message)
-            .with_hint(format!("its tables are {}", streams.join(", ")))
+        let streams = streams.join(", ");
+        let (message, hint) = match table {
+            Some(table) => (
+                format!("pipeline `{name}` has no table `{table}`"),
+                format!("its tables are {streams}"),
+            ),
+            None => (
+                format!("no table of pipeline `{name}` has plugin `{plugin}` in its `transform`"),
+                format!(
+                    "say whose rows: `--input pipeline:{name}/TABLE`; its tables are {streams}"
+                ),
+            ),
+        };
+        Failure::new(exit_code::CONFIG, message).with_hint(hint)
     })?;
+    let config = configs.remove(&chosen.rule);
     let planned = planned::draft(&ends, &spec, vec![chosen], None).await?;
     let planned = planned.into_iter().next().expect("one table was drafted");
     let request = SnapshotRequest {
@@ -251,5 +271,9 @@ pub(super) async fn of_pipeline(
         let message = format!("`{}` of pipeline `{name}` has no rows", planned.stream());
         Failure::new(exit_code::CONFIG, message)
     })?;
-    Ok((sample, config))
+    Ok(Sample {
+        rows: sample,
+        config,
+        table: planned.stream().to_owned(),
+    })
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::args::{Cli, PluginTestArgs};
 use crate::cli::plugin::samples;
-use crate::cli::plugin::trial::{self, After, Disagreement, Outcome, Trial};
+use crate::cli::plugin::trial::{self, After, Disagreement, Origin, Outcome, Trial};
 use crate::cli::plugin::{Chosen, is_text, open};
 use crate::cli::render;
 use crate::exit_code;
@@ -22,7 +22,7 @@ const SHOWN_CHARS_MAX: usize = 60;
 pub(super) async fn test(cli: &Cli, args: &PluginTestArgs) -> Result<i32, Failures> {
     let chosen = Chosen::load(cli, &args.plugin)?;
     let given = args.config.as_deref().map(config).transpose()?;
-    let (rows, config) = match args.input.strip_prefix(PIPELINE) {
+    let (rows, config, origin) = match args.input.strip_prefix(PIPELINE) {
         Some(name) => {
             let place = match name.split_once('/') {
                 Some((name, table)) => (name, Some(table)),
@@ -30,9 +30,14 @@ pub(super) async fn test(cli: &Cli, args: &PluginTestArgs) -> Result<i32, Failur
             };
             let context = open(cli)?;
             let plugin = chosen.plugin.name();
-            let (rows, used) = samples::of_pipeline(&context, place, plugin, args.limit).await?;
-            let used = used.map(|config| plugins::config_of(&config));
-            (rows, given.or(used).unwrap_or_else(|| chosen.config()))
+            let sample = samples::of_pipeline(&context, place, plugin, args.limit).await?;
+            let used = sample.config.map(|config| plugins::config_of(&config));
+            let origin = Origin {
+                pipeline: place.0.to_owned(),
+                table: sample.table,
+            };
+            let config = given.or(used).unwrap_or_else(|| chosen.config());
+            (sample.rows, config, origin)
         }
         None => {
             let config = given.unwrap_or_else(|| chosen.config());
@@ -43,7 +48,7 @@ pub(super) async fn test(cli: &Cli, args: &PluginTestArgs) -> Result<i32, Failur
             };
             let path = cli.directory.join(&args.input);
             let rows = samples::of_file(&path, args.limit, needs.as_deref())?;
-            (rows, config)
+            (rows, config, Origin::default())
         }
     };
     let description = chosen.plugin.description();
@@ -63,6 +68,7 @@ pub(super) async fn test(cli: &Cli, args: &PluginTestArgs) -> Result<i32, Failur
         config,
         call: args.call.clone(),
         rows,
+        origin,
     };
     let before = trial::texts(&trial.rows)?;
     let outcome = trial.run()?;

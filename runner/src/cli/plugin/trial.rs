@@ -18,6 +18,24 @@ pub(super) struct Trial {
     /// An expression that calls its functions; `None`: its transform.
     pub(super) call: Option<String>,
     pub(super) rows: RecordBatch,
+    /// Where the rows come from, as the plugin is told.
+    pub(super) origin: Origin,
+}
+
+/// Where rows come from.
+pub(super) struct Origin {
+    pub(super) pipeline: String,
+    pub(super) table: String,
+}
+
+impl Default for Origin {
+    /// Of a file.
+    fn default() -> Self {
+        Self {
+            pipeline: "test".to_owned(),
+            table: "rows".to_owned(),
+        }
+    }
 }
 
 /// What becomes of one row: the texts of its columns, or `None` if it is dropped.
@@ -104,15 +122,16 @@ impl Trial {
                 plugin: Arc::clone(&self.plugin),
                 config: self.config.clone(),
                 scope: Scope {
-                    pipeline: "test".to_owned(),
-                    table: "rows".to_owned(),
+                    pipeline: self.origin.pipeline.clone(),
+                    table: self.origin.table.clone(),
                     run_time_us: now.timestamp_micros(),
                 },
                 skips_rows: false,
+                key: Vec::new(),
             }),
         }
         let spec = TransformSpec {
-            table: "rows".to_owned(),
+            table: self.origin.table.clone(),
             input,
             condition: None,
             outputs,
