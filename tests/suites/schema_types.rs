@@ -121,6 +121,32 @@ async fn label_with_another_name_stops_its_table_before_a_value_is_lost() {
 }
 
 #[tokio::test]
+async fn labels_that_an_older_type_lacks_are_added_for_new_columns_and_tables() {
+    let create = "CREATE TYPE mood AS ENUM ('sad', 'ok')";
+    let lab = Lab::with_typed(Engine::Postgres, create, "m mood DEFAULT 'sad'").await;
+    // Nothing at the target follows the type any more.
+    lab.at_source("ALTER TABLE t DROP COLUMN m").await;
+    lab.run().await.expect_success();
+
+    lab.at_source("ALTER TYPE mood ADD VALUE 'so' BEFORE 'ok'")
+        .await;
+    lab.at_source("ALTER TABLE u ADD COLUMN feels mood DEFAULT 'so'")
+        .await;
+    lab.run().await.expect_success();
+    lab.assert_same("SELECT id, feels::text FROM u ORDER BY feels, id", 100)
+        .await;
+    lab.is_quiet().await;
+
+    lab.at_source("ALTER TYPE mood ADD VALUE 'well'").await;
+    lab.at_source("CREATE TABLE v (id int PRIMARY KEY, m mood); INSERT INTO v VALUES (1, 'well')")
+        .await;
+    let text = "version: 1\nsource: source\ntarget: target\ntables:\n  v: {}\n";
+    lab.project.pipeline("p", text);
+    lab.run().await.expect_success();
+    lab.assert_same("SELECT id, m::text FROM v", 1).await;
+}
+
+#[tokio::test]
 async fn labels_of_a_set_in_another_order_are_another_type() {
     for target in [Engine::Mysql, Engine::Mariadb] {
         let lab = Lab::loaded((Engine::Mysql, target), "").await;

@@ -315,6 +315,31 @@ fn type_needs(name: &str, definition: &TypeDefinition, needs: &mut Vec<Need>) ->
             advice: advice.to_owned(),
         },
     );
+    if let TypeDefinition::Enum { labels } = definition {
+        label_needs(name, labels, needs)?;
+    }
+    Ok(())
+}
+
+/// The labels of an enumeration that exists: it may be older than they are.
+fn label_needs(name: &str, labels: &[String], needs: &mut Vec<Need>) -> Result<()> {
+    let quoted = quote_literal(name)?;
+    let mut place = String::new();
+    for label in labels {
+        let literal = quote_literal(label)?;
+        let sql = format!("ALTER TYPE {name} ADD VALUE IF NOT EXISTS {literal}{place}");
+        let need = Need {
+            what: format!("label {literal} of type `{name}`"),
+            exists: format!(
+                "(to_regtype({quoted}) IS NULL OR EXISTS (SELECT FROM pg_enum \
+                 WHERE enumtypid = to_regtype({quoted}) AND enumlabel = {literal}))"
+            ),
+            advice: format!("{sql}, as the owner of the type"),
+            create: Some(sql),
+        };
+        push(needs, need);
+        place = format!(" AFTER {literal}");
+    }
     Ok(())
 }
 
@@ -412,6 +437,7 @@ mod tests {
                 "CREATE SCHEMA \"crm\"",
                 "CREATE SCHEMA \"My.Types\"",
                 "CREATE TYPE \"My.Types\".mood AS ENUM ('o''k')",
+                "ALTER TYPE \"My.Types\".mood ADD VALUE IF NOT EXISTS 'o''k'",
                 "CREATE SCHEMA \"public\"",
                 "CREATE TYPE public.pair AS (\"M\" \"My.Types\".mood)",
                 "CREATE TABLE \"crm\".\"t\" (\n  \"c\" public.pair NOT NULL,\n  \

@@ -40,9 +40,15 @@ pub(crate) async fn plan(
     user: &str,
 ) -> Result<AlterationPlan> {
     let facts = facts(session, alteration, &alteration.must_be_empty).await?;
-    let labels = facts.new_labels(alteration).into_iter();
+    let mut planned = facts.new_labels(alteration);
+    for statement in statements(alteration, &facts) {
+        // A label may be needed by several columns.
+        if !planned.iter().any(|it| it.sql == statement.sql) {
+            planned.push(statement);
+        }
+    }
     Ok(AlterationPlan {
-        statements: labels.chain(statements(alteration, &facts)).collect(),
+        statements: planned,
         blockers: blockers(alteration, &facts, user),
         asks: Vec::new(),
     })

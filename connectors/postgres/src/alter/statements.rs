@@ -21,6 +21,15 @@ pub(super) fn beside_the_table(sql: String) -> PlannedStatement {
     }
 }
 
+/// What makes something that the table needs.
+fn made_beside(sql: String) -> PlannedStatement {
+    PlannedStatement {
+        // No label can be dropped again.
+        reversible: !sql.starts_with("ALTER TYPE"),
+        ..beside_the_table(sql)
+    }
+}
+
 /// An action of ALTER TABLE, which keeps everybody out, but only for a moment unless the table is
 /// written anew.
 fn action(table: &TargetTable, action: &str) -> PlannedStatement {
@@ -46,7 +55,7 @@ pub(super) fn statements(alteration: &TableAlteration, facts: &Facts) -> Vec<Pla
     let table = &alteration.table;
     let missing = facts.missing.iter();
     let missing = missing.filter_map(|need| need.create.clone());
-    let mut statements: Vec<_> = missing.map(beside_the_table).collect();
+    let mut statements: Vec<_> = missing.map(made_beside).collect();
     let released = facts.released(alteration);
     statements.extend(released.map(|(child, name)| PlannedStatement {
         sql: indexes::drop_statement(child, name, true),
