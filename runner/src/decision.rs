@@ -89,6 +89,10 @@ pub(crate) fn decide(
     };
     let here = stored.filter(|_| moved.is_none());
     let reshape = needed_reshape(table, state, (here, edited.is_some()), unfit)?;
+    let takes = reshape.as_ref().and_then(|reshape| reshape.takes.as_ref());
+    if let Some(names) = takes.filter(|_| !rules.is_approved(table)) {
+        return Err(name_is_taken(table, names).into());
+    }
     let unsettled = table.status.differences.iter().filter(|difference| {
         let settles = |reshape: &Reshape| reshape.settles(difference);
         let is_needed = difference.about != About::Changes || table.write() != WriteMode::Append;
@@ -231,6 +235,20 @@ fn retelling(table: &PlannedTable, stored: &StreamState, action: &Action) -> Opt
         selection: table.plan.read.selection.clone(),
         selection_text: text.clone(),
     })
+}
+
+/// The failure of a table whose column gets the name of one whose values are kept, as long as nobody
+/// has agreed that they are lost.
+fn name_is_taken(table: &PlannedTable, (from, to): &(String, String)) -> Failure {
+    let (stream, target) = (table.stream(), &table.target.name);
+    let message = format!(
+        "table `{stream}`: column `{from}` of `{target}` is to be called `{to}`, and a column of \
+         that name keeps what was copied before the source dropped it"
+    );
+    Failure::new(exit_code::APPROVAL, message).with_hint(format!(
+        "rename `{to}` at the target; or agree with `syncset schema approve` that its values are \
+         lost; or keep the target's name with `rename: {{ {to}: {from} }}`"
+    ))
 }
 
 /// What has to become of a target table that exists and is ours. `stored`: what is stored of its

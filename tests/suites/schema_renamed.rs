@@ -312,7 +312,10 @@ async fn name_of_a_column_that_keeps_its_values_is_not_taken() {
             "{pair:?}: {stopped}"
         );
         assert_eq!(lab.number(kept).await, 100, "{pair:?}");
-        lab.edit("schema: { dropped_column: drop }");
+        match at_once {
+            true => lab.edit("schema: { dropped_column: drop }"),
+            false => drop(lab.run_with(&["--approve", "t"]).await.expect_success()),
+        }
         lab.run().await.expect_success();
         lab.is_quiet().await;
         assert!(!lab.has_column("t", "nick").await, "{pair:?}");

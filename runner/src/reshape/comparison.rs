@@ -207,9 +207,8 @@ impl<'a> Comparison<'a> {
                 None => dropped.push(&column.name),
             }
         }
-        if let Some((from, to)) = renamed.iter().find(|(_, to)| self.keeps_values(to)) {
-            return Err(self.name_is_taken(from, to));
-        }
+        let takes = renamed.iter().find(|(_, to)| self.keeps_values(to));
+        let takes = takes.map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
         let is_made = |name: &str| kept.contains(name) || renamed.iter().any(|it| it.1 == name);
         let is_foreign = |name: &str| self.exists(name) && !self.is_ours(name);
         let columns = self.planned.target.all_columns();
@@ -267,6 +266,7 @@ impl<'a> Comparison<'a> {
         Ok(Reshape {
             alteration,
             keeps_rows,
+            takes,
         })
     }
 

@@ -1,8 +1,6 @@
 //! What becomes of columns of ours whose column the source dropped.
 
 use super::comparison::{Comparison, wanted};
-use crate::exit_code;
-use crate::failure::Failure;
 use crate::origin;
 use syncset_connector::{MadeColumn, TableChange};
 use syncset_pipeline::{DroppedColumn, SourceChangeKind};
@@ -116,19 +114,6 @@ impl<'a> Comparison<'a> {
                 DroppedColumn::Approve => gone.is_none(),
                 DroppedColumn::Null | DroppedColumn::Drop => false,
             }
-    }
-
-    /// The failure of a table whose column cannot get the name that it has at the source.
-    pub(super) fn name_is_taken(&self, from: &str, to: &str) -> Failure {
-        let (stream, target) = (self.planned.stream(), &self.planned.target.name);
-        let message = format!(
-            "table `{stream}`: column `{from}` of `{target}` is to be called `{to}`, and a column of \
-             that name keeps what was copied before the source dropped it"
-        );
-        Failure::new(exit_code::APPROVAL, message).with_hint(format!(
-            "rename or drop `{to}` at the target; or give its values up with `schema: {{ \
-             dropped_column: drop }}`; or keep the target's name with `rename: {{ {to}: {from} }}`"
-        ))
     }
 
     /// Whether a column that goes held nothing that is still copied.

@@ -25,6 +25,9 @@ pub(crate) struct Reshape {
     /// Whether the rows that are there are right afterwards: nothing changes but columns that are
     /// gone from the source.
     pub(crate) keeps_rows: bool,
+    /// A column that gets the name of one that stays with its values, which would be dropped for it:
+    /// from what name, to what name.
+    pub(crate) takes: Option<(String, String)>,
 }
 
 impl Reshape {
